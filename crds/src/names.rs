@@ -1,0 +1,22 @@
+//! Names that several rooms must spell the same way: labels, finalizers, accounts and the credential Secret's type.
+
+/// API group of the kinds.
+pub const GROUP: &str = "pilothouse.dev";
+/// Label of everything that a run owns: the run's name.
+pub const LABEL_RUN: &str = "pilothouse.dev/run";
+/// Label of everything that a run owns: the run's UID, which a recreated run does not share.
+pub const LABEL_RUN_UID: &str = "pilothouse.dev/run-uid";
+/// Label of a step pod: the step's name.
+pub const LABEL_STEP: &str = "pilothouse.dev/step";
+/// Label of a ControllerRevision that holds a Script's revision: the Script's name.
+pub const LABEL_SCRIPT: &str = "pilothouse.dev/script";
+/// Keeps a JobRun until what it started has ended.
+pub const FINALIZER_RUN: &str = "pilothouse.dev/run";
+/// Keeps a step pod until its result is acknowledged by records.
+pub const FINALIZER_RESULT: &str = "pilothouse.dev/result";
+/// Type of a Secret that holds SSH credentials and names where they may be used.
+pub const SECRET_TYPE_SSH: &str = "pilothouse.dev/ssh";
+/// Account that runs use when they name none.
+pub const DEFAULT_RUNNER: &str = "pilothouse-runner";
+/// Audience of the token with which the operator writes records.
+pub const RECORDS_AUDIENCE: &str = "pilothouse-records";

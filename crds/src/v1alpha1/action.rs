@@ -1,0 +1,64 @@
+//! RunAction: what a person does to a JobRun. Created once, never edited, its author stamped.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{LocalRef, Requester};
+
+/// One action on one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "pilothouse.dev",
+    version = "v1alpha1",
+    kind = "RunAction",
+    plural = "runactions",
+    namespaced,
+    status = "RunActionStatus",
+    shortname = "ra",
+    category = "pilothouse",
+    doc = "RunAction is what a person does to a JobRun: Cancel, Suspend or Resume. It is created once and never edited; its author is stamped by the API server and must hold the verb of the same name on the JobRun.",
+    printcolumn(name = "Run", type_ = "string", json_path = ".spec.runRef.name"),
+    printcolumn(name = "Action", type_ = "string", json_path = ".spec.action"),
+    printcolumn(name = "By", type_ = "string", json_path = ".spec.requestedBy.user"),
+    printcolumn(name = "Applied", type_ = "string", json_path = ".status.conditions[?(@.type=='Applied')].status"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(validation = Rule::new("self == oldSelf").message("a RunAction is immutable; create another one"))]
+pub struct RunActionSpec {
+    /// runRef is the JobRun acted on.
+    pub run_ref: LocalRef,
+    /// action is Cancel (end what runs, start nothing more; final), Suspend (start nothing more) or Resume.
+    pub action: Action,
+    /// reason for those who read the timeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub reason: Option<String>,
+    /// requestedBy is who acted. Stamped by the API server; what is written here is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<Requester>,
+}
+
+/// What can be done to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Action {
+    Cancel,
+    Suspend,
+    Resume,
+}
+
+/// Observed state of a RunAction.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunActionStatus {
+    /// conditions: Applied is True when the run has taken the action in, False when it no longer could.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// observedGeneration is the generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}

@@ -1,0 +1,169 @@
+//! JobRun: one execution of a Job. Immutable; what is done to it while it runs is a RunAction.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{JobSpec, LocalRef, Requester, SecretKeyRef, schema};
+use crate::names::DEFAULT_RUNNER;
+
+/// One execution: a Job, parameter values and the account whose rights it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "pilothouse.dev",
+    version = "v1alpha1",
+    kind = "JobRun",
+    plural = "jobruns",
+    namespaced,
+    status = "JobRunStatus",
+    shortname = "jr",
+    category = "pilothouse",
+    doc = "JobRun is one execution of a Job. Its targets, scripts and parameters are frozen before the first effect; it is immutable, and a RunAction controls it.",
+    printcolumn(name = "Job", type_ = "string", json_path = ".spec.jobRef.name"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.summary"),
+    printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress"),
+    printcolumn(name = "Failed", type_ = "integer", json_path = ".status.targets.failed"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requestedBy.user", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
+)]
+#[x_kube(
+    validation = Rule::new("self == oldSelf").message("a JobRun is immutable; create another one, or control it with a RunAction"),
+    validation = Rule::new("has(self.jobRef) != has(self.job)").message("give either jobRef or job"),
+    validation = Rule::new("!has(self.job) || !has(self.job.requestedBy)").message("a job written in a run has no requestedBy of its own"),
+    validation = Rule::new("!self.parameters.exists(k, k in self.secretParameters)").message("a parameter is given in parameters or in secretParameters, not in both"),
+)]
+pub struct JobRunSpec {
+    /// jobRef is the Job to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_ref: Option<LocalRef>,
+    /// job is a Job written in place, as ad-hoc commands use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobSpec>,
+    /// serviceAccountName is the account whose rights every read and effect of this run has. Whoever creates the run must be allowed to impersonate it. Default pilothouse-runner.
+    #[serde(default = "default_runner")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: String,
+    /// parameters are plain values by parameter name.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::text_map")]
+    pub parameters: BTreeMap<String, String>,
+    /// secretParameters are values kept in Secrets, by parameter name. Sensitive parameters can only be given here.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 30))]
+    pub secret_parameters: BTreeMap<String, SecretKeyRef>,
+    /// requestedBy is who created this run. Stamped by the API server; what is written here is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<Requester>,
+}
+
+/// The account of runs and Hosts that name none.
+pub(super) fn default_runner() -> String {
+    DEFAULT_RUNNER.to_owned()
+}
+
+/// Observed state of a JobRun.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRunStatus {
+    /// conditions: Planned, Running, Suspended, Complete, Failed; and Reconciling, Stalled, Ready for kstatus.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// observedGeneration is the generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// summary is one word for people: Planning, Waiting, Running, Suspended, Cancelling, Succeeded, Skipped, Failed, Cancelled or Refused. Programs read conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub summary: Option<String>,
+    /// message says what the run waits for or why it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+    /// progress is how many targets have ended of how many there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub progress: Option<String>,
+    /// planName is the ControllerRevision that holds the frozen plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub plan_name: Option<String>,
+    /// planHash is the digest of the frozen plan, `sha256:` and 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub plan_hash: Option<String>,
+    /// targets counts the run's targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<TargetCounts>,
+    /// steps counts what became of each step.
+    #[serde(default)]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub steps: Vec<StepStatus>,
+    /// notes name promises that are weaker than usual, such as hosts on which nothing may be copied.
+    #[serde(default)]
+    #[schemars(length(max = 10), inner(length(max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub notes: Vec<String>,
+    /// forgivenFailures is how many failed targets stood when the run was last resumed; the failure threshold counts from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2000))]
+    pub forgiven_failures: Option<i32>,
+    /// startedAt is when the run got its machines; nothing has an effect before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// finishedAt is when the run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+/// Counts of targets over all steps; a target has failed when one of its steps has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetCounts {
+    /// total number of targets.
+    pub total: i32,
+    /// succeeded is how many have ended with every step succeeded.
+    pub succeeded: i32,
+    /// failed is how many have a step that failed, timed out, could not be delivered or is unknown.
+    pub failed: i32,
+}
+
+/// What became of one step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStatus {
+    /// name of the step.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// pending is how many targets have not started.
+    pub pending: i32,
+    /// running is how many targets are being worked on.
+    pub running: i32,
+    /// succeeded is how many targets ended well.
+    pub succeeded: i32,
+    /// failed is how many targets failed, timed out, could not be delivered or are unknown.
+    pub failed: i32,
+    /// skipped is how many targets were left out, because a needed step did not succeed there, the run stopped or was cancelled.
+    pub skipped: i32,
+    /// failedTargets names the first ten failed targets.
+    #[serde(default)]
+    #[schemars(length(max = 10), inner(length(max = 253)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub failed_targets: Vec<String>,
+}
+
+impl JobRun {
+    /// Whether the run has ended, well or not.
+    pub fn is_finished(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| {
+            ["Complete", "Failed"].iter().any(|end| super::condition_is_true(&status.conditions, end))
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! Version `v1alpha1` of the API group `pilothouse.dev`: one module a kind, and the parts that kinds share.
+
+mod action;
+mod condition;
+mod duration;
+mod host;
+mod job;
+mod job_run;
+mod parameter;
+mod reference;
+mod schema;
+mod script;
+mod share;
+mod step;
+mod target;
+
+pub use action::*;
+pub use condition::*;
+pub use duration::*;
+pub use host::*;
+pub use job::*;
+pub use job_run::*;
+pub use parameter::*;
+pub use reference::*;
+pub use script::*;
+pub use share::*;
+pub use step::*;
+pub use target::*;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+/// Every kind of this version, in the order in which people meet them.
+pub fn all() -> Vec<CustomResourceDefinition> {
+    vec![
+        Host::crd(),
+        Script::crd(),
+        Job::crd(),
+        JobRun::crd(),
+        RunAction::crd(),
+    ]
+}

@@ -1,0 +1,93 @@
+//! Script: a piece of work with declared parameters; every change is a new immutable revision.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ParameterSpec, Requester};
+
+/// A script that Jobs run on hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "pilothouse.dev",
+    version = "v1alpha1",
+    kind = "Script",
+    namespaced,
+    status = "ScriptStatus",
+    shortname = "scr",
+    category = "pilothouse",
+    doc = "Script is a piece of work with declared parameters. Every change of it is a new immutable revision; a run keeps the revision it was planned with.",
+    printcolumn(name = "Revision", type_ = "integer", json_path = ".status.revision"),
+    printcolumn(name = "Interpreter", type_ = "string", json_path = ".spec.interpreter"),
+    printcolumn(name = "Risk", type_ = "string", json_path = ".spec.riskLevel"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+pub struct ScriptSpec {
+    /// interpreter of the content: Shell (sh), Bash or Python (python3), as found on the host. Default Shell.
+    #[serde(default)]
+    pub interpreter: Interpreter,
+    /// content of the script, at most 40960 bytes. It is not a template: parameters reach it as environment variables.
+    #[schemars(length(min = 1, max = 40960))]
+    pub content: String,
+    /// description for people who look for a script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub description: Option<String>,
+    /// parameters that the script reads from its environment, 20 at most.
+    #[serde(default)]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub parameters: Vec<ParameterSpec>,
+    /// riskLevel is the author's own judgement: Low, Medium or High. Default Low.
+    #[serde(default)]
+    pub risk_level: RiskLevel,
+    /// requestedBy is who wrote this spec last. Stamped by the API server; what is written here is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<Requester>,
+}
+
+/// What runs a script.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Interpreter {
+    #[default]
+    Shell,
+    Bash,
+    Python,
+}
+
+/// How much a script can break.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RiskLevel {
+    #[default]
+    Low,
+    Medium,
+    High,
+}
+
+/// Observed state of a Script.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScriptStatus {
+    /// conditions: Ready is True when the current content is stored as a revision.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// observedGeneration is the generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// revision counts the changes of interpreter, content and parameters, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
+    /// revisionName is the ControllerRevision that holds the current content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub revision_name: Option<String>,
+    /// digest of interpreter, content and parameters, `sha256:` and 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub digest: Option<String>,
+}

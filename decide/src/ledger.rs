@@ -1,0 +1,66 @@
+//! The ledger of a run: where each task stands, from the rows that records acknowledged and the work in flight here.
+
+use std::collections::HashMap;
+
+use crds::execution::{Execution, State, Via};
+use jiff::Timestamp;
+
+use crate::plan::{Plan, Task};
+
+/// The latest attempt of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub number: i32,
+    pub state: State,
+    pub via: Via,
+    pub finished_at: Option<Timestamp>,
+    /// This operator is working on it.
+    pub in_flight: bool,
+}
+
+/// Every task that has a row or is being worked on; others have not started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger(HashMap<Task, Attempt>);
+
+impl Ledger {
+    /// Rebuilt from records, with what this operator has in flight.
+    pub fn new<'a>(plan: &Plan, rows: impl IntoIterator<Item = &'a Execution>, in_flight: impl Fn(Task) -> bool) -> Self {
+        let index = index(plan);
+        let mut ledger = Self::default();
+        for row in rows {
+            let Some(&task) = index.get(&(row.step.as_str(), row.key.target.as_str())) else { continue };
+            let attempt = Attempt {
+                number: row.attempt,
+                state: row.state,
+                via: row.via,
+                finished_at: row.finished_at,
+                in_flight: !row.state.is_final() && in_flight(task),
+            };
+            let newer = ledger.0.get(&task).is_none_or(|old| old.number <= attempt.number);
+            if newer {
+                ledger.0.insert(task, attempt);
+            }
+        }
+        ledger
+    }
+
+    pub fn get(&self, task: Task) -> Option<&Attempt> {
+        self.0.get(&task)
+    }
+
+    pub fn set(&mut self, task: Task, attempt: Attempt) {
+        self.0.insert(task, attempt);
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.0.values().filter(|a| a.in_flight).count()
+    }
+}
+
+fn index(plan: &Plan) -> HashMap<(&str, &str), Task> {
+    let tasks = plan.steps.iter().enumerate().flat_map(|(step, planned)| {
+        let targets = plan.lanes[planned.lane].targets.iter().enumerate();
+        targets.map(move |(target, t)| ((planned.name.as_str(), t.uid.as_str()), Task { step, target }))
+    });
+    tasks.collect()
+}

@@ -1,0 +1,18 @@
+//! Pure decisions: a world in, a plan out. The same world gives the same answer; time is an argument, and nothing here touches anything.
+
+pub mod freeze;
+pub mod graph;
+pub mod host;
+pub mod ledger;
+pub mod limits;
+pub mod lock;
+pub mod parameters;
+pub mod plan;
+pub mod refusal;
+pub mod run;
+pub mod script;
+pub mod status;
+pub mod template;
+
+pub use limits::Limits;
+pub use refusal::Refusal;

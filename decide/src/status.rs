@@ -1,0 +1,228 @@
+//! What a run's status says: conditions, counts, and one sentence on what it waits for or why it ended.
+
+use crds::v1alpha1::{
+    JobRun, JobRunStatus, StepStatus, TargetCounts, Verdict, clip, condition_is_true, set_condition,
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{
+    Refusal,
+    plan::Plan,
+    run::{End, Hold, Next, Phase, Standing},
+};
+
+/// Failed targets that a step names.
+const NAMED: usize = 10;
+
+/// What a turn found out.
+#[derive(Clone, Debug)]
+pub enum Outlook<'a> {
+    /// The run can never be planned.
+    Refused(&'a Refusal),
+    /// Something has to come first; reason and message name it.
+    Waiting { reason: &'static str, message: &'a str },
+    Moving(&'a Next),
+    /// Cancelled before there was a plan.
+    Cancelled,
+}
+
+/// The frozen plan and where it is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Frozen<'a> {
+    pub plan: &'a Plan,
+    pub name: &'a str,
+    pub hash: &'a str,
+}
+
+/// The status after a turn.
+pub fn status(run: &JobRun, frozen: Option<Frozen<'_>>, forgiven: usize, outlook: &Outlook<'_>, now: Timestamp) -> JobRunStatus {
+    let mut status = run.status.clone().unwrap_or_default();
+    status.observed_generation = run.metadata.generation;
+    status.forgiven_failures = i32::try_from(forgiven).ok().filter(|&n| n > 0);
+    if let Some(frozen) = frozen {
+        describe_plan(&mut status, frozen);
+    }
+    let told = match outlook {
+        Outlook::Refused(refusal) => refused(refusal),
+        Outlook::Waiting { reason, message } => waiting(reason, message),
+        Outlook::Cancelled => cancelled(),
+        Outlook::Moving(next) => {
+            status.started_at.get_or_insert(Time(now));
+            if let Some(frozen) = frozen {
+                count(&mut status, frozen.plan, next);
+            }
+            moving(&status, next)
+        }
+    };
+    tell(&mut status, frozen.is_some(), &told, run.metadata.generation, now);
+    status
+}
+
+/// One turn's news.
+struct Told {
+    summary: &'static str,
+    message: String,
+    running: Verdict,
+    suspended: Option<(&'static str, String)>,
+    /// `Ok` is Complete, `Err` is Failed; with the reason.
+    end: Option<Result<&'static str, &'static str>>,
+}
+
+fn refused(refusal: &Refusal) -> Told {
+    Told {
+        summary: "Refused",
+        message: refusal.message.clone(),
+        running: Verdict::no("Running", "Refused", ""),
+        suspended: None,
+        end: Some(Err(refusal.reason)),
+    }
+}
+
+fn cancelled() -> Told {
+    Told {
+        summary: "Cancelled",
+        message: "cancelled by a RunAction before anything was started".into(),
+        running: Verdict::no("Running", "Ended", ""),
+        suspended: None,
+        end: Some(Err("Cancelled")),
+    }
+}
+
+fn waiting(reason: &'static str, message: &str) -> Told {
+    Told {
+        summary: "Waiting",
+        message: message.to_owned(),
+        running: Verdict::no("Running", reason, message),
+        suspended: None,
+        end: None,
+    }
+}
+
+fn moving(status: &JobRunStatus, next: &Next) -> Told {
+    let counts = status.targets.clone().unwrap_or_default();
+    let failures = format!("{} of {} targets failed", counts.failed, counts.total);
+    let going = |summary, reason: &'static str, message: String| Told {
+        summary,
+        running: Verdict::yes("Running", reason, message.clone()),
+        message,
+        suspended: None,
+        end: None,
+    };
+    let ended = |summary: &'static str, end, message: String| Told {
+        summary,
+        message,
+        running: Verdict::no("Running", "Ended", ""),
+        suspended: None,
+        end: Some(end),
+    };
+    match next.phase {
+        Phase::Running => going("Running", "InProgress", next.again.map(|at| format!("the next attempt or batch starts at {at:.0}")).unwrap_or_default()),
+        Phase::Cancelling => going("Cancelling", "Cancelling", "ending what runs".into()),
+        Phase::Suspended(hold) => held(hold, &failures),
+        Phase::Ended(End::Succeeded) if counts.failed > 0 => ended("Succeeded", Ok("Succeeded"), format!("{failures}, within maxFailures")),
+        Phase::Ended(End::Succeeded) => ended("Succeeded", Ok("Succeeded"), format!("all {} targets succeeded", counts.total)),
+        Phase::Ended(End::Skipped) => ended("Skipped", Ok("Skipped"), "no target matched; nothing was done".into()),
+        Phase::Ended(End::Failed) => ended("Failed", Err("StepsFailed"), format!("{failures}; see `kubectl get executions`")),
+        Phase::Ended(End::Cancelled) => ended("Cancelled", Err("Cancelled"), "cancelled by a RunAction".into()),
+    }
+}
+
+fn held(hold: Hold, failures: &str) -> Told {
+    let (reason, message) = match hold {
+        Hold::Asked => ("Asked", "suspended by a RunAction; Resume or Cancel it with another".to_owned()),
+        Hold::ThresholdExceeded => ("ThresholdExceeded", format!("{failures}, more than maxFailures; Resume or Cancel with a RunAction")),
+    };
+    Told {
+        summary: "Suspended",
+        running: Verdict::no("Running", "Suspended", message.clone()),
+        suspended: Some((reason, message.clone())),
+        message,
+        end: None,
+    }
+}
+
+fn describe_plan(status: &mut JobRunStatus, frozen: Frozen<'_>) {
+    let plan = frozen.plan;
+    status.plan_name = Some(frozen.name.to_owned());
+    status.plan_hash = Some(frozen.hash.to_owned());
+    if status.targets.is_none() {
+        status.targets = Some(TargetCounts { total: number(plan.total()), ..TargetCounts::default() });
+    }
+    let plain = plan.lanes.iter().flat_map(|l| &l.targets).filter(|t| t.plain).count();
+    status.notes = (plain > 0)
+        .then(|| format!("{plain} hosts take no toolkit (transport Plain): work that is cut off there becomes Unknown and is not repeated"))
+        .into_iter()
+        .collect();
+}
+
+fn count(status: &mut JobRunStatus, plan: &Plan, next: &Next) {
+    status.steps = plan.steps.iter().enumerate().map(|(step, planned)| step_status(plan, step, &planned.name, &next.tasks[step])).collect();
+    let (mut ended, mut succeeded) = (0, 0);
+    for (lane, targets) in plan.lanes.iter().enumerate() {
+        let steps: Vec<_> = (0..plan.steps.len()).filter(|&s| plan.steps[s].lane == lane).collect();
+        for target in 0..targets.targets.len() {
+            let mut all = steps.iter().map(|&step| next.tasks[step][target]);
+            ended += usize::from(all.clone().all(|s| !matches!(s, Standing::Pending | Standing::Running)));
+            succeeded += usize::from(all.all(|s| s == Standing::Succeeded));
+        }
+    }
+    let total = plan.total();
+    status.targets = Some(TargetCounts { total: number(total), succeeded: number(succeeded), failed: number(next.failed_targets) });
+    status.progress = Some(format!("{ended}/{total}"));
+}
+
+fn step_status(plan: &Plan, step: usize, name: &str, tasks: &[Standing]) -> StepStatus {
+    let of = |wanted| number(tasks.iter().filter(|&&s| s == wanted).count());
+    let failed = tasks.iter().enumerate().filter(|(_, s)| **s == Standing::Failed);
+    StepStatus {
+        name: name.to_owned(),
+        pending: of(Standing::Pending),
+        running: of(Standing::Running),
+        succeeded: of(Standing::Succeeded),
+        failed: of(Standing::Failed),
+        skipped: of(Standing::Skipped),
+        failed_targets: failed.take(NAMED).map(|(i, _)| plan.lane(step).targets[i].name.clone()).collect(),
+    }
+}
+
+fn number(count: usize) -> i32 {
+    i32::try_from(count).expect("targets are bounded by the schema")
+}
+
+fn tell(status: &mut JobRunStatus, planned: bool, told: &Told, generation: Option<i64>, now: Timestamp) {
+    status.summary = Some(told.summary.to_owned());
+    status.message = Some(clip(&told.message, 1024));
+    let mut set = |verdict: &Verdict| set_condition(&mut status.conditions, verdict, generation, now);
+    set(&match (planned, told.end) {
+        (true, _) => Verdict::yes("Planned", "Frozen", ""),
+        (false, Some(Err(reason))) => Verdict::no("Planned", reason, &told.message),
+        (false, _) => Verdict::no("Planned", told.running.reason, &told.message),
+    });
+    set(&told.running);
+    set(&match &told.suspended {
+        Some((reason, message)) => Verdict::yes("Suspended", reason, message),
+        None => Verdict::no("Suspended", "NotSuspended", ""),
+    });
+    match told.end {
+        Some(Ok(reason)) => {
+            set(&Verdict::yes("Complete", reason, &told.message));
+            set(&Verdict::yes("Ready", reason, &told.message));
+        }
+        Some(Err(reason)) => {
+            set(&Verdict::yes("Failed", reason, &told.message));
+            set(&Verdict::yes("Stalled", reason, &told.message));
+            set(&Verdict::no("Ready", reason, &told.message));
+        }
+        None => {
+            set(&Verdict::yes("Reconciling", told.running.reason, &told.message));
+            set(&Verdict::unknown("Ready", told.running.reason, &told.message));
+        }
+    }
+    if told.end.is_some() {
+        // kstatus reads a Reconciling that is left over as work still going on.
+        status.conditions.retain(|c| c.type_ != "Reconciling");
+        status.finished_at.get_or_insert(Time(now));
+    }
+    debug_assert!(!(condition_is_true(&status.conditions, "Complete") && condition_is_true(&status.conditions, "Failed")));
+}

@@ -1,0 +1,143 @@
+//! Templates: `{{ params.unit }}`, `{{ target.name }}`, `{{ run.name }}`. Unknown names are refused, work is bounded, secrets never enter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minijinja::{Environment, UndefinedBehavior};
+use serde::Serialize;
+
+use crate::Refusal;
+
+/// Steps of work one template may take; a loop that would run away is cut off here.
+const FUEL: u64 = 20_000;
+/// Longest text a template may render to.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// Everything a template can name.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scope<'a> {
+    pub params: &'a BTreeMap<String, String>,
+    pub target: Target<'a>,
+    pub run: Run<'a>,
+}
+
+/// The target that a step works on.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Target<'a> {
+    pub name: &'a str,
+    pub address: &'a str,
+}
+
+/// The run that works.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Run<'a> {
+    pub name: &'a str,
+    pub namespace: &'a str,
+}
+
+/// The parameter that a template passes on whole, if it does nothing else.
+pub fn passes_on(template: &str) -> Option<&str> {
+    let name = template.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("params.")?;
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_').then_some(name)
+}
+
+/// Refuses a template that does not parse, or that names what is not there.
+pub fn check(field: &str, template: &str, params: &BTreeSet<&str>, secrets: &BTreeSet<&str>) -> Result<(), Refusal> {
+    let environment = environment();
+    let parsed = environment.template_from_str(template).map_err(|error| broken(field, &error))?;
+    for name in parsed.undeclared_variables(true) {
+        let known = match name.strip_prefix("params.") {
+            Some(param) if secrets.contains(param) => return Err(sensitive(field, param)),
+            Some(param) => params.contains(param),
+            None => matches!(name.as_str(), "target.name" | "target.address" | "run.name" | "run.namespace"),
+        };
+        if !known {
+            return Err(unknown(field, &name, params));
+        }
+    }
+    Ok(())
+}
+
+/// The template's text in this scope.
+pub fn render(field: &str, template: &str, scope: &Scope<'_>) -> Result<String, Refusal> {
+    if !template.contains("{{") && !template.contains("{%") {
+        return Ok(template.to_owned());
+    }
+    let text = environment().render_str(template, scope).map_err(|error| broken(field, &error))?;
+    if text.len() > MAX_BYTES {
+        let message = format!("{field} renders to {} bytes; keep it under {MAX_BYTES}", text.len());
+        return Err(Refusal::new("TemplateTooLong", message));
+    }
+    Ok(text)
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::empty();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    environment
+}
+
+fn broken(field: &str, error: &minijinja::Error) -> Refusal {
+    Refusal::new("BadTemplate", format!("{field}: {error}"))
+}
+
+fn sensitive(field: &str, param: &str) -> Refusal {
+    Refusal::new(
+        "SensitiveInTemplate",
+        format!("{field} mixes the secret parameter {param} into text; pass it on whole, as {{{{ params.{param} }}}} and nothing else, in a script's parameters or an env"),
+    )
+}
+
+fn unknown(field: &str, name: &str, params: &BTreeSet<&str>) -> Refusal {
+    let params: Vec<_> = params.iter().map(|p| format!("params.{p}")).collect();
+    let known = [params.join(", "), "target.name, target.address, run.name, run.namespace".to_owned()];
+    let known = known.into_iter().filter(|k| !k.is_empty()).collect::<Vec<_>>().join(", ");
+    Refusal::new("UnknownValue", format!("{field} names {name}; a template here can name {known}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names<'a>(of: &[&'a str]) -> BTreeSet<&'a str> {
+        of.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_template_may_only_name_what_is_there() {
+        let check = |text| check("f", text, &names(&["unit"]), &names(&["password"])).map_err(|r| r.reason);
+        for (template, verdict) in [
+            ("plain", Ok(())),
+            ("{{ params.unit }}-{{ target.name }}", Ok(())),
+            ("{% for i in [1,2] %}{{ i }}{% endfor %}", Ok(())),
+            ("{{ params.other }}", Err("UnknownValue")),
+            ("{{ unit }}", Err("UnknownValue")),
+            ("{{ params }}", Err("UnknownValue")),
+            ("x{{ params.password }}", Err("SensitiveInTemplate")),
+            ("{{ params.unit", Err("BadTemplate")),
+        ] {
+            assert_eq!(check(template), verdict, "{template}");
+        }
+    }
+
+    #[test]
+    fn rendering_is_bounded() {
+        let params = [("unit".to_owned(), "web".to_owned())].into();
+        let scope = Scope {
+            params: &params,
+            target: Target { name: "vm1", address: "10.0.0.1" },
+            run: Run { name: "r", namespace: "n" },
+        };
+        assert_eq!(render("f", "{{ params.unit }}@{{ target.address }}", &scope).expect("valid"), "web@10.0.0.1");
+        let endless = "{% for a in 'xxxxxxxxxxxxxxxx' %}{% for b in 'xxxxxxxxxxxxxxxx' %}{% for c in 'xxxxxxxxxxxxxxxx' %}{% for d in 'xxxxxxxxxxxxxxxx' %}{{ a }}{% endfor %}{% endfor %}{% endfor %}{% endfor %}";
+        assert_eq!(render("f", endless, &scope).expect_err("out of fuel").reason, "BadTemplate");
+    }
+
+    #[test]
+    fn only_a_lone_parameter_is_passed_on_whole() {
+        assert_eq!(passes_on("{{ params.password }}"), Some("password"));
+        assert_eq!(passes_on("{{params.password}}"), Some("password"));
+        assert_eq!(passes_on("x{{ params.password }}"), None);
+        assert_eq!(passes_on("{{ params.a }}{{ params.b }}"), None);
+    }
+}

@@ -1,0 +1,15 @@
+//! What the stories share: a connection to the cluster, namespaces that go away, manifests, machines, and waits that end.
+
+pub mod cluster;
+pub mod guest;
+pub mod manifest;
+pub mod namespace;
+pub mod stage;
+pub mod wait;
+
+pub use cluster::Cluster;
+pub use guest::Guest;
+pub use manifest::Manifest;
+pub use namespace::TestNamespace;
+pub use stage::Stage;
+pub use wait::{eventually, wait_for};

@@ -1,0 +1,89 @@
+//! Manifests as people write them: YAML documents of any kind, applied as `kubectl apply --server-side` does.
+
+use kube::{
+    Api, Client, Result,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
+    discovery::{Scope, pinned_kind},
+};
+use serde_json::Value;
+
+/// One object, not yet anywhere.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    object: DynamicObject,
+}
+
+impl Manifest {
+    /// Every document of a YAML text.
+    pub fn read(yaml: &str) -> Vec<Self> {
+        let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("no YAML: {error}\n{yaml}"));
+        documents.into_iter().map(Self::from_json).collect()
+    }
+
+    /// An object already in the shape of JSON.
+    pub fn from_json(document: Value) -> Self {
+        Self { object: serde_json::from_value(document).expect("an object has apiVersion, kind and metadata") }
+    }
+
+    /// The same object in another namespace; one that belongs to none stays so when it is applied.
+    #[must_use]
+    pub fn within(mut self, namespace: &str) -> Self {
+        self.object.metadata.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// Kind and name, for messages.
+    pub fn title(&self) -> String {
+        let kind = self.object.types.as_ref().map_or("?", |types| &types.kind);
+        let name = self.object.metadata.name.as_ref().or(self.object.metadata.generate_name.as_ref());
+        format!("{kind} {}", name.map_or("?", |name| name))
+    }
+
+    pub async fn create(&self, client: &Client) -> Result<DynamicObject> {
+        self.post(client, &PostParams::default()).await
+    }
+
+    /// What the API server would make of it, with nothing kept.
+    pub async fn try_create(&self, client: &Client) -> Result<DynamicObject> {
+        self.post(client, &PostParams { dry_run: true, ..PostParams::default() }).await
+    }
+
+    pub async fn apply(&self, client: &Client) -> Result<DynamicObject> {
+        self.patch(client, &PatchParams::apply("pilothouse-e2e").force()).await
+    }
+
+    /// What applying it would make, with nothing kept.
+    pub async fn try_apply(&self, client: &Client) -> Result<DynamicObject> {
+        self.patch(client, &PatchParams::apply("pilothouse-e2e").force().dry_run()).await
+    }
+
+    /// The API of this object's kind, in its namespace.
+    pub async fn api(&self, client: &Client) -> Result<Api<DynamicObject>> {
+        let types = self.object.types.as_ref().expect("an object has apiVersion and kind");
+        let kind = GroupVersionKind::try_from(types).expect("apiVersion is group/version");
+        let (resource, capabilities) = pinned_kind(client, &kind).await?;
+        Ok(match (capabilities.scope, self.object.metadata.namespace.as_deref()) {
+            (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
+            (Scope::Namespaced, namespace) => Api::namespaced_with(client.clone(), namespace.unwrap_or("default"), &resource),
+        })
+    }
+
+    async fn post(&self, client: &Client, parameters: &PostParams) -> Result<DynamicObject> {
+        let api = self.api(client).await?;
+        api.create(parameters, &self.placed(&api)).await
+    }
+
+    async fn patch(&self, client: &Client, parameters: &PatchParams) -> Result<DynamicObject> {
+        let name = self.object.metadata.name.as_deref().expect("only a named object can be applied");
+        let api = self.api(client).await?;
+        api.patch(name, parameters, &Patch::Apply(self.placed(&api))).await
+    }
+
+    /// An object of the whole cluster carries no namespace.
+    fn placed(&self, api: &Api<DynamicObject>) -> DynamicObject {
+        let mut object = self.object.clone();
+        object.metadata.namespace = api.namespace().map(str::to_owned);
+        object
+    }
+}

@@ -1,0 +1,78 @@
+//! Story: a command in running pods, and a pod of the step's own.
+
+use e2e::{
+    Stage, eventually,
+    stage::{PATIENCE, state},
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
+
+const PODS: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: shell, labels: {app: shell}}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsNonRoot: true, runAsUser: 65534, seccompProfile: {type: RuntimeDefault}}
+  containers:
+  - {name: main, image: "local/busybox:1", command: [/bin/sh, -c, "while true; do sleep 1; done"], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: bare, labels: {app: bare}}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsNonRoot: true, runAsUser: 65534, seccompProfile: {type: RuntimeDefault}}
+  containers:
+  - {name: main, image: "local/distroless:1", securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
+"#;
+
+#[tokio::test]
+async fn exec_reports_each_pod_and_names_a_missing_shell() {
+    let stage = Stage::set("pods").await;
+    stage.apply(PODS).await;
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), stage.name());
+    let running = || async {
+        let all = pods.list(&ListParams::default()).await.ok()?;
+        (all.items.iter().filter(|p| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")).count() == 2).then_some(())
+    };
+    eventually("two running pods", PATIENCE, running).await;
+    let job = r#"
+targets: {pods: {names: [shell, bare]}}
+strategy: {maxFailures: 100%}
+steps:
+- {name: hello, exec: {command: [/bin/sh, -c, "echo hello from {{ target.name }}"]}}
+"#;
+    stage.run("exec", job).await;
+    stage.ends("exec").await;
+    let rows = stage.executions("exec").await;
+    assert_eq!(state(&rows, "hello", "shell"), "Succeeded");
+    assert_eq!(String::from_utf8_lossy(&stage.log("exec", "hello", "shell").await).trim(), "hello from shell");
+    let bare = rows.iter().find(|r| r["target"] == "bare").expect("a row");
+    assert_eq!(bare["reason"], "CommandNotFound", "{bare:#}");
+    stage.run("code", "targets: {pods: {names: [shell]}}\nsteps: [{name: s, exec: {command: [/bin/sh, -c, exit 7]}}]").await;
+    stage.ends("code").await;
+    assert_eq!(stage.executions("code").await[0]["exitCode"], 7);
+}
+
+#[tokio::test]
+async fn a_pod_step_runs_once_and_leaves_its_log_in_records() {
+    let stage = Stage::set("pod-step").await;
+    let job = r#"
+steps:
+- {name: work, pod: {image: "local/busybox:1", command: [/bin/sh, -c], args: ["id -u; echo $WHO"], env: {WHO: "{{ run.name }}"}}}
+"#;
+    stage.run("pod", job).await;
+    assert_eq!(stage.ends("pod").await.status.and_then(|s| s.summary).as_deref(), Some("Succeeded"));
+    assert_eq!(String::from_utf8_lossy(&stage.log("pod", "work", "-").await).trim(), "65534\npod");
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), stage.name());
+    eventually("the pod's removal", PATIENCE, || async { pods.list(&ListParams::default()).await.ok()?.items.is_empty().then_some(()) }).await;
+    let missing = r#"
+steps: [{name: work, deliveryTimeout: 20s, pod: {image: "local/nothing:1"}}]
+"#;
+    stage.run("missing", missing).await;
+    stage.ends("missing").await;
+    let rows = stage.executions("missing").await;
+    assert_eq!(rows[0]["state"], "DeliveryTimedOut", "{rows:#?}");
+    assert!(rows[0].to_string().contains("Image"), "{rows:#?}");
+}

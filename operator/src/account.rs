@@ -1,0 +1,39 @@
+//! Clients that act as a run's service account, so that a run can do what its account may and nothing more.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use kube::{Client, Config};
+
+use crate::error::{Error, Result};
+
+/// Clients by account; each is made once.
+pub struct Accounts {
+    config: Config,
+    clients: Mutex<HashMap<String, Client>>,
+}
+
+impl Accounts {
+    pub fn new(config: Config) -> Self {
+        Self { config, clients: Mutex::new(HashMap::new()) }
+    }
+
+    /// A client that acts as the service account.
+    pub fn client(&self, namespace: &str, account: &str) -> Result<Client> {
+        let user = user(namespace, account);
+        let mut clients = self.clients.lock().expect("no holder panics");
+        if let Some(client) = clients.get(&user) {
+            return Ok(client.clone());
+        }
+        let mut config = self.config.clone();
+        config.default_namespace = namespace.to_owned();
+        config.auth_info.impersonate = Some(user.clone());
+        let client = Client::try_from(config).map_err(|e| Error::Connect(Box::new(e)))?;
+        clients.insert(user, client.clone());
+        Ok(client)
+    }
+}
+
+/// The account as the API server names it.
+pub fn user(namespace: &str, account: &str) -> String {
+    format!("system:serviceaccount:{namespace}:{account}")
+}

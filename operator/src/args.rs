@@ -1,0 +1,50 @@
+//! What the operator is told when it starts.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use decide::Limits;
+
+/// Controllers of Pilothouse.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(version)]
+pub struct Args {
+    /// Namespace that the operator runs in; its Lease lives there.
+    #[arg(long, env = "PILOTHOUSE_NAMESPACE", default_value = "pilothouse-system")]
+    pub namespace: String,
+    /// Name under which this replica holds the Lease.
+    #[arg(long, env = "POD_NAME", default_value = "pilothouse-operator")]
+    pub identity: String,
+    /// Where records take batches.
+    #[arg(long, env = "PILOTHOUSE_RECORDS_URL", default_value = "https://pilothouse-server.pilothouse-system.svc:7443")]
+    pub records_url: String,
+    /// ConfigMap of this namespace whose key ca.crt vouches for records.
+    #[arg(long, env = "PILOTHOUSE_RECORDS_CA", default_value = "pilothouse-server-ca")]
+    pub records_ca: String,
+    /// File with the token that records accept.
+    #[arg(long, env = "PILOTHOUSE_RECORDS_TOKEN", default_value = "/var/run/secrets/pilothouse/records/token")]
+    pub records_token: PathBuf,
+    /// The toolkit that is copied to hosts.
+    #[arg(long, env = "PILOTHOUSE_TOOLKIT", default_value = "/toolkit")]
+    pub toolkit: PathBuf,
+    /// Address of health and metrics.
+    #[arg(long, env = "PILOTHOUSE_HEALTH_ADDR", default_value = "0.0.0.0:8080")]
+    pub health_addr: SocketAddr,
+    /// Targets that one run may have; the schema allows 2000.
+    #[arg(long, env = "PILOTHOUSE_LIMIT_TARGETS", default_value_t = 200)]
+    pub limit_targets: usize,
+    /// Parameters that one Job may have; the schema allows 300.
+    #[arg(long, env = "PILOTHOUSE_LIMIT_PARAMETERS", default_value_t = 30)]
+    pub limit_parameters: usize,
+    /// Executions in flight over all runs.
+    #[arg(long, env = "PILOTHOUSE_MAX_IN_FLIGHT", default_value_t = 500)]
+    pub max_in_flight: usize,
+    /// How long the Lease is held without being renewed.
+    #[arg(long, env = "PILOTHOUSE_LEASE_SECONDS", default_value_t = 15)]
+    pub lease_seconds: u64,
+}
+
+impl Args {
+    pub fn limits(&self) -> Limits {
+        Limits { targets: self.limit_targets, parameters: self.limit_parameters }
+    }
+}

@@ -1,0 +1,99 @@
+//! What controllers share: clients, what is held in memory, and the way to wake a run.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use crds::v1alpha1::{JobRun, RunAction};
+use decide::Limits;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, ResourceExt as _,
+    runtime::reflector::{ObjectRef, Store},
+};
+use reach::ssh::Fleet;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{
+    account::Accounts,
+    claims::Claims,
+    desk::Desk,
+    error::{Result, observing},
+    events::Events,
+    ledgers::Ledgers,
+    metrics::Metrics,
+};
+
+/// Shared by every controller of the leader.
+pub struct Context {
+    pub client: Client,
+    pub accounts: Accounts,
+    pub records: records::client::Client,
+    pub desk: Desk,
+    pub ledgers: Ledgers,
+    pub claims: Claims,
+    pub fleet: Fleet,
+    pub toolkit: Arc<reach::host::Toolkit>,
+    pub limits: Limits,
+    /// UID of the cluster, part of every key.
+    pub cluster: String,
+    /// Epoch of this leader; hosts refuse a lower one.
+    pub epoch: i64,
+    pub actions: Store<RunAction>,
+    pub events: Events,
+    pub metrics: Metrics,
+    pub in_flight: Semaphore,
+    pub wake: mpsc::UnboundedSender<ObjectRef<JobRun>>,
+    pub failures: Failures,
+    pub reported: Mutex<HashMap<String, Instant>>,
+    pub namespaces: Mutex<HashMap<String, String>>,
+}
+
+/// Where the toolkit is read from.
+pub fn toolkit(path: &PathBuf) -> Result<Arc<reach::host::Toolkit>> {
+    let bytes = std::fs::read(path).map_err(|source| crate::error::Error::Toolkit { path: path.display().to_string(), source })?;
+    Ok(Arc::new(reach::host::Toolkit::new(bytes)))
+}
+
+impl Context {
+    /// Has the run looked at soon.
+    pub fn wake(&self, namespace: &str, name: &str) {
+        // The controller is gone only when the operator ends.
+        let _ = self.wake.send(ObjectRef::new(name).within(namespace));
+    }
+
+    /// UID of a namespace, which records are keyed by.
+    pub async fn namespace_uid(&self, name: &str) -> Result<String> {
+        if let Some(uid) = self.namespaces.lock().expect("no holder panics").get(name) {
+            return Ok(uid.clone());
+        }
+        let namespace = Api::<Namespace>::all(self.client.clone()).get(name).await.map_err(observing(format!("Namespace {name}")))?;
+        let uid = namespace.uid().unwrap_or_default();
+        self.namespaces.lock().expect("no holder panics").insert(name.to_owned(), uid.clone());
+        Ok(uid)
+    }
+
+    pub fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+}
+
+/// How often an object's turns failed in a row.
+#[derive(Default)]
+pub struct Failures(Mutex<HashMap<String, u32>>);
+
+impl Failures {
+    pub fn failed(&self, uid: &str) -> u32 {
+        let mut all = self.0.lock().expect("no holder panics");
+        let count = all.entry(uid.to_owned()).or_default();
+        *count += 1;
+        *count - 1
+    }
+
+    pub fn succeeded(&self, uid: &str) {
+        self.0.lock().expect("no holder panics").remove(uid);
+    }
+}

@@ -1,0 +1,71 @@
+//! Host: looks at the machine from time to time, keeps its facts, and pins the key it showed first.
+
+use std::{sync::Arc, time::Duration};
+
+use crds::v1alpha1::Host;
+use decide::host::{Look, is_due, status, wait};
+use kube::{Resource as _, ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
+use tokio::time::Instant;
+
+use super::valid;
+use crate::{
+    context::Context,
+    error::{Result, chain},
+    report,
+    resolve::{Gap, Resolver},
+    work::target,
+};
+
+/// How long one look may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub async fn reconcile(host: Arc<DeserializeGuard<Host>>, ctx: Arc<Context>) -> Result<Action> {
+    let host = valid(&host)?;
+    if host.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let old = host.status.clone().unwrap_or_default();
+    let generation = host.metadata.generation;
+    let now = ctx.now();
+    if !is_due(&old, generation, now) {
+        let tried = old.last_tried.as_ref().map_or(now, |at| at.0);
+        let rest = Duration::try_from(wait(&old) - now.duration_since(tried)).unwrap_or_default();
+        return Ok(Action::requeue(rest + Duration::from_millis(100)));
+    }
+    let look = look(&ctx, host).await;
+    let (was, bad) = (old.last_tried.is_some() && old.failures == Some(0), matches!(look, Look::Failed { .. }));
+    if let (true, Look::Failed { reason, message }) = (was, &look) {
+        ctx.events.tell(&host.object_ref(&()), true, reason, "Look", message).await;
+    }
+    let new = status(&old, look, generation, ctx.now());
+    report::status(&ctx.client, host, "pilothouse-host", &new).await?;
+    ctx.failures.succeeded(&host.uid().unwrap_or_default());
+    tracing::debug!(host = host.name_any(), reachable = !bad, "looked at a host");
+    Ok(Action::requeue(Duration::try_from(wait(&new)).unwrap_or(PATIENCE)))
+}
+
+async fn look(ctx: &Context, host: &Host) -> Look {
+    match try_look(ctx, host).await {
+        Ok(look) => look,
+        Err(gap) => {
+            let reason = match &gap {
+                Gap::Refused(refusal) => refusal.reason,
+                Gap::Forbidden(_) => "AccountForbidden",
+                Gap::Failed { .. } => "LookUpFailed",
+            };
+            Look::Failed { reason, message: chain(&gap) }
+        }
+    }
+}
+
+async fn try_look(ctx: &Context, host: &Host) -> Result<Look, Gap> {
+    let (namespace, account) = (host.namespace().unwrap_or_default(), host.spec.service_account_name.clone());
+    let client = ctx.accounts.client(&namespace, &account).map_err(|e| Gap::Forbidden(chain(&e)))?;
+    let resolver = Resolver { client, namespace, account };
+    let target = target::of(&resolver, host, true).await?;
+    let looked = reach::host::facts(&ctx.fleet, &target, Instant::now() + PATIENCE).await;
+    Ok(match looked {
+        Ok(seen) => Look::Seen { facts: seen.facts, first_key: seen.host_key.first_use.then_some(seen.host_key.openssh) },
+        Err(error) => Look::Failed { reason: error.reason(), message: chain(&error) },
+    })
+}

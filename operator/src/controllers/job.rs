@@ -1,0 +1,44 @@
+//! Job: says whether a run of it could be planned.
+
+use std::{sync::Arc, time::Duration};
+
+use crds::v1alpha1::{Job, JobStatus, Verdict, set_condition};
+use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
+
+use super::valid;
+use crate::{
+    context::Context,
+    error::{Result, observing},
+    report, resolve,
+};
+
+/// How soon a job that names what is not there is looked at again.
+const MISSING: Duration = Duration::from_secs(10);
+
+pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Result<Action> {
+    let job = valid(&job)?;
+    if job.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let namespace = job.namespace().unwrap_or_default();
+    let scripts = resolve::scripts(&ctx.client, &namespace, &job.spec).await.map_err(observing("Scripts"))?;
+    let checked = decide::freeze::check(&job.spec, &scripts, &ctx.limits);
+    let verdict = match &checked {
+        Ok(()) => Verdict::yes("Ready", "Plannable", ""),
+        Err(refusal) => Verdict::no("Ready", refusal.reason, &refusal.message),
+    };
+    let status = status(job, &verdict, ctx.now());
+    if job.status.as_ref() != Some(&status) {
+        report::status(&ctx.client, job, "pilothouse-job", &status).await?;
+    }
+    ctx.failures.succeeded(&job.uid().unwrap_or_default());
+    Ok(Action::requeue(if checked.is_ok() { Duration::from_secs(3600) } else { MISSING }))
+}
+
+fn status(job: &Job, verdict: &Verdict, now: jiff::Timestamp) -> JobStatus {
+    let mut status = job.status.clone().unwrap_or_default();
+    status.observed_generation = job.metadata.generation;
+    status.steps = i32::try_from(job.spec.steps.len()).ok();
+    set_condition(&mut status.conditions, verdict, job.metadata.generation, now);
+    status
+}

@@ -1,0 +1,141 @@
+//! The controllers of the leader: one a kind, each observe, decide, act, report.
+
+mod host;
+mod job;
+mod run;
+mod script;
+mod takeover;
+
+use std::sync::{Arc, Mutex};
+
+use crds::v1alpha1::{Host, Job, JobRun, RunAction, Script};
+use futures::{StreamExt as _, stream::BoxStream};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client, Config, Resource,
+    core::DeserializeGuard,
+    runtime::{
+        Controller,
+        controller::{self, Action},
+        reflector::ObjectRef,
+        watcher,
+    },
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::{
+    account::Accounts,
+    args::Args,
+    claims::Claims,
+    context::{Context, Failures, toolkit},
+    desk::Desk,
+    error::{self, Error, Result, observing},
+    events::Events,
+    leader::cluster_uid,
+    ledgers::Ledgers,
+    metrics::{Metrics, Turn},
+};
+
+/// Objects of one kind that are looked at together.
+const CONCURRENCY: u16 = 32;
+
+/// Runs every controller until the process ends.
+pub async fn run(args: Args, config: Config, client: Client, metrics: Metrics, epoch: i64) -> Result<()> {
+    let records = records_client(&args, &client).await?;
+    let (wake, woken) = mpsc::unbounded_channel();
+    let runs = Controller::new(all::<JobRun>(&client), watcher::Config::default());
+    let ctx = Arc::new(Context {
+        accounts: Accounts::new(config),
+        desk: Desk::open(records.clone(), &format!("{}-{epoch}", args.identity)),
+        records,
+        ledgers: Ledgers::default(),
+        claims: Claims::default(),
+        fleet: reach::ssh::Fleet::new(reach::ssh::Limits::default()),
+        toolkit: toolkit(&args.toolkit)?,
+        limits: args.limits(),
+        cluster: cluster_uid(&client).await?,
+        epoch,
+        events: Events::new(client.clone(), &args.identity),
+        metrics,
+        in_flight: Semaphore::new(args.max_in_flight),
+        wake,
+        failures: Failures::default(),
+        reported: Mutex::default(),
+        namespaces: Mutex::default(),
+        client: client.clone(),
+    });
+    takeover::claims(&ctx).await?;
+    let concurrency = controller::Config::default().concurrency(CONCURRENCY);
+    let runs = runs
+        .with_config(concurrency.clone())
+        .watches(all::<RunAction>(&client), watcher::Config::default(), run::of_action)
+        .reconcile_on(UnboundedReceiverStream::new(woken).map(ObjectRef::from))
+        .run(run::reconcile, policy, ctx.clone());
+    let scripts = Controller::new(all::<Script>(&client), watcher::Config::default()).with_config(concurrency.clone()).run(script::reconcile, policy, ctx.clone());
+    let jobs = Controller::new(all::<Job>(&client), watcher::Config::default())
+        .with_config(concurrency.clone())
+        .run(job::reconcile, policy, ctx.clone());
+    let hosts = Controller::new(all::<Host>(&client), watcher::Config::default()).with_config(concurrency).run(host::reconcile, policy, ctx.clone());
+    tokio::join!(drain(runs.boxed()), drain(scripts.boxed()), drain(jobs.boxed()), drain(hosts.boxed()));
+    Ok(())
+}
+
+fn all<K>(client: &Client) -> Api<DeserializeGuard<K>>
+where
+    DeserializeGuard<K>: Resource<DynamicType = ()>,
+{
+    Api::all(client.clone())
+}
+
+async fn records_client(args: &Args, client: &Client) -> Result<records::client::Client> {
+    let name = &args.records_ca;
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &args.namespace);
+    let found = kube::runtime::wait::await_condition(maps, name, |map: Option<&ConfigMap>| map.is_some_and(|m| ca(m).is_some()));
+    let map = found.await.map_err(|e| Error::Invalid(error::chain(&e)))?;
+    let pem = map.as_ref().and_then(ca).ok_or_else(|| Error::Invalid(format!("ConfigMap {name} has no ca.crt")))?;
+    records::client::Client::new(&args.records_url, pem.as_bytes(), &args.records_token).map_err(|e| Error::Records(Box::new(e)))
+}
+
+fn ca(map: &ConfigMap) -> Option<&String> {
+    map.data.as_ref()?.get("ca.crt").filter(|pem| !pem.is_empty())
+}
+
+/// The object, or why what is stored cannot be read.
+pub(crate) fn valid<K>(guarded: &DeserializeGuard<K>) -> Result<&K> {
+    guarded.0.as_ref().map_err(|invalid| Error::Invalid(invalid.error.clone()))
+}
+
+fn policy<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
+    let uid = object.meta().uid.clone().unwrap_or_default();
+    let failures = ctx.failures.failed(&uid);
+    ctx.metrics.turns.get_or_create(&Turn { kind: kind::<K>(), outcome: error.category() }).inc();
+    if error.is_conflict() {
+        tracing::debug!(error = %error::chain(error), "another version was written meanwhile; looking again");
+    } else {
+        tracing::warn!(error = %error::chain(error), failures, "a turn failed; it will be taken again");
+    }
+    error::retry(error, failures)
+}
+
+fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::plural(&()).as_ref() {
+        "jobruns" => "JobRun",
+        "jobs" => "Job",
+        "scripts" => "Script",
+        "hosts" => "Host",
+        _ => "Other",
+    }
+}
+
+/// Drives a controller; what its turns return was told already.
+async fn drain<T, E>(mut turns: BoxStream<'_, Result<T, E>>)
+where
+    E: std::fmt::Display,
+{
+    while let Some(turn) = turns.next().await {
+        if let Err(error) = turn {
+            tracing::debug!(%error, "a turn ended with an error");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The writes of a run's turn: work begun, cancelled and settled, the status, and what is given back at the end.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crds::{
+    names::FINALIZER_RUN,
+    v1alpha1::{JobRun, JobRunStatus, RunAction, RunActionStatus, Verdict, set_condition},
+};
+use decide::{run::Next, status::Frozen};
+use jiff::Timestamp;
+use kube::{
+    Api, Resource as _, ResourceExt as _,
+    api::{Patch, PatchParams},
+    runtime::controller::Action,
+};
+use serde_json::json;
+
+use super::{CALM, COUNTS, Turn, observe::World};
+use crate::{
+    context::Context,
+    error::{Result, acting},
+    report, work,
+};
+
+/// Puts the finalizer on before there can be any effect to end.
+pub async fn hold(ctx: &Context, run: &JobRun) -> Result<()> {
+    if run.metadata.deletion_timestamp.is_some() || run.finalizers().iter().any(|f| f == FINALIZER_RUN) {
+        return Ok(());
+    }
+    let mut finalizers = run.finalizers().to_vec();
+    finalizers.push(FINALIZER_RUN.to_owned());
+    put_finalizers(ctx, run, &finalizers).await
+}
+
+async fn put_finalizers(ctx: &Context, run: &JobRun, finalizers: &[String]) -> Result<()> {
+    let api: Api<JobRun> = Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
+    let patch = json!({"metadata": {"uid": run.uid(), "resourceVersion": run.resource_version(), "finalizers": finalizers}});
+    let patched = api.patch(&run.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+    match patched {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(acting(format!("JobRun {}", run.name_any()))(error)),
+    }
+}
+
+/// Carries out what was decided; returns when to look again.
+pub fn carry_out(ctx: &Arc<Context>, run: &JobRun, world: &World, next: &Next, now: Timestamp) -> Duration {
+    let uid = run.uid().unwrap_or_default();
+    for &(task, attempt) in &next.settle {
+        work::settle(ctx, &world.facts, task, attempt);
+    }
+    for &(task, attempt) in &next.cancel {
+        if !ctx.ledgers.cancel(&uid, task) {
+            work::begin(ctx, &world.facts, task, attempt);
+            ctx.ledgers.cancel(&uid, task);
+        }
+    }
+    for &(task, attempt) in &next.start {
+        work::begin(ctx, &world.facts, task, attempt);
+    }
+    next.again.map_or(CALM, |at| Duration::try_from(at.duration_since(now)).unwrap_or_default().min(CALM))
+}
+
+/// Writes the status where it changed, then marks the actions that it took in.
+pub async fn report(ctx: &Context, run: &JobRun, turn: &Result<Turn>, now: Timestamp) -> Result<Action> {
+    let Ok(turn) = turn else { return Ok(Action::await_change()) };
+    let world = turn.world.as_ref();
+    let frozen = world.map(|w| Frozen { plan: &w.plan, name: &w.plan_name, hash: &w.plan_hash });
+    let forgiven = world.map_or(0, |w| w.control.decided.forgiven);
+    let status = decide::status::status(run, frozen, forgiven, &turn.news.outlook(), now);
+    let old = run.status.as_ref();
+    if old != Some(&status) {
+        if let Some(rest) = too_soon(ctx, run, old, &status) {
+            return Ok(Action::requeue(rest));
+        }
+        report::status(&ctx.client, run, "pilothouse-jobrun", &status).await?;
+        tell(ctx, run, old, &status).await;
+    }
+    for action in world.iter().flat_map(|w| &w.control.fresh) {
+        applied(ctx, action, now).await?;
+    }
+    Ok(Action::requeue(turn.again.max(Duration::from_millis(10))))
+}
+
+/// Counts may wait a moment, so that a run of many targets costs few writes; what people wait for is written at once.
+fn too_soon(ctx: &Context, run: &JobRun, old: Option<&JobRunStatus>, new: &JobRunStatus) -> Option<Duration> {
+    let uid = run.uid().unwrap_or_default();
+    let mut reported = ctx.reported.lock().expect("no holder panics");
+    let calm = |s: &JobRunStatus| (s.summary.clone(), s.started_at.clone(), s.forgiven_failures, s.plan_hash.clone());
+    let rest = reported.get(&uid).and_then(|at| COUNTS.checked_sub(at.elapsed()));
+    if let (Some(old), Some(rest)) = (old, rest)
+        && calm(old) == calm(new)
+    {
+        return Some(rest);
+    }
+    reported.insert(uid, Instant::now());
+    None
+}
+
+async fn tell(ctx: &Context, run: &JobRun, old: Option<&JobRunStatus>, new: &JobRunStatus) {
+    let word = |s: Option<&JobRunStatus>| s.and_then(|s| s.summary.clone()).unwrap_or_default();
+    let (before, after) = (word(old), word(Some(new)));
+    if before != after {
+        let bad = matches!(after.as_str(), "Failed" | "Refused");
+        let note = new.message.as_deref().filter(|m| !m.is_empty()).unwrap_or(&after);
+        ctx.events.tell(&run.object_ref(&()), bad, &after, "Reconcile", note).await;
+    }
+}
+
+async fn applied(ctx: &Context, action: &RunAction, now: Timestamp) -> Result<()> {
+    let generation = action.metadata.generation;
+    let mut status = RunActionStatus { observed_generation: generation, ..action.status.clone().unwrap_or_default() };
+    set_condition(&mut status.conditions, &Verdict::yes("Applied", "TakenIn", ""), generation, now);
+    report::status(&ctx.client, action, "pilothouse-runaction", &status).await
+}
+
+/// After the end: machines and memory are given back, and whoever waits is woken.
+pub async fn tidy(ctx: &Context, run: &JobRun) -> Result<()> {
+    let uid = run.uid().unwrap_or_default();
+    for (namespace, name) in ctx.claims.release(&uid) {
+        ctx.wake(&namespace, &name);
+    }
+    ctx.ledgers.close(&uid);
+    ctx.reported.lock().expect("no holder panics").remove(&uid);
+    if run.finalizers().iter().any(|f| f == FINALIZER_RUN) {
+        let rest: Vec<_> = run.finalizers().iter().filter(|f| *f != FINALIZER_RUN).cloned().collect();
+        put_finalizers(ctx, run, &rest).await?;
+    }
+    Ok(())
+}

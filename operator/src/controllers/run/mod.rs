@@ -1,0 +1,126 @@
+//! Drives one JobRun: observe, decide, act, report. The plan is frozen in a turn of its own; nothing has an effect before the run holds its machines.
+
+mod act;
+mod freeze;
+mod observe;
+
+use std::{sync::Arc, time::Duration};
+
+use crds::v1alpha1::{JobRun, RunAction, Sharing};
+use decide::{lock::Claim, plan::Plan, run::Phase, status::Outlook};
+use kube::{
+    ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
+
+pub use observe::plan_of;
+use observe::{World, world};
+
+use super::valid;
+use crate::{
+    context::Context,
+    error::{Error, Result},
+};
+
+/// Turns without news, as a safety net.
+const CALM: Duration = Duration::from_secs(300);
+/// Turns while something is waited for that tells nobody when it comes.
+const WAITING: Duration = Duration::from_secs(2);
+/// Shortest time between two statuses that differ in counts only.
+const COUNTS: Duration = Duration::from_secs(1);
+
+pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) -> Result<Action> {
+    let run = valid(&run)?;
+    if run.is_finished() {
+        return act::tidy(&ctx, run).await.map(|()| Action::await_change());
+    }
+    let now = ctx.now();
+    let turn = turn(run, &ctx, now).await;
+    let action = act::report(&ctx, run, &turn, now).await?;
+    turn?;
+    ctx.failures.succeeded(&run.uid().unwrap_or_default());
+    Ok(action)
+}
+
+/// What a turn came to.
+pub struct Turn {
+    pub world: Option<World>,
+    pub news: News,
+    pub again: Duration,
+}
+
+/// What the status has to say.
+pub enum News {
+    Refused(decide::Refusal),
+    Waiting { reason: &'static str, message: String },
+    Moving(Box<decide::run::Next>),
+    Cancelled,
+}
+
+impl News {
+    pub fn outlook(&self) -> Outlook<'_> {
+        match self {
+            Self::Refused(refusal) => Outlook::Refused(refusal),
+            Self::Waiting { reason, message } => Outlook::Waiting { reason, message },
+            Self::Moving(next) => Outlook::Moving(next),
+            Self::Cancelled => Outlook::Cancelled,
+        }
+    }
+}
+
+async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<Turn> {
+    act::hold(ctx, run).await?;
+    let control = observe::control(ctx, run).await?;
+    let Some((plan, name)) = plan_of(ctx, run).await? else {
+        return freeze::turn(ctx, run, &control, now).await;
+    };
+    ctx.claims.register(claim(run, &plan));
+    let mut world = match world(ctx, run, plan, name, control).await {
+        Ok(world) => world,
+        Err(Error::Records(error)) => return Ok(waiting("WaitingForRecords", crate::error::chain(&*error))),
+        Err(error) => return Err(error),
+    };
+    let mut next = decide::run::next(&world.plan, &world.ledger, world.control.decided, now);
+    if world.control.resumes() {
+        // The threshold counts from the failures that stand when somebody resumes.
+        world.control.decided.forgiven = next.failed_targets;
+        next = decide::run::next(&world.plan, &world.ledger, world.control.decided, now);
+    }
+    let begins = run.status.as_ref().is_none_or(|s| s.started_at.is_none());
+    if begins
+        && next.phase == Phase::Running
+        && let Err(message) = ctx.claims.take(&run.uid().unwrap_or_default())
+    {
+        return Ok(Turn { world: Some(world), ..waiting("WaitingForMachine", message) });
+    }
+    if let Some(message) = ctx.desk.away().filter(|_| !next.start.is_empty()) {
+        return Ok(Turn { world: Some(world), ..waiting("WaitingForRecords", message) });
+    }
+    // The turn that gets the machines only says so; effects come once that is written.
+    let again = if begins { Duration::ZERO } else { act::carry_out(ctx, run, &world, &next, now) };
+    Ok(Turn { world: Some(world), news: News::Moving(Box::new(next)), again })
+}
+
+fn waiting(reason: &'static str, message: String) -> Turn {
+    Turn { world: None, news: News::Waiting { reason, message }, again: WAITING }
+}
+
+/// The run's place in the order of those that touch the same machines.
+pub fn claim(run: &JobRun, plan: &Plan) -> Claim {
+    Claim {
+        uid: run.uid().unwrap_or_default(),
+        namespace: run.namespace().unwrap_or_default(),
+        name: run.name_any(),
+        since: plan.frozen_at,
+        machines: plan.machines(),
+        shared: plan.sharing == Sharing::Shared,
+        held: run.status.as_ref().is_some_and(|s| s.started_at.is_some()),
+    }
+}
+
+/// The run that an action is about.
+pub fn of_action(action: DeserializeGuard<RunAction>) -> Option<ObjectRef<DeserializeGuard<JobRun>>> {
+    let action = action.0.ok()?;
+    Some(ObjectRef::new(&action.spec.run_ref.name).within(&action.namespace()?))
+}

@@ -1,0 +1,91 @@
+//! What can go wrong in a turn, one variant a step. The variant's name is the category of events and metrics.
+
+use kube::runtime::controller::Action;
+pub use serving::telemetry::chain;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot reach the cluster")]
+    Connect(#[source] Box<kube::Error>),
+    #[error("cannot take part in the election")]
+    Lease(#[source] Box<kube_lease_manager::LeaseManagerError>),
+    #[error("cannot read the toolkit {path}")]
+    Toolkit {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot listen on {addr}")]
+    Listen {
+        addr: std::net::SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot read {what}")]
+    Observe {
+        what: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
+    #[error("cannot write {what}")]
+    Act {
+        what: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
+    #[error("cannot write the status")]
+    Report(#[source] Box<kube::Error>),
+    #[error("the stored object is not readable: {0}")]
+    Invalid(String),
+    #[error("the frozen plan {name} is not the one whose hash stands in status; restore it or create the run anew")]
+    PlanChanged { name: String },
+    #[error("cannot read the run's records")]
+    Records(#[source] Box<records::client::Error>),
+    #[error("the lease was lost")]
+    LeaseLost,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Name of the variant, as events and metrics use it.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "Connect",
+            Self::Lease(_) => "Lease",
+            Self::Toolkit { .. } => "Toolkit",
+            Self::Listen { .. } => "Listen",
+            Self::Observe { .. } => "Observe",
+            Self::Act { .. } => "Act",
+            Self::Report(_) => "Report",
+            Self::Invalid(_) => "Invalid",
+            Self::PlanChanged { .. } => "PlanChanged",
+            Self::Records(_) => "Records",
+            Self::LeaseLost => "LeaseLost",
+        }
+    }
+
+    /// A write met a newer version of its object: look again, at once and without noise.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Report(source) | Self::Act { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 409))
+    }
+}
+
+/// What reading failed at.
+pub fn observing(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
+    move |source| Error::Observe { what: what.into(), source: Box::new(source) }
+}
+
+/// What writing failed at.
+pub fn acting(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
+    move |source| Error::Act { what: what.into(), source: Box::new(source) }
+}
+
+/// How soon a failed turn is tried again, by how often it failed in a row.
+pub fn retry(error: &Error, failures: u32) -> Action {
+    if error.is_conflict() {
+        return Action::requeue(std::time::Duration::from_millis(50));
+    }
+    let wait = std::time::Duration::from_millis(500).saturating_mul(1 << failures.min(8));
+    Action::requeue(wait.min(std::time::Duration::from_secs(60)))
+}

@@ -1,0 +1,89 @@
+//! What this operator knows of the runs it drives: their plans, the rows of records, and the work in flight.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+};
+
+use crds::execution::Execution;
+use decide::{
+    ledger::Ledger,
+    plan::{Plan, Task},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Everything known, by run UID.
+#[derive(Default)]
+pub struct Ledgers(Mutex<HashMap<String, Entry>>);
+
+struct Entry {
+    plan: Arc<Plan>,
+    rows: HashMap<String, Execution>,
+    in_flight: HashMap<Task, CancellationToken>,
+}
+
+impl Ledgers {
+    /// The plan of a run whose ledger is open.
+    pub fn plan(&self, run: &str) -> Option<Arc<Plan>> {
+        self.0.lock().expect("no holder panics").get(run).map(|e| e.plan.clone())
+    }
+
+    /// Opens a ledger from what records hold.
+    pub fn open(&self, run: &str, plan: Arc<Plan>, rows: Vec<Execution>) {
+        let rows = rows.into_iter().map(|row| (row.key.digest(), row)).collect();
+        let entry = Entry { plan, rows, in_flight: HashMap::new() };
+        self.0.lock().expect("no holder panics").entry(run.to_owned()).or_insert(entry);
+    }
+
+    /// The state of every task.
+    pub fn read(&self, run: &str) -> Ledger {
+        let all = self.0.lock().expect("no holder panics");
+        all.get(run).map(|e| Ledger::new(&e.plan, e.rows.values(), |task| e.in_flight.contains_key(&task))).unwrap_or_default()
+    }
+
+    /// The row of an attempt.
+    pub fn row(&self, run: &str, digest: &str) -> Option<Execution> {
+        self.0.lock().expect("no holder panics").get(run)?.rows.get(digest).cloned()
+    }
+
+    /// Takes a task in hand; none when it already is. The row counts as started from here on.
+    pub fn begin(&self, run: &str, task: Task, row: &Execution) -> Option<CancellationToken> {
+        let mut all = self.0.lock().expect("no holder panics");
+        let entry = all.get_mut(run)?;
+        if entry.in_flight.contains_key(&task) {
+            return None;
+        }
+        let token = CancellationToken::new();
+        entry.in_flight.insert(task, token.clone());
+        entry.rows.entry(row.key.digest()).or_insert_with(|| row.clone());
+        Some(token)
+    }
+
+    /// Notes the acknowledged end of a task.
+    pub fn end(&self, run: &str, task: Task, row: Execution) {
+        if let Some(entry) = self.0.lock().expect("no holder panics").get_mut(run) {
+            entry.in_flight.remove(&task);
+            entry.rows.insert(row.key.digest(), row);
+        }
+    }
+
+    /// Asks the work on a task to end.
+    pub fn cancel(&self, run: &str, task: Task) -> bool {
+        let all = self.0.lock().expect("no holder panics");
+        let token = all.get(run).and_then(|e| e.in_flight.get(&task));
+        token.inspect(|t| t.cancel()).is_some()
+    }
+
+    /// Forgets a run that has ended, unless work of it is still in flight.
+    pub fn close(&self, run: &str) {
+        let mut all = self.0.lock().expect("no holder panics");
+        if all.get(run).is_some_and(|e| e.in_flight.is_empty()) {
+            all.remove(run);
+        }
+    }
+
+    /// Runs with an open ledger.
+    pub fn runs(&self) -> HashSet<String> {
+        self.0.lock().expect("no holder panics").keys().cloned().collect()
+    }
+}

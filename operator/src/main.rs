@@ -1,0 +1,34 @@
+//! The operator: controllers that observe, decide, act and report. One leader works; its standby waits for the Lease.
+
+mod account;
+mod args;
+mod claims;
+mod context;
+mod controllers;
+mod desk;
+mod error;
+mod events;
+mod leader;
+mod ledgers;
+mod metrics;
+mod report;
+mod resolve;
+mod work;
+
+use clap::Parser as _;
+
+use crate::args::Args;
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    let args = Args::parse();
+    serving::telemetry::init();
+    rustls::crypto::ring::default_provider().install_default().expect("no other provider was installed");
+    match leader::run(args).await {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %error::chain(&error), "the operator cannot go on");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Looks things up for a run with the rights of its account: targets, scripts and the Secrets that parameters name.
+
+use std::collections::BTreeMap;
+
+use crds::v1alpha1::{Host, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Transport};
+use decide::{
+    Refusal,
+    graph::LaneSpec,
+    plan::{PlannedTarget, SecretSource},
+};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::{Api, Client, ResourceExt as _, api::ListParams, core::NamespaceResourceScope};
+use serde::de::DeserializeOwned;
+
+/// Why a look-up gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Gap {
+    /// Looking again will not help until somebody changes the run or what it names.
+    #[error("{0}")]
+    Refused(#[source] Refusal),
+    /// The account may not; it can be granted at any time.
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("cannot look up {what}")]
+    Failed {
+        what: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+fn failed(what: &str, account: &str, error: kube::Error) -> Gap {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => Gap::Forbidden(format!("the account {account} may not read {what}: {}", status.message)),
+        error => Gap::Failed { what: what.to_owned(), source: Box::new(error) },
+    }
+}
+
+/// Reads on behalf of one run.
+pub struct Resolver {
+    pub client: Client,
+    pub namespace: String,
+    pub account: String,
+}
+
+impl Resolver {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The targets of a lane, in the order in which batches take them.
+    pub async fn lane(&self, run_uid: &str, lane: &LaneSpec) -> Result<Vec<PlannedTarget>, Gap> {
+        match lane {
+            LaneSpec::Once => Ok(vec![PlannedTarget { name: "-".into(), uid: run_uid.to_owned(), ..PlannedTarget::default() }]),
+            LaneSpec::Hosts(wanted) => Ok(self.objects::<Host>("hosts.pilothouse.dev", wanted).await?.iter().map(host).collect()),
+            LaneSpec::Pods(wanted) => {
+                let pods = self.objects::<Pod>("pods", wanted).await?;
+                Ok(pods.iter().filter(|p| wanted.selector.is_none() || is_running(p)).map(pod).collect())
+            }
+        }
+    }
+
+    async fn objects<K>(&self, what: &str, wanted: &ObjectTargets) -> Result<Vec<K>, Gap>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let api = self.api::<K>();
+        let Some(selector) = &wanted.selector else {
+            let mut found = Vec::with_capacity(wanted.names.len());
+            for name in &wanted.names {
+                let one = api.get_opt(name).await.map_err(|e| failed(what, &self.account, e))?;
+                found.push(one.ok_or_else(|| missing("TargetNotFound", format!("targets name {what} {name}, which is not in namespace {}; correct the name or create it", self.namespace)))?);
+            }
+            return Ok(found);
+        };
+        let list = api.list(&ListParams::default().labels(&selector.query())).await;
+        let mut found = list.map_err(|e| failed(what, &self.account, e))?.items;
+        found.sort_by_key(ResourceExt::name_any);
+        Ok(found)
+    }
+
+    /// Where each secret parameter is, and in which version.
+    pub async fn secrets(&self, wanted: &BTreeMap<String, SecretKeyRef>) -> Result<BTreeMap<String, SecretSource>, Gap> {
+        let mut found = BTreeMap::new();
+        for (parameter, reference) in wanted {
+            let secret = self.secret(&reference.name, &format!("spec.secretParameters.{parameter}")).await?;
+            if !secret.data.as_ref().is_some_and(|d| d.contains_key(&reference.key)) {
+                return Err(missing(
+                    "MissingSecretKey",
+                    format!("spec.secretParameters.{parameter}: Secret {} has no key {}; add it or correct the key", reference.name, reference.key),
+                ));
+            }
+            let source = SecretSource {
+                name: reference.name.clone(),
+                key: reference.key.clone(),
+                uid: secret.uid().unwrap_or_default(),
+                resource_version: secret.resource_version().unwrap_or_default(),
+            };
+            found.insert(parameter.clone(), source);
+        }
+        Ok(found)
+    }
+
+    /// A Secret, read as the account.
+    pub async fn secret(&self, name: &str, field: &str) -> Result<Secret, Gap> {
+        let what = format!("Secret {name}");
+        let found = self.api::<Secret>().get_opt(name).await.map_err(|e| failed(&what, &self.account, e))?;
+        found.ok_or_else(|| missing("MissingSecret", format!("{field}: there is no Secret {name} in namespace {}; create it or correct the name", self.namespace)))
+    }
+
+    /// A Host, read as the account.
+    pub async fn host(&self, name: &str, field: &str) -> Result<Host, Gap> {
+        let what = format!("Host {name}");
+        let found = self.api::<Host>().get_opt(name).await.map_err(|e| failed(&what, &self.account, e))?;
+        found.ok_or_else(|| missing("TargetNotFound", format!("{field}: there is no Host {name} in namespace {}", self.namespace)))
+    }
+}
+
+/// The Scripts that a job's steps name, with their digests; those that do not exist are left out.
+pub async fn scripts(client: &Client, namespace: &str, job: &JobSpec) -> Result<BTreeMap<String, (ScriptSpec, String)>, kube::Error> {
+    let api: Api<Script> = Api::namespaced(client.clone(), namespace);
+    let mut found = BTreeMap::new();
+    for name in job.steps.iter().filter_map(|s| s.script.as_ref()).map(|s| &s.name) {
+        if !found.contains_key(name)
+            && let Some(script) = api.get_opt(name).await?
+        {
+            let digest = decide::script::digest(&script.spec);
+            found.insert(name.clone(), (script.spec, digest));
+        }
+    }
+    Ok(found)
+}
+
+fn missing(reason: &'static str, message: String) -> Gap {
+    Gap::Refused(Refusal::new(reason, message))
+}
+
+fn host(host: &Host) -> PlannedTarget {
+    let facts = host.status.as_ref().and_then(|s| s.facts.as_ref());
+    PlannedTarget {
+        name: host.name_any(),
+        uid: host.uid().unwrap_or_default(),
+        address: host.spec.address.clone(),
+        machine: facts.map(|f| f.machine_id.clone()).unwrap_or_default(),
+        plain: host.spec.transport == Transport::Plain,
+    }
+}
+
+fn pod(pod: &Pod) -> PlannedTarget {
+    PlannedTarget { name: pod.name_any(), uid: pod.uid().unwrap_or_default(), ..PlannedTarget::default() }
+}
+
+fn is_running(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none() && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
+}

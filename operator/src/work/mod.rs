@@ -1,0 +1,182 @@
+//! Work on one task: a Started row first, then the effect under its key, then its end; whatever happens here, records know it before the run does.
+
+mod exec;
+mod host;
+mod outcome;
+mod pod;
+pub mod target;
+mod values;
+
+use std::sync::Arc;
+
+use crds::{
+    execution::{Execution, State, TargetKind, Via},
+    key::EffectKey,
+};
+use decide::plan::{Body, Plan, PlannedStep, PlannedTarget, Task};
+use tokio_util::sync::CancellationToken;
+
+pub use outcome::Outcome;
+
+use crate::{context::Context, metrics::Ended, resolve::Resolver};
+
+/// The run that a task belongs to.
+#[derive(Clone, Debug)]
+pub struct RunFacts {
+    pub name: String,
+    pub namespace: String,
+    pub namespace_uid: String,
+    pub uid: String,
+    pub plan: Arc<Plan>,
+    /// Hash of the plan, 64 hexadecimal digits.
+    pub hash: String,
+}
+
+impl RunFacts {
+    pub fn key(&self, cluster: &str, task: Task, attempt: i32) -> EffectKey {
+        EffectKey {
+            cluster: cluster.to_owned(),
+            run: self.uid.clone(),
+            plan: self.hash.clone(),
+            step: self.plan.steps[task.step].name.clone(),
+            target: self.plan.target(task).uid.clone(),
+            attempt,
+        }
+    }
+
+    /// The row of an attempt as it stands when it starts.
+    pub fn row(&self, cluster: &str, task: Task, attempt: i32, now: jiff::Timestamp) -> Execution {
+        let (step, lane) = (&self.plan.steps[task.step], self.plan.lane(task.step));
+        let target = self.plan.target(task);
+        Execution {
+            key: self.key(cluster, task, attempt),
+            namespace: self.namespace.clone(),
+            namespace_uid: self.namespace_uid.clone(),
+            run: self.name.clone(),
+            job: self.plan.job.clone(),
+            step: step.name.clone(),
+            target_kind: lane.kind,
+            target: target.name.clone(),
+            attempt,
+            state: State::Started,
+            reason: String::new(),
+            message: String::new(),
+            exit_code: None,
+            started_at: Some(now),
+            finished_at: None,
+            output_bytes: 0,
+            dropped_bytes: 0,
+            via: via(step, lane.kind, target),
+        }
+    }
+}
+
+fn via(step: &PlannedStep, kind: TargetKind, target: &PlannedTarget) -> Via {
+    match (&step.body, kind) {
+        (Body::Pod { .. }, _) => Via::Pod,
+        (Body::Exec(_), _) => Via::Exec,
+        (Body::Script(_), _) if target.plain => Via::Plain,
+        (Body::Script(_), _) => Via::Journal,
+    }
+}
+
+/// One attempt in hand.
+pub struct Work {
+    pub ctx: Arc<Context>,
+    pub run: RunFacts,
+    pub task: Task,
+    pub row: Execution,
+    pub cancel: CancellationToken,
+}
+
+impl Work {
+    pub fn step(&self) -> &PlannedStep {
+        &self.run.plan.steps[self.task.step]
+    }
+
+    pub fn target(&self) -> &PlannedTarget {
+        self.run.plan.target(self.task)
+    }
+
+    /// Reads with the rights of the run's account.
+    pub fn resolver(&self) -> crate::error::Result<Resolver> {
+        let (namespace, account) = (self.run.namespace.clone(), self.run.plan.account.clone());
+        let client = self.ctx.accounts.client(&namespace, &account)?;
+        Ok(Resolver { client, namespace, account })
+    }
+}
+
+/// Starts an attempt, or joins it where it was started before. Does nothing when it is already in hand.
+pub fn begin(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
+    let fresh = run.row(&ctx.cluster, task, attempt, ctx.now());
+    let known = ctx.ledgers.row(&run.uid, &fresh.key.digest());
+    let joining = known.is_some();
+    let row = known.unwrap_or(fresh);
+    if let Some(cancel) = ctx.ledgers.begin(&run.uid, task, &row) {
+        let work = Work { ctx: ctx.clone(), run: run.clone(), task, row, cancel };
+        tokio::spawn(work.carry(joining));
+    }
+}
+
+/// Writes down an attempt that was cut off and cannot be joined.
+pub fn settle(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
+    let digest = run.key(&ctx.cluster, task, attempt).digest();
+    let Some(row) = ctx.ledgers.row(&run.uid, &digest) else { return };
+    if let Some(cancel) = ctx.ledgers.begin(&run.uid, task, &row) {
+        let work = Work { ctx: ctx.clone(), run: run.clone(), task, row, cancel };
+        tokio::spawn(async move { work.end(Outcome::cut_off()).await });
+    }
+}
+
+impl Work {
+    async fn carry(self, joining: bool) {
+        let _place = self.ctx.in_flight.acquire().await.expect("the semaphore is never closed");
+        self.ctx.metrics.in_flight.inc();
+        if !joining {
+            self.ctx.desk.row(self.row.clone()).await;
+        }
+        let outcome = if !joining && self.cancel.is_cancelled() {
+            Outcome::cancelled("cancelled before it was started")
+        } else {
+            self.effect().await
+        };
+        self.ctx.metrics.in_flight.dec();
+        self.end(outcome).await;
+    }
+
+    async fn effect(&self) -> Outcome {
+        match &self.step().body {
+            Body::Script(script) => host::script(self, script).await,
+            Body::Exec(exec) => exec::command(self, exec).await,
+            Body::Pod { step, env } => pod::step(self, step, env).await,
+        }
+    }
+
+    /// The end is on disk at records before the source is told to let go of it.
+    async fn end(self, outcome: Outcome) {
+        let row = outcome.into_row(self.row.clone(), self.ctx.now());
+        self.ctx.metrics.executions.get_or_create(&Ended { via: via_name(row.via), state: row.state.as_str() }).inc();
+        self.ctx.desk.row(row.clone()).await;
+        self.ctx.ledgers.end(&self.run.uid, self.task, row);
+        self.ctx.wake(&self.run.namespace, &self.run.name);
+        self.release().await;
+    }
+
+    /// Lets the source forget the result. A source that does not hear it is swept by age.
+    async fn release(&self) {
+        match self.row.via {
+            Via::Journal => host::forget(self).await,
+            Via::Pod => pod::release(self).await,
+            Via::Plain | Via::Exec => {}
+        }
+    }
+}
+
+fn via_name(via: Via) -> &'static str {
+    match via {
+        Via::Journal => "Journal",
+        Via::Plain => "Plain",
+        Via::Exec => "Exec",
+        Via::Pod => "Pod",
+    }
+}

@@ -1,0 +1,93 @@
+//! How an attempt ended, whatever carried it.
+
+use crds::{
+    execution::{Execution, MESSAGE_BYTES, State},
+    v1alpha1::clip,
+};
+use jiff::Timestamp;
+
+use crate::resolve::Gap;
+
+/// The end of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub state: State,
+    pub reason: String,
+    pub message: String,
+    pub exit_code: Option<i32>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub output_bytes: u64,
+    pub dropped_bytes: u64,
+}
+
+impl Outcome {
+    pub fn new(state: State, reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            state,
+            reason: reason.into(),
+            message: message.into(),
+            exit_code: None,
+            started_at: None,
+            finished_at: None,
+            output_bytes: 0,
+            dropped_bytes: 0,
+        }
+    }
+
+    pub fn undeliverable(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(State::Undeliverable, reason, message)
+    }
+
+    pub fn cancelled(message: &str) -> Self {
+        Self::new(State::Cancelled, "Cancelled", message)
+    }
+
+    /// The operator that did this is gone, and nobody can say how far it got.
+    pub fn cut_off() -> Self {
+        Self::new(State::Unknown, "CutOff", "the operator ended in the middle; it may or may not have taken effect and is not repeated")
+    }
+
+    /// An exit code, with success for zero.
+    pub fn exited(code: i32) -> Self {
+        let (state, message) = if code == 0 { (State::Succeeded, String::new()) } else { (State::Failed, format!("exit code {code}")) };
+        let reason = if code == 0 { "" } else { "ExitCode" };
+        Self { exit_code: Some(code), ..Self::new(state, reason, message) }
+    }
+
+    pub fn into_row(self, row: Execution, now: Timestamp) -> Execution {
+        Execution {
+            state: self.state,
+            reason: self.reason,
+            message: clip(&self.message, MESSAGE_BYTES),
+            exit_code: self.exit_code,
+            started_at: self.started_at.or(row.started_at),
+            finished_at: Some(self.finished_at.unwrap_or(now)),
+            output_bytes: self.output_bytes,
+            dropped_bytes: self.dropped_bytes,
+            ..row
+        }
+    }
+}
+
+impl From<Gap> for Outcome {
+    fn from(gap: Gap) -> Self {
+        match gap {
+            Gap::Refused(refusal) => Self::undeliverable(refusal.reason, refusal.message),
+            Gap::Forbidden(message) => Self::undeliverable("Forbidden", message),
+            Gap::Failed { .. } => Self::undeliverable("LookUpFailed", crate::error::chain(&gap)),
+        }
+    }
+}
+
+impl From<crate::error::Error> for Outcome {
+    fn from(error: crate::error::Error) -> Self {
+        Self::undeliverable(error.category(), crate::error::chain(&error))
+    }
+}
+
+impl From<decide::Refusal> for Outcome {
+    fn from(refusal: decide::Refusal) -> Self {
+        Self::undeliverable(refusal.reason, refusal.message)
+    }
+}

@@ -1,0 +1,102 @@
+//! Reading a toolkit's answers: JSON lines out of a stream that login scripts may have written into before.
+
+use crds::journal::Line;
+
+use crate::ssh::{self, Chunk, Exchange, Exit};
+
+/// Longest line, and most noise before the first one.
+const LINE_BYTES: usize = 4 << 20;
+
+/// Most of a complaint that is kept.
+const COMPLAINT: usize = 4096;
+
+/// What the host says first.
+#[derive(Debug)]
+pub(super) enum Opening {
+    Answering,
+    Absent,
+    Unsafe(String),
+    /// It ended without an answer; what it wrote instead.
+    Complaint(String),
+}
+
+/// The lines of one exchange.
+pub(super) struct Answers {
+    exchange: Exchange,
+    buffer: Vec<u8>,
+    /// Bytes at the start of the buffer that are read already.
+    done: usize,
+    first: Option<Line>,
+    stderr: Vec<u8>,
+}
+
+impl Answers {
+    pub(super) fn new(exchange: Exchange) -> Self {
+        Self { exchange, buffer: Vec::new(), done: 0, first: None, stderr: Vec::new() }
+    }
+
+    /// Reads up to the first answer. An error means that the connection broke.
+    pub(super) async fn open(&mut self) -> Result<Opening, ssh::Error> {
+        let mut noise = Vec::new();
+        while let Some(line) = self.line().await? {
+            if line == "pilothouse:absent" {
+                return Ok(Opening::Absent);
+            }
+            if let Some(why) = line.strip_prefix("pilothouse:unsafe") {
+                return Ok(Opening::Unsafe(why.trim().to_owned()));
+            }
+            if let Ok(first) = serde_json::from_str(&line) {
+                self.first = Some(first);
+                return Ok(Opening::Answering);
+            }
+            if noise.len() < COMPLAINT {
+                noise.push(line);
+            }
+        }
+        let stderr = String::from_utf8_lossy(&self.stderr).trim().to_owned();
+        let mut complaint = [stderr, noise.join("\n")].join("\n").trim().to_owned();
+        if complaint.is_empty() {
+            complaint = match self.exchange.exit() {
+                Some(Exit::Code(code)) => format!("it ended with code {code} and no answer"),
+                Some(Exit::Signal(signal)) => format!("it was ended by {signal} without an answer"),
+                None => "it ended without an answer".to_owned(),
+            };
+        }
+        Ok(Opening::Complaint(complaint))
+    }
+
+    /// The next answer; `None` when the stream ended, `Err(text)` inside for what is no answer.
+    pub(super) async fn next(&mut self) -> Result<Option<Result<Line, String>>, ssh::Error> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(Ok(first)));
+        }
+        let Some(line) = self.line().await? else { return Ok(None) };
+        Ok(Some(serde_json::from_str(&line).map_err(|error| error.to_string())))
+    }
+
+    async fn line(&mut self) -> Result<Option<String>, ssh::Error> {
+        let mut searched = self.done;
+        loop {
+            if let Some(at) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
+                let end = searched + at;
+                let line = String::from_utf8_lossy(&self.buffer[self.done..end]).trim_end().to_owned();
+                self.done = end + 1;
+                return Ok(Some(line));
+            }
+            self.buffer.drain(..self.done);
+            self.done = 0;
+            searched = self.buffer.len();
+            if searched > LINE_BYTES {
+                return Ok(None);
+            }
+            match self.exchange.next().await? {
+                Some(Chunk::Stdout(bytes)) => self.buffer.extend_from_slice(&bytes),
+                Some(Chunk::Stderr(bytes)) => {
+                    let room = COMPLAINT - self.stderr.len();
+                    self.stderr.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Ways to touch a target: SSH sessions to hosts, work on hosts over the toolkit's journal, work in pods. Knows how to reach and what came back, never why.
+
+mod shell;
+pub mod ssh;

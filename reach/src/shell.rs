@@ -1,0 +1,30 @@
+//! Text that a host's shell will read.
+
+use crate::ssh::Target;
+
+/// One word, whatever it holds.
+pub(crate) fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A POSIX shell script as one command line, through `sudo -n` where the target needs it. The login shell may be any.
+pub(crate) fn as_root(target: &Target, script: &str) -> String {
+    let sudo = if target.escalates() { "sudo -n " } else { "" };
+    format!("{sudo}sh -c {}", quote(script))
+}
+
+/// The same as another user of the host: by sudo, or by root's own means.
+pub(crate) fn as_user(target: &Target, user: &str, script: &str) -> String {
+    let become_user = if target.user == "root" { "runuser -u" } else { "sudo -n -u" };
+    format!("{become_user} {} -- sh -c {}", quote(user), quote(script))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn a_quoted_word_is_one_word() {
+        assert_eq!(quote("it's $HOME"), r"'it'\''s $HOME'");
+    }
+}

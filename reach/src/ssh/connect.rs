@@ -1,0 +1,245 @@
+//! From an address to a logged-in connection: dial, handshake with the host key judged, login; what looks like congestion is tried again until the deadline.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rand::RngExt as _;
+use russh::{client, keys::PublicKeyOrCertificate};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use super::{
+    Error, Fleet, HostKeys, SeenKey, Target, algorithms,
+    host_key::{self, Verdict},
+    login::{Login, login},
+    pool::{Connection, Lease},
+};
+
+/// Both kinds of stream: a socket, or a channel of a jump host.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Why one attempt did not succeed, and so what to do about it.
+enum Failure {
+    /// The address did not answer; it may be down, or we may be too many.
+    Silent(Error),
+    /// The server took the connection and then dropped or forgot it: too many at once.
+    Congested(Error),
+    /// Trying again changes nothing.
+    Final(Error),
+}
+
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Connects and logs in, trying again what congestion spoils, until the deadline.
+pub(super) async fn connect(fleet: &Fleet, target: &Target, deadline: Instant) -> Result<Connection, Error> {
+    target.credentials.permit(target)?;
+    let began = Instant::now();
+    let (mut last, mut silent, mut pause) = (None, false, BACKOFF.0);
+    let timed_out = |step, last: Option<Error>| Error::DeliveryTimedOut {
+        address: target.endpoint(),
+        waited: began.elapsed(),
+        step,
+        last: last.map(Box::new),
+    };
+    loop {
+        // The way through a jump host comes first: it needs a place of its own.
+        let via = through(fleet, target, deadline).await?;
+        let place = timeout_at(deadline, fleet.limiter().acquire()).await;
+        let Ok(place) = place else { return Err(timed_out("waiting for its turn", last)) };
+        match attempt(fleet, target, via, deadline).await {
+            // Silence was congestion, since the address does answer.
+            Ok(connection) if silent => {
+                place.congested();
+                return Ok(connection);
+            }
+            Ok(connection) => {
+                place.succeeded();
+                return Ok(connection);
+            }
+            Err(Failure::Final(error)) => return Err(error),
+            Err(Failure::Silent(error)) => (last, silent) = (Some(error), true),
+            Err(Failure::Congested(error)) => {
+                place.congested();
+                last = Some(error);
+            }
+        }
+        let jitter = rand::rng().random_range(0.5..1.5);
+        if timeout_at(deadline, sleep(pause.mul_f64(jitter))).await.is_err() {
+            return Err(timed_out("connecting", last));
+        }
+        pause = (pause * 2).min(BACKOFF.1);
+    }
+}
+
+/// A place on the jump host's connection, where the target has one.
+async fn through(fleet: &Fleet, target: &Target, deadline: Instant) -> Result<Option<Lease>, Error> {
+    let Some(jump) = &target.jump else { return Ok(None) };
+    let lease = Box::pin(fleet.lease(jump, deadline)).await;
+    lease.map(Some).map_err(|source| Error::JumpHost { jump: jump.endpoint(), source: Box::new(source) })
+}
+
+async fn attempt(fleet: &Fleet, target: &Target, via: Option<Lease>, deadline: Instant) -> Result<Connection, Failure> {
+    let limits = fleet.limits();
+    let dialled = match &via {
+        Some(lease) => tunnel(lease, target, limits.connect_timeout).await?,
+        None => dial(target, limits.connect_timeout).await?,
+    };
+    let patience = deadline.min(Instant::now() + limits.handshake_timeout);
+    let logged_in = timeout_at(patience, shake_hands(target, dialled)).await;
+    let (handle, seen) = logged_in.unwrap_or_else(|_| {
+        let source = russh::Error::ConnectionTimeout;
+        Err(Failure::Congested(Error::Handshake { address: target.endpoint(), source }))
+    })?;
+    Ok(Connection::new(handle, seen, target.endpoint(), via))
+}
+
+async fn dial(target: &Target, patience: Duration) -> Result<Box<dyn Stream>, Failure> {
+    let address = target.endpoint();
+    let mut last = None;
+    for ip in permitted(target).await.map_err(Failure::Final)? {
+        match timeout(patience, TcpStream::connect(SocketAddr::new(ip, target.port))).await {
+            Ok(Ok(stream)) => {
+                // Small packets go out at once; a failure only costs time.
+                let _ = stream.set_nodelay(true);
+                return Ok(Box::new(stream));
+            }
+            Ok(Err(source)) => last = Some(source),
+            Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    let source = last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
+    let kind = source.kind();
+    let error = Error::Connect { address, source };
+    Err(match kind {
+        io::ErrorKind::TimedOut => Failure::Silent(error),
+        io::ErrorKind::ConnectionReset => Failure::Congested(error),
+        _ => Failure::Final(error),
+    })
+}
+
+/// Resolves once; the addresses that the credentials may go to are the only ones dialled.
+async fn permitted(target: &Target) -> Result<Vec<IpAddr>, Error> {
+    let resolved: Vec<IpAddr> = match target.address.parse() {
+        Ok(ip) => vec![ip],
+        Err(_) => tokio::net::lookup_host((target.address.as_str(), target.port))
+            .await
+            .map_err(|source| Error::Resolve { address: target.address.clone(), source })?
+            .map(|found| found.ip())
+            .collect(),
+    };
+    let chosen = target.credentials.addresses().choose(&target.address, &resolved);
+    if chosen.is_empty() {
+        return Err(Error::CredentialNotForAddress { address: target.address.clone() });
+    }
+    Ok(chosen)
+}
+
+async fn tunnel(via: &Lease, target: &Target, patience: Duration) -> Result<Box<dyn Stream>, Failure> {
+    let address = target.endpoint();
+    match timeout(patience, via.open_tunnel(&target.address, target.port)).await {
+        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
+            let source = io::Error::other(format!("the jump host says: {}", reason.description()));
+            Err(Failure::Final(Error::Connect { address, source }))
+        }
+        Ok(Err(_)) => {
+            via.retire();
+            Err(Failure::Silent(Error::ConnectionLost { address: via.endpoint().to_owned() }))
+        }
+        Err(_) => Err(Failure::Silent(Error::Connect { address, source: io::ErrorKind::TimedOut.into() })),
+    }
+}
+
+async fn shake_hands(target: &Target, stream: Box<dyn Stream>) -> Result<(client::Handle<Guard>, SeenKey), Failure> {
+    let address = target.endpoint();
+    let shown = Arc::new(OnceLock::new());
+    let secret = target.credentials.host_keys();
+    let guard = Guard {
+        address: target.address.clone(),
+        host: target.host_keys.clone(),
+        secret: secret.clone(),
+        shown: Arc::clone(&shown),
+    };
+    let config = algorithms::config(&target.host_keys, secret);
+    let lost = |source| Failure::Congested(Error::Handshake { address: address.clone(), source });
+    let mut handle = match client::connect_stream(config, stream, guard).await {
+        Ok(handle) => handle,
+        Err(Refusal::HostKey(error)) => return Err(Failure::Final(*error)),
+        Err(Refusal::Protocol(source)) if is_dropped(&source) => return Err(lost(source)),
+        Err(Refusal::Protocol(source)) => return Err(Failure::Final(Error::Handshake { address, source })),
+    };
+    let seen: SeenKey = shown.get().cloned().ok_or_else(|| lost(russh::Error::Disconnect))?;
+    match login(&mut handle, &target.user, &target.credentials, seen.first_use).await {
+        Ok(Login::Accepted) => Ok((handle, seen)),
+        Ok(Login::Rejected { offered, password_withheld }) => {
+            let offered = offered.iter().map(<&str>::from).collect::<Vec<_>>().join(", ");
+            let offered = if offered.is_empty() { "nothing more".to_owned() } else { offered };
+            Err(Failure::Final(Error::AuthRejected { address, user: target.user.clone(), offered, password_withheld }))
+        }
+        Err(source) => Err(lost(source)),
+    }
+}
+
+/// Whether the server went away rather than disagreed: what `MaxStartups` does to those above it.
+fn is_dropped(error: &russh::Error) -> bool {
+    use russh::Error as E;
+    matches!(error, E::Disconnect | E::HUP | E::IO(_) | E::ConnectionTimeout | E::SendError | E::RecvError)
+}
+
+/// Judges the host key in the middle of the handshake.
+pub(super) struct Guard {
+    address: String,
+    host: HostKeys,
+    secret: HostKeys,
+    shown: Arc<OnceLock<SeenKey>>,
+}
+
+/// Why the handshake ended early.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    HostKey(Box<Error>),
+    Protocol(russh::Error),
+}
+
+impl From<russh::Error> for Refusal {
+    fn from(error: russh::Error) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl client::Handler for Guard {
+    type Error = Refusal;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let names = host_key::names(&self.address);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let key = shown.public_key();
+        let verdict = host_key::judge(&self.host, &self.secret, shown, &names, now);
+        let seen = host_key::openssh(&key);
+        let first_use = match verdict {
+            Verdict::Known => false,
+            Verdict::FirstUse => true,
+            Verdict::Unknown => {
+                let address = self.address.clone();
+                return Err(Refusal::HostKey(Box::new(Error::HostKeyUnknown { address, seen })));
+            }
+            Verdict::Mismatch => {
+                let expected = [&self.host, &self.secret].iter().flat_map(|keys| keys.expected()).collect();
+                let seen = host_key::fingerprint(&key);
+                let address = self.address.clone();
+                return Err(Refusal::HostKey(Box::new(Error::HostKeyMismatch { address, expected, seen })));
+            }
+        };
+        let _ = self.shown.set(SeenKey { openssh: seen, first_use });
+        Ok(true)
+    }
+}

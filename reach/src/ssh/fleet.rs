@@ -1,0 +1,162 @@
+//! The fleet: every SSH connection of this process, pooled and bounded. The way in to this module.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Error, Exchange, SeenKey, Target,
+    connect::connect,
+    exchange::Open,
+    limiter::Limiter,
+    pool::{self, Bounds, Lease, Pool},
+};
+
+/// How much is done at once and how long things are waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Simultaneous handshakes before anything is known of the servers.
+    pub handshakes_at_start: usize,
+    /// Simultaneous handshakes at most.
+    pub max_handshakes: usize,
+    /// Channels on one connection; sshd takes 10 unless told otherwise.
+    pub channels_per_connection: usize,
+    /// Connections kept open though nobody uses them.
+    pub max_idle: usize,
+    /// How long such a connection is kept.
+    pub idle_timeout: Duration,
+    /// How long one attempt to connect may take.
+    pub connect_timeout: Duration,
+    /// How long one handshake and login may take.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshakes_at_start: 32,
+            max_handshakes: 512,
+            channels_per_connection: 8,
+            max_idle: 256,
+            idle_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Every SSH connection of this process. Clones share it.
+#[derive(Clone)]
+pub struct Fleet(Arc<Inner>);
+
+struct Inner {
+    limits: Limits,
+    limiter: Limiter,
+    pool: Arc<Pool>,
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet").field("limits", &self.0.limits).finish_non_exhaustive()
+    }
+}
+
+impl Fleet {
+    pub fn new(limits: Limits) -> Self {
+        let bounds = Bounds {
+            channels: limits.channels_per_connection.max(1),
+            max_idle: limits.max_idle,
+            idle_timeout: limits.idle_timeout,
+        };
+        let limiter = Limiter::new(limits.handshakes_at_start, limits.max_handshakes);
+        Self(Arc::new(Inner { limits, limiter, pool: Pool::new(bounds) }))
+    }
+
+    /// A session on the target, over an open connection where there is one. Whatever happens before the deadline is delivery: no command has been sent.
+    pub async fn session(&self, target: &Target, deadline: Instant) -> Result<Session, Error> {
+        let began = Instant::now();
+        loop {
+            let lease = self.lease(target, deadline).await?;
+            let patience = deadline.min(Instant::now() + self.0.limits.handshake_timeout);
+            match timeout_at(patience, lease.open_session()).await {
+                Ok(Ok(channel)) => return Ok(Session(Open::new(channel, lease))),
+                Ok(Err(russh::Error::ChannelOpenFailure(_))) if lease.lower() => {}
+                Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
+                    let reason = reason.description().to_owned();
+                    return Err(Error::ChannelRefused { address: target.endpoint(), reason });
+                }
+                Ok(Err(_)) if lease.is_reused() => lease.retire(),
+                Ok(Err(_)) => {
+                    lease.retire();
+                    return Err(Error::ConnectionLost { address: target.endpoint() });
+                }
+                Err(_) => lease.retire(),
+            }
+            if Instant::now() >= deadline {
+                let (address, waited) = (target.endpoint(), began.elapsed());
+                return Err(Error::DeliveryTimedOut { address, waited, step: "opening a session", last: None });
+            }
+        }
+    }
+
+    /// A place on a connection to the target, opened if need be.
+    pub(super) async fn lease(&self, target: &Target, deadline: Instant) -> Result<Lease, Error> {
+        let (pool, key) = (&self.0.pool, pool::key(target));
+        if let Some(lease) = pool.lease(key) {
+            return Ok(lease);
+        }
+        let began = Instant::now();
+        let gate = pool.gate(key);
+        let Ok(turn) = timeout_at(deadline, gate.lock()).await else {
+            let (address, waited) = (target.endpoint(), began.elapsed());
+            return Err(Error::DeliveryTimedOut { address, waited, step: "waiting for a connection", last: None });
+        };
+        if let Some(lease) = pool.lease(key) {
+            return Ok(lease);
+        }
+        let connected = connect(self, target, deadline).await;
+        drop(turn);
+        drop(gate);
+        connected.map(|connection| pool.add(key, connection)).inspect_err(|_| pool.tidy(key))
+    }
+
+    /// How many handshakes may be under way at once just now.
+    pub fn handshake_limit(&self) -> usize {
+        self.0.limiter.limit()
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.0.pool.size()
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(super) fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+}
+
+/// An open session: the host key is proven, the login done. It takes one command, as SSH sessions do.
+pub struct Session(Open);
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.0.lease().endpoint()).finish()
+    }
+}
+
+impl Session {
+    /// The key that the host showed; on first use the caller pins it.
+    pub fn host_key(&self) -> &SeenKey {
+        self.0.lease().seen()
+    }
+
+    /// Sends the command and its standard input, and waits for no answer. From here on the command may have run.
+    pub async fn exec(self, command: &str, stdin: impl Into<Bytes>) -> Result<Exchange, Error> {
+        Exchange::start(self.0, command, stdin.into()).await
+    }
+}

@@ -1,0 +1,100 @@
+//! What a batch may hold. Everything that enters the store is bounded here, before it costs a write.
+
+use crds::execution::{Batch, Execution, LogChunk, MESSAGE_BYTES, VERSION};
+
+/// Rows of one batch at most.
+pub const MAX_BATCH_ROWS: usize = 5_000;
+/// Log chunks of one batch at most.
+pub const MAX_BATCH_LOGS: usize = 1_000;
+/// Bytes of one log chunk at most; readers rely on it to find the chunk that covers an offset.
+pub const MAX_CHUNK_BYTES: usize = 256 * 1024;
+/// Bytes of a name, UID or reason at most.
+const MAX_NAME: usize = 512;
+
+/// Why a batch is refused; sending it again will not help.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Rejected {
+    #[error("{what} has {found} entries, at most {limit} are taken in one batch")]
+    TooMany {
+        what: &'static str,
+        found: usize,
+        limit: usize,
+    },
+    #[error("row of version {0} is not known here, this store writes version {VERSION}")]
+    UnknownVersion(u32),
+    #[error("{field} has {found} bytes, at most {limit} are kept")]
+    TooLong {
+        field: &'static str,
+        found: usize,
+        limit: usize,
+    },
+    #[error("{0} is empty")]
+    Empty(&'static str),
+}
+
+/// Checks every bound of a batch.
+pub fn check(batch: &Batch) -> Result<(), Rejected> {
+    at_most("rows", batch.rows.len(), MAX_BATCH_ROWS)?;
+    at_most("logs", batch.logs.len(), MAX_BATCH_LOGS)?;
+    batch.rows.iter().try_for_each(check_row)?;
+    batch.logs.iter().try_for_each(check_chunk)
+}
+
+fn check_row(row: &Execution) -> Result<(), Rejected> {
+    if row.version != VERSION {
+        return Err(Rejected::UnknownVersion(row.version));
+    }
+    for (field, value) in [
+        ("namespaceUID", &row.namespace_uid),
+        ("run", &row.run),
+        ("key.run", &row.key.run),
+        ("step", &row.step),
+    ] {
+        if value.is_empty() {
+            return Err(Rejected::Empty(field));
+        }
+        not_longer(field, value, MAX_NAME)?;
+    }
+    not_longer("namespace", &row.namespace, MAX_NAME)?;
+    not_longer("target", &row.target, MAX_NAME)?;
+    not_longer("job", row.job.as_deref().unwrap_or_default(), MAX_NAME)?;
+    not_longer(
+        "reason",
+        row.reason.as_deref().unwrap_or_default(),
+        MAX_NAME,
+    )?;
+    not_longer(
+        "message",
+        row.message.as_deref().unwrap_or_default(),
+        MESSAGE_BYTES,
+    )
+}
+
+fn check_chunk(chunk: &LogChunk) -> Result<(), Rejected> {
+    if chunk.data.len() > MAX_CHUNK_BYTES {
+        return Err(Rejected::TooLong {
+            field: "logs.data",
+            found: chunk.data.len(),
+            limit: MAX_CHUNK_BYTES,
+        });
+    }
+    Ok(())
+}
+
+fn at_most(what: &'static str, found: usize, limit: usize) -> Result<(), Rejected> {
+    if found > limit {
+        return Err(Rejected::TooMany { what, found, limit });
+    }
+    Ok(())
+}
+
+fn not_longer(field: &'static str, value: &str, limit: usize) -> Result<(), Rejected> {
+    if value.len() > limit {
+        return Err(Rejected::TooLong {
+            field,
+            found: value.len(),
+            limit,
+        });
+    }
+    Ok(())
+}

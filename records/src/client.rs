@@ -1,0 +1,166 @@
+//! The operator's half: hands batches over and reads a run's ledger back. It never retries by itself; every error says whether a retry can help.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use crds::execution::{Acknowledgement, Batch, Execution, KnownRows};
+use reqwest::{Certificate, RequestBuilder, Response, StatusCode, header::HeaderValue};
+use serde::de::DeserializeOwned;
+
+/// Time for a connection, and for a whole request.
+const CONNECT: Duration = Duration::from_secs(5);
+const REQUEST: Duration = Duration::from_secs(30);
+/// Bytes of a refusal's text that are kept.
+const MAX_TEXT: usize = 512;
+
+/// A connection to the records' ingest. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    token: PathBuf,
+}
+
+/// Why records did not take or give something.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the certificate authority of records is not usable")]
+    Authority(#[source] reqwest::Error),
+    #[error("the token for records in {} is not usable", path.display())]
+    Token {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("records are not reachable")]
+    Unreachable(#[source] reqwest::Error),
+    #[error("records do not accept this account ({0})")]
+    Unauthorized(StatusCode),
+    #[error("records refused what was sent ({status}): {message}")]
+    Rejected { status: StatusCode, message: String },
+    #[error("records cannot store now ({status}): {message}")]
+    Unavailable { status: StatusCode, message: String },
+    #[error("records answered what this program does not understand")]
+    Answer(#[source] reqwest::Error),
+    #[error("records acknowledged batch {found:?} instead of {wanted:?}")]
+    Acknowledged { wanted: String, found: String },
+}
+
+impl Error {
+    /// False when the same batch would be refused for ever.
+    pub const fn is_retryable(&self) -> bool {
+        !matches!(self, Self::Rejected { .. })
+    }
+
+    /// True when nothing is wrong but that records are away: what a run waits for with reason WaitingForRecords.
+    pub const fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Unavailable { .. })
+    }
+}
+
+impl Client {
+    /// Trusts only the given authorities (a PEM bundle, as the ConfigMap holds it). The token file is read anew for each request, because kubelet
+    /// renews it.
+    pub fn new(
+        url: impl Into<String>,
+        ca_pem: &[u8],
+        token: impl Into<PathBuf>,
+    ) -> Result<Self, Error> {
+        let authorities = Certificate::from_pem_bundle(ca_pem).map_err(Error::Authority)?;
+        let http = reqwest::Client::builder()
+            .tls_certs_only(authorities)
+            .https_only(true)
+            .no_proxy()
+            .connect_timeout(CONNECT)
+            .timeout(REQUEST)
+            .build()
+            .map_err(Error::Authority)?;
+        Ok(Self {
+            http,
+            url: url.into().trim_end_matches('/').to_owned(),
+            token: token.into(),
+        })
+    }
+
+    /// Returns once the batch is on disk.
+    pub async fn append(&self, batch: &Batch) -> Result<(), Error> {
+        let request = self
+            .http
+            .post(format!("{}/ingest/v1/batches", self.url))
+            .json(batch);
+        let ack: Acknowledgement = self.ask(request).await?;
+        if ack.acknowledged != batch.id {
+            return Err(Error::Acknowledged {
+                wanted: batch.id.clone(),
+                found: ack.acknowledged,
+            });
+        }
+        Ok(())
+    }
+
+    /// The latest state of every key of a run.
+    pub async fn rows(&self, run_uid: &str) -> Result<Vec<Execution>, Error> {
+        let request = self
+            .http
+            .get(format!("{}/ingest/v1/runs/{run_uid}", self.url));
+        let known: KnownRows = self.ask(request).await?;
+        Ok(known.rows)
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
+        let token = self.token().await?;
+        let response = request
+            .header(reqwest::header::AUTHORIZATION, token)
+            .send()
+            .await
+            .map_err(Error::Unreachable)?;
+        let response = accepted(response).await?;
+        response.json().await.map_err(|e| {
+            if e.is_decode() {
+                Error::Answer(e)
+            } else {
+                Error::Unreachable(e)
+            }
+        })
+    }
+
+    async fn token(&self) -> Result<HeaderValue, Error> {
+        let unusable = |source| Error::Token {
+            path: self.token.clone(),
+            source,
+        };
+        let token = tokio::fs::read_to_string(&self.token)
+            .await
+            .map_err(unusable)?;
+        let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
+            .map_err(|e| unusable(io::Error::new(io::ErrorKind::InvalidData, e)))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+async fn accepted(response: Response) -> Result<Response, Error> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(Error::Unauthorized(status));
+    }
+    let message: String = response
+        .text()
+        .await
+        .unwrap_or_default()
+        .chars()
+        .take(MAX_TEXT)
+        .collect();
+    // Too early and too often are about the moment; every other 4xx is about the batch.
+    let momentary = matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+    );
+    if status.is_client_error() && !momentary {
+        Err(Error::Rejected { status, message })
+    } else {
+        Err(Error::Unavailable { status, message })
+    }
+}

@@ -1,0 +1,18 @@
+//! What is too numerous for etcd. A [`Store`] acknowledges a batch after it is durable, never forgets an acknowledged row before its
+//! retention, and numbers every change in commit order; the [`client`] half is what the operator uses to write and to read back its ledger.
+
+mod batch;
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod query;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
+
+pub use batch::{MAX_BATCH_LOGS, MAX_BATCH_ROWS, MAX_CHUNK_BYTES, Rejected, check};
+pub use query::{Column, Cursor, Query, Row, Selector, Term};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{Options, SqliteStore};
+pub use store::{Changes, Error, Page, Piece, Position, Reply, Retention, Store, Swept};

@@ -1,0 +1,107 @@
+//! What can be asked of a store: which namespaces, which rows, from where. The same terms choose rows in SQL and in memory, so that a list
+//! and the watch that follows it agree.
+
+use crds::execution::{Execution, State};
+use jiff::Timestamp;
+
+/// A stored execution with what the store knows about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Unique within the namespace's UID and stable for the life of the row.
+    pub name: String,
+    /// Position of the change that created the row.
+    pub created: i64,
+    /// Position of the last change of the row: its resourceVersion.
+    pub seq: i64,
+    pub created_at: Timestamp,
+    /// True in [`crate::Changes`] when retention took the row away.
+    pub removed: bool,
+    pub execution: Execution,
+}
+
+/// Properties by which rows are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    Name,
+    Namespace,
+    Run,
+    RunUid,
+    Job,
+    Step,
+    Target,
+    State,
+}
+
+impl Column {
+    /// The value that a row has here; empty when it has none.
+    pub fn of<'a>(self, name: &'a str, execution: &'a Execution, state: State) -> &'a str {
+        match self {
+            Self::Name => name,
+            Self::Namespace => &execution.namespace,
+            Self::Run => &execution.run,
+            Self::RunUid => &execution.key.run,
+            Self::Job => execution.job.as_deref().unwrap_or_default(),
+            Self::Step => &execution.step,
+            Self::Target => &execution.target,
+            Self::State => state.as_str(),
+        }
+    }
+}
+
+/// One requirement: the column's value is, or is not, among `values`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Term {
+    pub column: Column,
+    pub among: bool,
+    pub values: Vec<String>,
+}
+
+/// Requirements that must all hold; empty chooses everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector(pub Vec<Term>);
+
+impl Selector {
+    /// Whether the row is chosen as it stands.
+    pub fn matches(&self, row: &Row) -> bool {
+        self.matches_in(row, row.execution.state)
+    }
+
+    /// Whether the row was chosen before its last change: a row changes only by leaving Started, everything else in it is identity.
+    pub fn matched_before(&self, row: &Row) -> bool {
+        self.matches_in(row, State::Started)
+    }
+
+    fn matches_in(&self, row: &Row, state: State) -> bool {
+        self.0.iter().all(|term| {
+            let value = term.column.of(&row.name, &row.execution, state);
+            term.values.iter().any(|v| v == value) == term.among
+        })
+    }
+
+    /// The only value that the column may have, when one term pins it.
+    pub fn pinned(&self, column: Column) -> Option<&str> {
+        let mut pins = self.0.iter().filter(|t| t.column == column && t.among);
+        pins.find_map(|t| match t.values.as_slice() {
+            [only] => Some(only.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// Where a page ended: the next one starts after this name in this namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub namespace_uid: String,
+    pub name: String,
+}
+
+/// A list in the order of `namespaces`, then of names.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// UIDs in the order wanted; rows of other namespaces do not exist for this query.
+    pub namespaces: Vec<String>,
+    pub selector: Selector,
+    /// Its namespace must be the first of `namespaces`, or the cursor is ignored.
+    pub after: Option<Cursor>,
+    pub limit: usize,
+}

@@ -1,0 +1,165 @@
+//! The store in one SQLite file: one writer thread commits in groups and acknowledges after the sync, readers have connections of their own.
+//! One process at a time holds the folder; a second one is refused until the first has ended.
+
+mod read;
+mod readers;
+mod schema;
+mod sweep;
+mod write;
+mod writer;
+
+use std::{fs::File, io, path::Path, sync::Arc};
+
+use crds::execution::{Batch, Execution};
+use jiff::Timestamp;
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    Changes, Error, Page, Piece, Position, Query, Reply, Retention, Row, Store, Swept, check,
+};
+use readers::Readers;
+use writer::{Command, Writer};
+
+/// How the store uses the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Commands that may wait for the writer; senders wait beyond it.
+    pub queue: usize,
+    /// Commands committed together at most.
+    pub group: usize,
+    /// Connections for readers.
+    pub readers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            queue: 1024,
+            group: 512,
+            readers: 4,
+        }
+    }
+}
+
+/// A store in a folder.
+#[derive(Clone)]
+pub struct SqliteStore {
+    writer: Arc<Writer>,
+    readers: Arc<Readers>,
+}
+
+impl SqliteStore {
+    /// Opens or creates the store in a folder, and brings its schema up to date.
+    pub fn open(folder: &Path, options: Options, now: Timestamp) -> Result<Self, Error> {
+        let lock = lock(folder).map_err(|e| Error::unavailable("lock the data folder", e))?;
+        let file = folder.join("records.sqlite");
+        let connection =
+            schema::open(&file, now).map_err(|e| Error::unavailable("open the database", e))?;
+        let seq =
+            read::position(&connection).map_err(|e| Error::unavailable("read the position", e))?;
+        let writer = Writer::start(connection, lock, options, seq)?;
+        let readers = Readers::open(&file, options.readers)
+            .map_err(|e| Error::unavailable("open a reader", e))?;
+        Ok(Self {
+            writer: Arc::new(writer),
+            readers: Arc::new(readers),
+        })
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.writer.send(command(reply)).await?;
+        answer
+            .await
+            .map_err(|e| Error::unavailable("hear from the writer", e))?
+    }
+}
+
+/// Two writers on one file would give positions that no watcher of the other hears of.
+fn lock(folder: &Path) -> io::Result<File> {
+    std::fs::create_dir_all(folder)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(folder.join("records.lock"))?;
+    file.try_lock()?;
+    Ok(file)
+}
+
+impl Store for SqliteStore {
+    fn append(&self, batch: Batch) -> Reply<'_, ()> {
+        Box::pin(async move {
+            check(&batch).map_err(Error::Rejected)?;
+            self.ask(|reply| Command::Append { batch, reply }).await
+        })
+    }
+
+    fn sweep(&self, retention: Retention, now: Timestamp) -> Reply<'_, Swept> {
+        Box::pin(self.ask(move |reply| Command::Sweep {
+            retention,
+            now,
+            reply,
+        }))
+    }
+
+    fn list(&self, query: Query) -> Reply<'_, Page> {
+        Box::pin(
+            self.readers
+                .read("list rows", move |c| read::list(c, &query)),
+        )
+    }
+
+    fn get(&self, namespace_uid: String, name: String) -> Reply<'_, Option<Row>> {
+        Box::pin(
+            self.readers
+                .read("get a row", move |c| read::get(c, &namespace_uid, &name)),
+        )
+    }
+
+    fn changes(
+        &self,
+        after: i64,
+        namespace_uid: Option<String>,
+        limit: usize,
+    ) -> Reply<'_, Changes> {
+        Box::pin(async move {
+            let found = self
+                .readers
+                .read("read changes", move |c| {
+                    read::changes(c, after, namespace_uid.as_deref(), limit)
+                })
+                .await?;
+            found.map_err(|kept| Error::Expired {
+                asked: after,
+                oldest: kept.oldest,
+                newest: kept.newest,
+            })
+        })
+    }
+
+    fn log(&self, digest: String, offset: u64, bytes: usize) -> Reply<'_, Vec<Piece>> {
+        Box::pin(
+            self.readers
+                .read("read a log", move |c| read::log(c, &digest, offset, bytes)),
+        )
+    }
+
+    fn run(&self, run_uid: String) -> Reply<'_, Vec<Execution>> {
+        Box::pin(
+            self.readers
+                .read("read a run", move |c| read::run(c, &run_uid)),
+        )
+    }
+
+    fn namespaces(&self) -> Reply<'_, Vec<String>> {
+        Box::pin(self.readers.read("list namespaces", read::namespaces))
+    }
+
+    fn position(&self) -> watch::Receiver<Position> {
+        self.writer.position()
+    }
+}

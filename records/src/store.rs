@@ -1,0 +1,137 @@
+//! The promise of a store, kept by every backend and tried by one conformance suite.
+
+use std::{collections::HashSet, pin::Pin, time::Duration};
+
+use crds::execution::{Batch, Execution};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{Cursor, Query, Rejected, Row};
+
+/// What a store answers with, boxed so that a store can be chosen at run time.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// Keeps executions and their logs.
+///
+/// Rows are identified by the digest of their key and only ever move from Started to one terminal state; every change that is visible gets the
+/// next position, in commit order, and a reader who sees a position sees everything before it.
+pub trait Store: Send + Sync + 'static {
+    /// Returns after the batch is durable. Doing it twice equals doing it once.
+    fn append(&self, batch: Batch) -> Reply<'_, ()>;
+
+    /// One page of rows.
+    fn list(&self, query: Query) -> Reply<'_, Page>;
+
+    /// The row of this name in the namespace of this UID.
+    fn get(&self, namespace_uid: String, name: String) -> Reply<'_, Option<Row>>;
+
+    /// Rows changed or removed after a position, in order, each in its latest state; [`Error::Expired`] when removals since then are forgotten.
+    fn changes(
+        &self,
+        after: i64,
+        namespace_uid: Option<String>,
+        limit: usize,
+    ) -> Reply<'_, Changes>;
+
+    /// Pieces of a log from an offset on, in order, at most about `bytes` of them.
+    fn log(&self, digest: String, offset: u64, bytes: usize) -> Reply<'_, Vec<Piece>>;
+
+    /// Every row of a run: the operator's ledger.
+    fn run(&self, run_uid: String) -> Reply<'_, Vec<Execution>>;
+
+    /// UIDs of namespaces that have rows.
+    fn namespaces(&self) -> Reply<'_, Vec<String>>;
+
+    /// Takes away what retention no longer covers, a bounded portion a call.
+    fn sweep(&self, retention: Retention, now: Timestamp) -> Reply<'_, Swept>;
+
+    /// Changes after every commit; a reader waits on it for more.
+    fn position(&self) -> watch::Receiver<Position>;
+}
+
+/// How far the store has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Last position given to a change of a row.
+    pub seq: i64,
+    /// Counts commits of this process, so that log readers wake too.
+    pub commits: u64,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    pub rows: Vec<Row>,
+    /// Absent on the last page.
+    pub next: Option<Cursor>,
+    /// Position at which the page was read.
+    pub seq: i64,
+}
+
+/// Changes after a position.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changes {
+    pub rows: Vec<Row>,
+    /// Everything up to here has been told.
+    pub upto: i64,
+}
+
+/// A stretch of a log; stretches may overlap when they were sent twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub offset: u64,
+    pub data: Vec<u8>,
+}
+
+/// What may be forgotten, oldest change first.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    pub age: Duration,
+    /// Bytes on disk that the store may use.
+    pub size: u64,
+    /// How long a removal stays visible to watches.
+    pub removals: Duration,
+    /// Runs that are not over: their rows are the operator's ledger and are never taken.
+    pub protected_runs: HashSet<String>,
+}
+
+/// What a sweep took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub rows: u64,
+    /// True when another sweep would take more at once.
+    pub more: bool,
+    /// Bytes in use afterwards.
+    pub size: u64,
+}
+
+/// Why a store did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("batch refused")]
+    Rejected(#[source] Rejected),
+    #[error("position {asked} is outside of what is kept ({oldest} to {newest})")]
+    Expired {
+        asked: i64,
+        oldest: i64,
+        newest: i64,
+    },
+    #[error("the store is not available: {step}")]
+    Unavailable {
+        step: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    pub(crate) fn unavailable(
+        step: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Unavailable {
+            step,
+            source: source.into(),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The SQLite store: the conformance suite, and what is its own (one process a folder, positions across restarts, size, many writers at once).
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::HashSet, time::Duration};
+
+use crds::execution::{Batch, LogChunk, State};
+use futures::future::join_all;
+use jiff::Timestamp;
+use records::{
+    Error, Options, Retention, Selector, SqliteStore, Store as _,
+    conformance::{self, everything, row, rows},
+};
+use tempfile::TempDir;
+
+fn open(folder: &TempDir) -> Result<SqliteStore, Error> {
+    SqliteStore::open(folder.path(), Options::default(), Timestamp::now())
+}
+
+#[tokio::test]
+async fn it_conforms() {
+    let folder = TempDir::new().unwrap();
+    conformance::run(&open(&folder).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_folder_has_one_owner_at_a_time() {
+    let folder = TempDir::new().unwrap();
+    let first = open(&folder).unwrap();
+    assert!(matches!(
+        open(&folder),
+        Err(Error::Unavailable {
+            step: "lock the data folder",
+            ..
+        })
+    ));
+    let mut position = first.position();
+    drop(first);
+    // The channel closes when the writer has ended and let go of the folder.
+    while position.changed().await.is_ok() {}
+    open(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn rows_and_positions_survive_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).unwrap();
+    store
+        .append(rows([row("n", "r", "a", State::Started)]))
+        .await
+        .unwrap();
+    let before = store
+        .list(everything("n", Selector::default()))
+        .await
+        .unwrap();
+    let mut position = store.position();
+    drop(store);
+    while position.changed().await.is_ok() {}
+    let store = open(&folder).unwrap();
+    assert_eq!(
+        store
+            .list(everything("n", Selector::default()))
+            .await
+            .unwrap(),
+        before
+    );
+    assert_eq!(store.position().borrow().seq, before.seq);
+}
+
+#[tokio::test]
+async fn a_store_made_anew_never_repeats_positions() {
+    let (old, new) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let store = open(&old).unwrap();
+    store
+        .append(rows([row("n", "r", "a", State::Started)]))
+        .await
+        .unwrap();
+    let held = store.position().borrow().seq;
+    let anew = open(&new).unwrap();
+    assert!(matches!(
+        anew.changes(held, None, 1).await,
+        Err(Error::Expired { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_by_its_number() {
+    let folder = TempDir::new().unwrap();
+    let file = rusqlite::Connection::open(folder.path().join("records.sqlite")).unwrap();
+    file.execute_batch("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL); WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < 99) INSERT INTO schema_version SELECT v, 0 FROM n")
+        .unwrap();
+    let Err(Error::Unavailable { source, .. }) = open(&folder) else {
+        panic!("a newer database is not opened");
+    };
+    assert!(source.to_string().contains("schema version 99"), "{source}");
+}
+
+#[tokio::test]
+async fn many_writers_are_committed_in_groups() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).unwrap();
+    let writers =
+        (0..256).map(|i| store.append(rows([row("n", "r", &format!("t{i}"), State::Started)])));
+    for done in join_all(writers).await {
+        done.unwrap();
+    }
+    let page = store
+        .list(everything("n", Selector::default()))
+        .await
+        .unwrap();
+    assert_eq!(page.rows.len(), 256);
+    let position = *store.position().borrow();
+    assert!(
+        position.commits < 200,
+        "256 batches took {} commits",
+        position.commits
+    );
+}
+
+#[tokio::test]
+async fn size_is_kept_by_taking_the_oldest() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).unwrap();
+    for i in 0..64 {
+        let row = row("n", "r", &format!("t{i:02}"), State::Failed);
+        let log = LogChunk {
+            key: row.key.clone(),
+            offset: 0,
+            data: vec![b'x'; 100_000],
+        };
+        store
+            .append(Batch {
+                id: i.to_string(),
+                rows: vec![row],
+                logs: vec![log],
+            })
+            .await
+            .unwrap();
+    }
+    let retention = Retention {
+        age: Duration::from_hours(24),
+        size: 2 << 20,
+        removals: Duration::from_hours(1),
+        protected_runs: HashSet::new(),
+    };
+    let mut swept = store
+        .sweep(retention.clone(), Timestamp::now())
+        .await
+        .unwrap();
+    while swept.more {
+        swept = store
+            .sweep(retention.clone(), Timestamp::now())
+            .await
+            .unwrap();
+    }
+    assert!(
+        swept.size <= 2 << 20,
+        "{} bytes are still in use",
+        swept.size
+    );
+    let left = store
+        .list(everything("n", Selector::default()))
+        .await
+        .unwrap()
+        .rows;
+    assert!(left.len() > 10, "only {} rows were kept", left.len());
+    assert_eq!(
+        left.last().unwrap().name,
+        "r.step.t63.1",
+        "the newest stays"
+    );
+}

@@ -1,0 +1,125 @@
+//! `test`: everything that has to hold before a change is done, the cheapest first, the real cluster last.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use crate::{
+    arrows,
+    checkout::Checkout,
+    daemon::Daemons,
+    down,
+    error::{About, Error, Result},
+    install::Cluster,
+    steps::{Log, Outcome, Steps, line},
+    tools::Tools,
+    up::{self, Extent},
+};
+
+/// Generates crds/yaml and docs/reference; with `--check`, says what would change.
+pub const CRDGEN: [&str; 6] = ["run", "--quiet", "--package", "crds", "--bin", "crdgen"];
+
+pub struct Wishes {
+    /// Ten times the crashes.
+    pub long: bool,
+    /// A cluster that is already there, instead of the local one.
+    pub context: Option<String>,
+    /// For `cargo test`: names of tests.
+    pub filter: Vec<String>,
+}
+
+pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
+    let cargo = |words: &[&str]| {
+        let mut cargo = checkout.cargo();
+        cargo.args(words);
+        cargo
+    };
+    let check = |name: &str, words: &[&str]| {
+        steps.step(name, |log| Ok((log.run(&mut cargo(words))?, Outcome::Done)))
+    };
+    let clippy = [
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ];
+    check("format", &["fmt", "--all", "--check"])?;
+    check("clippy", &clippy)?;
+    steps.step("direction of dependencies", |log| {
+        arrows::check(checkout, log)
+    })?;
+    check(
+        "generated files",
+        &[&CRDGEN[..], &["--", "--check"]].concat(),
+    )?;
+    let units = ["test", "--quiet", "--workspace", "--exclude", "e2e", "--"];
+    seen(cargo(&units).args(&wishes.filter))?;
+    match &wishes.context {
+        Some(context) => on_existing(checkout, steps, context, wishes),
+        None => on_local(checkout, steps, wishes),
+    }
+}
+
+/// A cluster that is up stays up; one that the tests needed goes with them.
+fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
+    let was_up = Daemons::new(checkout.local().join("run"), checkout.logs()).alive("apiserver");
+    let tested = up::up(checkout, steps, Extent::Everything)
+        .and_then(|()| e2e(checkout, checkout.kubeconfig(), wishes));
+    if !was_up {
+        // Silent, so that the last lines on the screen are the tests' own.
+        down::down(checkout, &Steps::silent(checkout.logs())?)?;
+    }
+    tested
+}
+
+fn on_existing(checkout: &Checkout, steps: &Steps, context: &str, wishes: &Wishes) -> Result<()> {
+    let tools = Tools::clients(checkout, steps)?;
+    let cluster = Cluster {
+        checkout,
+        tools: &tools,
+        context: Some(context),
+    };
+    let kubeconfig = checkout.root.join("target/existing.kubeconfig");
+    steps.step("the cluster's mark", |log: &Log| {
+        cluster.require_mark(log)?;
+        let text = log.read(
+            cluster
+                .kubectl()
+                .args(["config", "view", "--minify", "--flatten"]),
+        )?;
+        fs::write(&kubeconfig, text).about("write", &kubeconfig)?;
+        Ok(((), Outcome::Done))
+    })?;
+    e2e(checkout, kubeconfig, wishes)
+}
+
+fn e2e(checkout: &Checkout, kubeconfig: PathBuf, wishes: &Wishes) -> Result<()> {
+    let mut cargo = checkout.cargo();
+    cargo
+        .args(["test", "--package", "e2e", "--"])
+        .args(&wishes.filter);
+    cargo
+        .env("PILOTHOUSE_E2E_KUBECONFIG", kubeconfig)
+        .env("PILOTHOUSE_E2E_STATE", checkout.local());
+    if wishes.long {
+        cargo.env("PILOTHOUSE_E2E_LONG", "1");
+    }
+    seen(&mut cargo)
+}
+
+/// Runs a program whose output is for the person at the screen.
+fn seen(command: &mut Command) -> Result<()> {
+    let status = command.status().map_err(|source| Error::Start {
+        line: line(command),
+        source,
+    })?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Error::Failed {
+            line: line(command),
+            status: status.to_string(),
+        })
+    }
+}

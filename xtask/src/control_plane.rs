@@ -1,0 +1,156 @@
+//! etcd and the Kubernetes control plane, as processes of this machine inside the cluster's network namespace.
+
+use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command, time::Duration};
+
+use crate::{
+    checkout::Checkout,
+    daemon::Daemons,
+    error::{About, Result},
+    network::{BRIDGE, Network},
+    pki::Pki,
+    steps::{Log, Outcome},
+    tools::Tools,
+};
+
+pub struct ControlPlane<'a> {
+    pub checkout: &'a Checkout,
+    pub network: &'a Network,
+    pub pki: &'a Pki,
+    pub tools: &'a Tools,
+}
+
+impl ControlPlane<'_> {
+    /// Starts what does not run, and waits until the API server is ready.
+    pub fn start(&self, log: &Log, daemons: &Daemons) -> Result<((), Outcome)> {
+        let mut started = daemons.start("etcd", &self.etcd())?;
+        started |= daemons.start("apiserver", &self.apiserver())?;
+        self.publish_kubeconfig()?;
+        daemons.wait_for("apiserver", Duration::from_mins(2), || {
+            log.ask(self.kubectl().args(["get", "--raw", "/readyz"]))
+        })?;
+        // The controller manager gives up on an API server that is not there yet.
+        started |= daemons.start("controller-manager", &self.controller_manager())?;
+        started |= daemons.start("scheduler", &self.scheduler())?;
+        Ok((
+            (),
+            if started {
+                Outcome::Done
+            } else {
+                Outcome::Cached
+            },
+        ))
+    }
+
+    /// kubectl as the cluster's admin.
+    pub fn kubectl(&self) -> Command {
+        let mut kubectl = self.tools.command("kubectl");
+        kubectl.arg("--kubeconfig").arg(self.checkout.kubeconfig());
+        kubectl
+    }
+
+    fn publish_kubeconfig(&self) -> Result<()> {
+        let path = self.checkout.kubeconfig();
+        let _absent = fs::remove_file(&path);
+        symlink(self.pki.file("admin.kubeconfig"), &path).about("link", path)
+    }
+
+    fn program(&self, name: &str) -> Command {
+        self.network.command(self.tools.path(name))
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.pki.file(name).display().to_string()
+    }
+
+    /// Without fsync: this cluster does not outlive its machine, and benches start an etcd of their own.
+    fn etcd(&self) -> Command {
+        let data: PathBuf = self.checkout.local().join("etcd");
+        let mut etcd = self.program("etcd");
+        etcd.arg("--data-dir").arg(data).arg("--unsafe-no-fsync");
+        etcd.args([
+            "--listen-client-urls=http://127.0.0.1:2379",
+            "--advertise-client-urls=http://127.0.0.1:2379",
+        ]);
+        etcd
+    }
+
+    fn apiserver(&self) -> Command {
+        let mut apiserver = self.program("kube-apiserver");
+        apiserver.args([
+            "--etcd-servers=http://127.0.0.1:2379",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--allow-privileged=true",
+        ]);
+        apiserver.arg(format!("--advertise-address={BRIDGE}"));
+        apiserver.args([
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+        ]);
+        apiserver.args([
+            "--kubelet-preferred-address-types=InternalIP",
+            "--service-account-issuer=https://kubernetes.default.svc",
+        ]);
+        // Webhooks and aggregated APIs are called on pod addresses: nothing here translates service addresses for this process.
+        apiserver.arg("--enable-aggregator-routing=true");
+        apiserver.args([
+            "--requestheader-allowed-names=front-proxy-client",
+            "--requestheader-username-headers=X-Remote-User",
+        ]);
+        apiserver.args([
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        ]);
+        for (flag, file) in [
+            ("service-account-key-file", "service-accounts.pub"),
+            ("service-account-signing-key-file", "service-accounts.key"),
+            ("client-ca-file", "ca.crt"),
+            ("tls-cert-file", "apiserver.crt"),
+            ("tls-private-key-file", "apiserver.key"),
+            ("kubelet-client-certificate", "kubelet-client.crt"),
+            ("kubelet-client-key", "kubelet-client.key"),
+            ("requestheader-client-ca-file", "front-proxy-ca.crt"),
+            ("proxy-client-cert-file", "front-proxy.crt"),
+            ("proxy-client-key-file", "front-proxy.key"),
+        ] {
+            apiserver.arg(format!("--{flag}={}", self.file(file)));
+        }
+        apiserver
+    }
+
+    fn controller_manager(&self) -> Command {
+        let mut manager = self.program("kube-controller-manager");
+        manager.arg(format!(
+            "--kubeconfig={}",
+            self.file("controllers.kubeconfig")
+        ));
+        manager.arg(format!(
+            "--service-account-private-key-file={}",
+            self.file("service-accounts.key")
+        ));
+        manager.arg(format!("--root-ca-file={}", self.file("ca.crt")));
+        manager.arg(format!(
+            "--cluster-signing-cert-file={}",
+            self.file("ca.crt")
+        ));
+        manager.arg(format!(
+            "--cluster-signing-key-file={}",
+            self.file("ca.key")
+        ));
+        manager.args([
+            "--use-service-account-credentials=true",
+            "--leader-elect=false",
+        ]);
+        manager
+    }
+
+    fn scheduler(&self) -> Command {
+        let mut scheduler = self.program("kube-scheduler");
+        scheduler
+            .arg(format!(
+                "--kubeconfig={}",
+                self.file("controllers.kubeconfig")
+            ))
+            .arg("--leader-elect=false");
+        scheduler
+    }
+}

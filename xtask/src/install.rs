@@ -1,0 +1,133 @@
+//! Pilothouse in a cluster: by its own Helm charts, as a user would install it.
+
+use std::{path::Path, process::Command};
+
+use crate::{
+    checkout::Checkout,
+    error::{Error, Result},
+    steps::Log,
+    tools::Tools,
+};
+
+const NAMESPACE: &str = "pilothouse-system";
+/// Written by `up`; without it `test` and `down` leave a cluster alone that they did not make.
+const LABEL: &str = "pilothouse.dev/local-cluster";
+
+/// The clients of one cluster: the local one by its own file, an existing one by the context that was named.
+pub struct Cluster<'a> {
+    pub checkout: &'a Checkout,
+    pub tools: &'a Tools,
+    pub context: Option<&'a str>,
+}
+
+impl Cluster<'_> {
+    pub fn kubectl(&self) -> Command {
+        let mut kubectl = self.tools.command("kubectl");
+        match self.context {
+            Some(context) => kubectl.args(["--context", context]),
+            None => kubectl.arg("--kubeconfig").arg(self.checkout.kubeconfig()),
+        };
+        kubectl
+    }
+
+    fn helm(&self) -> Command {
+        let mut helm = self.tools.command("helm");
+        match self.context {
+            Some(context) => helm.args(["--kube-context", context]),
+            None => helm.arg("--kubeconfig").arg(self.checkout.kubeconfig()),
+        };
+        helm.args(["--namespace", NAMESPACE]);
+        helm
+    }
+
+    /// Installs or upgrades both charts and waits until everything of them is ready.
+    pub fn install(&self, log: &Log, settings: &[String]) -> Result<()> {
+        let chart = |name: &str| {
+            let mut helm = self.helm();
+            helm.args(["upgrade", "--install", name])
+                .arg(self.checkout.root.join("charts").join(name))
+                .args(["--create-namespace", "--wait", "--timeout", "5m"]);
+            helm
+        };
+        log.run(&mut chart("pilothouse-crds"))?;
+        let mut product = chart("pilothouse");
+        for setting in settings {
+            product.args(["--set", setting]);
+        }
+        if self.context.is_none() {
+            product
+                .arg("--values")
+                .arg(self.checkout.recipe().join("values.yaml"));
+        }
+        log.run(&mut product).inspect_err(|_| self.look_around(log))
+    }
+
+    pub fn uninstall(&self, log: &Log) -> Result<()> {
+        log.run(
+            self.helm()
+                .args(["uninstall", "pilothouse", "--ignore-not-found", "--wait"]),
+        )?;
+        log.run(
+            self.helm()
+                .args(["uninstall", "pilothouse-crds", "--ignore-not-found"]),
+        )?;
+        log.run(
+            self.kubectl()
+                .args(["delete", "namespace", NAMESPACE, "--ignore-not-found"]),
+        )?;
+        log.run(
+            self.kubectl()
+                .args(["label", "namespace", "kube-system", &format!("{LABEL}-")]),
+        )
+    }
+
+    pub fn mark(&self, log: &Log) -> Result<()> {
+        log.run(self.kubectl().args([
+            "label",
+            "--overwrite",
+            "namespace",
+            "kube-system",
+            &format!("{LABEL}={}", self.checkout.id),
+        ]))
+    }
+
+    /// Refuses a cluster that `up` of this checkout has not marked.
+    pub fn require_mark(&self, log: &Log) -> Result<()> {
+        let path = format!(
+            "jsonpath={{.metadata.labels.{}}}",
+            LABEL.replace('.', r"\.")
+        );
+        let found =
+            log.read(
+                self.kubectl()
+                    .args(["get", "namespace", "kube-system", "-o", &path]),
+            )?;
+        if found == self.checkout.id {
+            return Ok(());
+        }
+        let message = format!(
+            "namespace kube-system of this cluster has no label {LABEL}={}; `cargo xtask up --existing` writes it",
+            self.checkout.id
+        );
+        Err(Error::Refused(message))
+    }
+
+    pub fn apply(&self, log: &Log, path: &Path) -> Result<()> {
+        log.run(self.kubectl().args(["apply", "--filename"]).arg(path))
+    }
+
+    /// Leaves in the log what a person would look at next.
+    fn look_around(&self, log: &Log) {
+        for question in [
+            &["get", "pods,pvc", "-o", "wide"][..],
+            &["get", "events", "--sort-by=.lastTimestamp"],
+            &["describe", "pods"],
+        ] {
+            let _best_effort = log.run(
+                self.kubectl()
+                    .args(["--namespace", NAMESPACE])
+                    .args(question),
+            );
+        }
+    }
+}

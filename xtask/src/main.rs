@@ -1,0 +1,170 @@
+//! The developer's commands: `cargo xtask up | down | test | bench | image | crds`.
+
+mod arrows;
+mod bench;
+mod cached;
+mod checkout;
+mod checks;
+mod control_plane;
+mod daemon;
+mod down;
+mod error;
+mod first_run;
+mod guest_image;
+mod guests;
+mod image;
+mod install;
+mod network;
+mod packages;
+mod pki;
+mod preload;
+mod product;
+mod seed;
+mod steps;
+mod tools;
+mod up;
+
+use std::{
+    error::Error as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    checkout::Checkout,
+    checks::{CRDGEN, Wishes},
+    error::Result,
+    product::Tag,
+    steps::{Outcome, Steps},
+    up::Extent,
+};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "What a developer of Pilothouse types")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a local cluster with two hosts, install Pilothouse, and carry out examples/first-run; again, to renew what changed.
+    Up {
+        #[command(flatten)]
+        existing: Existing,
+        /// Stop before Pilothouse is installed.
+        #[arg(long, conflicts_with = "existing")]
+        cluster_only: bool,
+        /// A value for the chart of an existing cluster, such as image.repository=...; may be repeated.
+        #[arg(long = "set", requires = "existing")]
+        settings: Vec<String>,
+    },
+    /// End the local cluster and leave nothing of it.
+    Down {
+        #[command(flatten)]
+        existing: Existing,
+    },
+    /// Run every test, those on a real cluster too.
+    Test {
+        #[command(flatten)]
+        existing: Existing,
+        /// Crash the operator 100 times instead of 10.
+        #[arg(long)]
+        long: bool,
+        /// Names of tests, and options of the test programs.
+        #[arg(last = true)]
+        filter: Vec<String>,
+    },
+    /// Measure one thing, beside what people use for it today.
+    Bench {
+        name: String,
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Write the container image as a tar, without an engine.
+    Image {
+        #[arg(long)]
+        release: bool,
+        #[arg(long, default_value = "target/image")]
+        out: PathBuf,
+    },
+    /// Generate crds/yaml and docs/reference from the types.
+    Crds,
+}
+
+/// The current context alone is never used: it may be production.
+#[derive(Args)]
+struct Existing {
+    /// Use a cluster that is already there.
+    #[arg(long, requires = "context")]
+    existing: bool,
+    /// Its context in KUBECONFIG.
+    #[arg(long, requires = "existing")]
+    context: Option<String>,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let checkout = Checkout::here()?;
+    let steps = Steps::new(checkout.logs())?;
+    match command {
+        Command::Up {
+            existing,
+            cluster_only,
+            settings,
+        } => match existing.context {
+            Some(context) => up::up_existing(&checkout, &steps, &context, &settings),
+            None if cluster_only => up::up(&checkout, &steps, Extent::ClusterOnly),
+            None => up::up(&checkout, &steps, Extent::Everything),
+        },
+        Command::Down { existing } => match existing.context {
+            Some(context) => down::down_existing(&checkout, &steps, &context),
+            None => down::down(&checkout, &steps),
+        },
+        Command::Test {
+            existing,
+            long,
+            filter,
+        } => {
+            let wishes = Wishes {
+                long,
+                context: existing.context,
+                filter,
+            };
+            checks::test(&checkout, &steps, &wishes)
+        }
+        Command::Bench { name, arguments } => bench::bench(&checkout, &name, &arguments),
+        Command::Image { release, out } => {
+            image(&checkout, &steps, release, &checkout.root.join(out))
+        }
+        Command::Crds => steps.step("crdgen", |log| {
+            log.run(checkout.cargo().args(CRDGEN))?;
+            Ok(((), Outcome::Done))
+        }),
+    }
+}
+
+fn image(checkout: &Checkout, steps: &Steps, release: bool, out: &Path) -> Result<()> {
+    let product = steps.step("product image", |log| {
+        let product = product::build(checkout, log, release, out, Tag::Version)?;
+        Ok((product, Outcome::Done))
+    })?;
+    println!("{} in {}", product.name(), product.archive.display());
+    Ok(())
+}

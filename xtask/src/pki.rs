@@ -1,0 +1,202 @@
+//! The cluster's certificates and kubeconfigs: made together once, kept until `down`.
+
+use std::{
+    fs,
+    io::Write,
+    net::Ipv4Addr,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use serde_json::json;
+
+use crate::{
+    cached,
+    checkout::Checkout,
+    error::{About, Result},
+    guests::{GUESTS, Kind},
+    network::BRIDGE,
+    steps::Outcome,
+};
+
+/// A folder of `NAME.crt`, `NAME.key` and `NAME.kubeconfig`.
+pub struct Pki {
+    folder: PathBuf,
+}
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+impl Pki {
+    /// `uplink` is the API server's address as this machine sees it.
+    pub fn of(checkout: &Checkout, uplink: Ipv4Addr) -> Result<(Self, Outcome)> {
+        let (folder, outcome) =
+            cached::folder(&checkout.local(), "pki", &uplink.to_string(), |folder| {
+                make(folder, uplink)
+            })?;
+        Ok((Self { folder }, outcome))
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.file(name);
+        fs::read(&path).about("read", path)
+    }
+}
+
+fn make(folder: &Path, uplink: Ipv4Addr) -> Result<()> {
+    let authority = authority(folder, "ca")?;
+    let front_proxy = self::authority(folder, "front-proxy-ca")?;
+    let uplink = uplink.to_string();
+    let names = [
+        "127.0.0.1",
+        BRIDGE,
+        &uplink,
+        "10.96.0.1",
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+    ];
+    issue(
+        folder,
+        &authority,
+        "apiserver",
+        "",
+        "kube-apiserver",
+        &names,
+    )?;
+    issue(
+        folder,
+        &front_proxy,
+        "front-proxy",
+        "",
+        "front-proxy-client",
+        &[],
+    )?;
+    issue(
+        folder,
+        &authority,
+        "kubelet-client",
+        "system:masters",
+        "apiserver",
+        &[],
+    )?;
+    let accounts = KeyPair::generate()?;
+    write(folder, "service-accounts.key", &accounts.serialize_pem())?;
+    write(folder, "service-accounts.pub", &accounts.public_key_pem())?;
+
+    let ca = authority.pem();
+    let account = |name: &str, group: &str, user: &str, address: &str, names: &[&str]| {
+        let (certificate, key) = issue(folder, &authority, name, group, user, names)?;
+        write(
+            folder,
+            &format!("{name}.kubeconfig"),
+            &kubeconfig(address, &ca, &certificate, &key),
+        )
+    };
+    account("admin", "system:masters", "admin", &uplink, &[])?;
+    account(
+        "controllers",
+        "system:masters",
+        "controllers",
+        "127.0.0.1",
+        &[],
+    )?;
+    account("proxy", "", "system:kube-proxy", BRIDGE, &[])?;
+    for guest in GUESTS
+        .iter()
+        .filter(|guest| matches!(guest.kind, Kind::Node { .. }))
+    {
+        account(
+            guest.name,
+            "system:nodes",
+            &format!("system:node:{}", guest.name),
+            BRIDGE,
+            &[guest.name, guest.address],
+        )?;
+    }
+    Ok(())
+}
+
+fn authority(folder: &Path, name: &str) -> Result<Authority> {
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("pilothouse local {name}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    let authority = Authority::self_signed(params, KeyPair::generate()?)?;
+    write(folder, &format!("{name}.crt"), &authority.pem())?;
+    write(
+        folder,
+        &format!("{name}.key"),
+        &authority.key().serialize_pem(),
+    )?;
+    Ok(authority)
+}
+
+fn issue(
+    folder: &Path,
+    authority: &Authority,
+    name: &str,
+    group: &str,
+    user: &str,
+    names: &[&str],
+) -> Result<(String, String)> {
+    let mut params =
+        CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    params.distinguished_name.push(DnType::CommonName, user);
+    if !group.is_empty() {
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, group);
+    }
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, authority)?.pem();
+    write(folder, &format!("{name}.crt"), &certificate)?;
+    write(folder, &format!("{name}.key"), &key.serialize_pem())?;
+    Ok((certificate, key.serialize_pem()))
+}
+
+/// JSON, which is YAML too.
+fn kubeconfig(address: &str, authority: &str, certificate: &str, key: &str) -> String {
+    let data = |pem: &str| BASE64_STANDARD.encode(pem);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "pilothouse-local",
+        "contexts": [{"name": "pilothouse-local", "context": {"cluster": "pilothouse-local", "user": "pilothouse-local"}}],
+        "clusters": [{"name": "pilothouse-local", "cluster": {"server": format!("https://{address}:6443"), "certificate-authority-data": data(authority)}}],
+        "users": [{"name": "pilothouse-local", "user": {"client-certificate-data": data(certificate), "client-key-data": data(key)}}],
+    })
+    .to_string()
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    let path = folder.join(name);
+    let file = fs::File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .about("write", path)
+}

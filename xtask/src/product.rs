@@ -1,0 +1,124 @@
+//! The product's own image: the static binaries of this workspace, stripped, FROM scratch.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    checkout::Checkout,
+    error::{About, Error, Result},
+    image::{Image, Layer},
+    steps::Log,
+};
+
+const REPOSITORY: &str = "pilothouse/pilothouse";
+/// Every binary of these is in the image, but for benches.
+const PACKAGES: [&str; 4] = ["operator", "server", "toolkit", "cli"];
+
+pub struct Product {
+    pub archive: PathBuf,
+    pub tag: String,
+    /// Stripped binaries, as in the image.
+    pub binaries: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tag {
+    /// What a release is called.
+    Version,
+    /// Version and content, so that a cluster tells one build from the next.
+    Content,
+}
+
+impl Product {
+    pub fn name(&self) -> String {
+        format!("{REPOSITORY}:{}", self.tag)
+    }
+}
+
+/// Builds the binaries and writes the image into `out`.
+pub fn build(
+    checkout: &Checkout,
+    log: &Log,
+    release: bool,
+    out: &Path,
+    tag: Tag,
+) -> Result<Product> {
+    let binaries = out.join("bin");
+    fs::create_dir_all(&binaries).about("create", &binaries)?;
+    let mut layer = Layer::default();
+    let mut content = Sha256::new();
+    for built in compile(checkout, log, release)? {
+        let name = built
+            .file_name()
+            .expect("cargo names files")
+            .to_string_lossy()
+            .into_owned();
+        let stripped = binaries.join(&name);
+        log.run(Command::new("strip").arg("-o").arg(&stripped).arg(&built))?;
+        let data = fs::read(&stripped).about("read", &stripped)?;
+        content.update(&data);
+        layer.file(&name, 0o755, &data);
+    }
+    let tag = match tag {
+        Tag::Version => env!("CARGO_PKG_VERSION").to_owned(),
+        Tag::Content => format!(
+            "{}-{}",
+            env!("CARGO_PKG_VERSION"),
+            hex::encode(&content.finalize()[..6])
+        ),
+    };
+    let archive = out.join(format!("pilothouse-{}.tar", env!("CARGO_PKG_VERSION")));
+    let product = Product {
+        archive,
+        tag,
+        binaries,
+    };
+    Image {
+        name: &product.name(),
+        entrypoint: &["/operator"],
+        user: "65532:65532",
+    }
+    .write(layer, &product.archive)?;
+    Ok(product)
+}
+
+/// Compiles the binaries; returns where cargo put them.
+fn compile(checkout: &Checkout, log: &Log, release: bool) -> Result<Vec<PathBuf>> {
+    let mut cargo = checkout.cargo();
+    cargo.args([
+        "build",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+    ]);
+    if release {
+        cargo.arg("--release");
+    }
+    cargo.arg("--bins");
+    for package in PACKAGES {
+        cargo.args(["--package", package]);
+    }
+    let mut built = Vec::new();
+    for message in log.read(&mut cargo)?.lines() {
+        let message: Value = serde_json::from_str(message).map_err(|source| Error::Json {
+            what: "cargo build".into(),
+            source,
+        })?;
+        let bench = message["target"]["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("bench-"));
+        built.extend(
+            message["executable"]
+                .as_str()
+                .filter(|_| !bench)
+                .map(PathBuf::from),
+        );
+    }
+    built.sort();
+    Ok(built)
+}

@@ -1,0 +1,197 @@
+//! Kubernetes, containerd, CoreDNS and Helm, built from their Go modules; `e2e/cluster/*/go.mod` pin the versions.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    cached::{self, Key},
+    checkout::Checkout,
+    error::{About, Result},
+    steps::Steps,
+};
+
+const KUBERNETES_VERSION: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
+    -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36";
+
+/// A Go module of its own: their dependencies clash in one.
+struct Module {
+    name: &'static str,
+    flags: &'static [&'static str],
+    link: &'static str,
+    /// Without cgo a binary is static and fits an empty image.
+    cgo: bool,
+    packages: &'static [&'static str],
+}
+
+/// Helm and kubectl are all that a cluster that is already there needs.
+const CLIENTS: [Module; 2] = [
+    Module {
+        name: "helm",
+        flags: &[],
+        link: "-s -w",
+        cgo: false,
+        packages: &["helm.sh/helm/v4/cmd/helm"],
+    },
+    Module {
+        name: "kubernetes",
+        flags: &[],
+        link: KUBERNETES_VERSION,
+        cgo: true,
+        packages: &["k8s.io/kubernetes/cmd/kubectl"],
+    },
+];
+
+const CLUSTER: [Module; 4] = [
+    Module {
+        name: "kubernetes",
+        flags: &[],
+        link: KUBERNETES_VERSION,
+        cgo: true,
+        packages: &[
+            "k8s.io/kubernetes/cmd/kube-apiserver",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kube-scheduler",
+            "k8s.io/kubernetes/cmd/kubelet",
+            "k8s.io/kubernetes/cmd/kube-proxy",
+        ],
+    },
+    Module {
+        name: "kubernetes",
+        flags: &[],
+        link: "-s -w",
+        cgo: true,
+        packages: &["go.etcd.io/etcd/server/v3"],
+    },
+    Module {
+        name: "containerd",
+        flags: &["-tags", "no_btrfs no_zfs"],
+        link: "-s -w",
+        cgo: true,
+        packages: &[
+            "github.com/containerd/containerd/v2/cmd/containerd",
+            "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            "github.com/containerd/containerd/v2/cmd/ctr",
+        ],
+    },
+    Module {
+        name: "coredns",
+        flags: &[],
+        link: "-s -w",
+        cgo: false,
+        packages: &["github.com/coredns/coredns"],
+    },
+];
+
+/// The binaries, by their usual names.
+pub struct Tools {
+    files: Vec<PathBuf>,
+}
+
+impl Tools {
+    pub fn clients(checkout: &Checkout, steps: &Steps) -> Result<Self> {
+        Self::build(&CLIENTS, checkout, steps)
+    }
+
+    pub fn cluster(checkout: &Checkout, steps: &Steps) -> Result<Self> {
+        let mut tools = Self::clients(checkout, steps)?;
+        tools
+            .files
+            .extend(Self::build(&CLUSTER, checkout, steps)?.files);
+        Ok(tools)
+    }
+
+    fn build(modules: &[Module], checkout: &Checkout, steps: &Steps) -> Result<Self> {
+        let mut files = Vec::new();
+        for (module, package) in modules.iter().flat_map(|module| {
+            module
+                .packages
+                .iter()
+                .map(move |package| (module, *package))
+        }) {
+            files.push(module.build(package, checkout, steps)?);
+        }
+        Ok(Self { files })
+    }
+
+    pub fn path(&self, name: &str) -> &Path {
+        self.files
+            .iter()
+            .find(|file| file.ends_with(name))
+            .expect("every tool that is asked for is in the tables above")
+    }
+
+    pub fn command(&self, name: &str) -> Command {
+        Command::new(self.path(name))
+    }
+}
+
+impl Module {
+    fn build(&self, package: &str, checkout: &Checkout, steps: &Steps) -> Result<PathBuf> {
+        let name = binary(package);
+        let source = checkout.recipe().join(self.name);
+        let cache = Checkout::cache()?;
+        steps.step(&format!("tool {name}"), |log| {
+            let key = Key::default()
+                .with_file(&source.join("go.mod"))?
+                .with_file(&source.join("go.sum"))?;
+            let key = key
+                .with(package)
+                .with(self.link)
+                .with(self.flags.concat())
+                .name();
+            let make = |folder: &Path| {
+                let mut go = Command::new("go");
+                go.current_dir(&source)
+                    .env("CGO_ENABLED", if self.cgo { "1" } else { "0" });
+                go.args(["build", "-trimpath"])
+                    .args(self.flags)
+                    .args(["-ldflags", self.link, "-o"])
+                    .arg(folder.join(name))
+                    .arg(package);
+                log.run(&mut go)
+            };
+            let (folder, outcome) = cached::folder(&cache.join("tools"), name, &key, make)?;
+            Ok((folder.join(name), outcome))
+        })
+    }
+}
+
+/// A package is named by its folder, but for those that end in a version.
+fn binary(package: &str) -> &str {
+    match package {
+        "go.etcd.io/etcd/server/v3" => "etcd",
+        other => other.rsplit('/').next().expect("a path has a last element"),
+    }
+}
+
+/// User-Mode Linux, unpacked from the system's own package without installing it.
+pub fn user_mode_linux(steps: &Steps) -> Result<PathBuf> {
+    let cache = Checkout::cache()?;
+    steps.step("tool user-mode-linux", |log| {
+        let make = |folder: &Path| {
+            let download = || {
+                log.run(crate::packages::apt().current_dir(folder).args([
+                    "download",
+                    "-q",
+                    "user-mode-linux",
+                ]))
+            };
+            if download().is_err() {
+                log.run(crate::packages::apt().args(["update", "-q"]))?;
+                download()?;
+            }
+            let mut entries = std::fs::read_dir(folder)
+                .about("read", folder)?
+                .flatten()
+                .map(|entry| entry.path());
+            let package = entries
+                .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+                .expect("apt-get just put it there");
+            log.run(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
+            std::fs::remove_file(&package).about("remove", &package)
+        };
+        cached::folder(&cache.join("tools"), "user-mode-linux", "1", make)
+    })
+}
