@@ -1,1 +1,110 @@
-fn main() {}
+//! kubectl-pilothouse: runs, watches and explains work with the caller's own rights. It holds none itself.
+
+mod action;
+mod age;
+mod args;
+mod caller;
+mod cluster;
+mod connection;
+mod doctor;
+mod error;
+mod exec;
+mod executions;
+mod explain;
+mod follow;
+mod lines;
+mod logs;
+mod lookup;
+mod outcome;
+mod output;
+mod parameters;
+mod plan;
+mod progress;
+mod run;
+mod selector;
+mod shown;
+mod story;
+mod table;
+mod terminal;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Args, Command};
+use cluster::Cluster;
+use error::{Error, Result};
+
+/// What the shell is told when everything went well.
+const DONE: u8 = 0;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(usage) => return misused(&usage),
+    };
+    match carry_out(args) {
+        Ok(code) => ExitCode::from(code),
+        // The reader went away, as `head` does; that is its right.
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", terminal::clean(&error::report(&error)));
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+/// Help and version are answers; anything else is a mistake of the caller, told apart from how a run ended.
+fn misused(usage: &clap::Error) -> ExitCode {
+    let told = usage.print();
+    if usage.use_stderr() || told.is_err() {
+        return ExitCode::from(error::NOT_DONE);
+    }
+    ExitCode::SUCCESS
+}
+
+fn carry_out(args: Args) -> Result<u8> {
+    if let Command::Completion { shell } = args.command {
+        let mut script = Vec::new();
+        clap_complete::generate(
+            shell,
+            &mut Args::command(),
+            "kubectl-pilothouse",
+            &mut script,
+        );
+        return output::bytes(&script).map(|()| DONE);
+    }
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("nothing else installs a provider");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    runtime.block_on(dispatch(args))
+}
+
+async fn dispatch(args: Args) -> Result<u8> {
+    let cluster = Cluster::connect(&args.connection).await?;
+    let format = args.output;
+    match args.command {
+        Command::Run(asked) => run::run(&cluster, &asked, format).await,
+        Command::Exec(asked) => exec::exec(&cluster, &asked, format).await,
+        Command::Watch { run } => watch::watch(&cluster, &run, format).await,
+        Command::Logs(asked) => logs::logs(&cluster, &asked).await,
+        Command::Plan(asked) => plan::plan(&cluster, &asked, format).await,
+        Command::Cancel(asked) => {
+            action::act(&cluster, crds::v1alpha1::Action::Cancel, &asked, format).await
+        }
+        Command::Suspend(asked) => {
+            action::act(&cluster, crds::v1alpha1::Action::Suspend, &asked, format).await
+        }
+        Command::Resume(asked) => {
+            action::act(&cluster, crds::v1alpha1::Action::Resume, &asked, format).await
+        }
+        Command::Explain { run } => explain::explain(&cluster, &run, format).await,
+        Command::Doctor(asked) => doctor::doctor(&cluster, &asked, format).await,
+        Command::Completion { .. } => Ok(DONE),
+    }
+}

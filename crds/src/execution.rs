@@ -149,6 +149,13 @@ pub enum Via {
     Pod,
 }
 
+impl Via {
+    /// Whether starting the same key again joins what runs, instead of running it twice.
+    pub const fn attaches(self) -> bool {
+        matches!(self, Self::Journal | Self::Pod)
+    }
+}
+
 /// A piece of an execution's masked output, identified by key and offset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -14,6 +14,8 @@ pub const LABEL_SCRIPT: &str = "pilothouse.dev/script";
 pub const FINALIZER_RUN: &str = "pilothouse.dev/run";
 /// Keeps a step pod until its result is acknowledged by records.
 pub const FINALIZER_RESULT: &str = "pilothouse.dev/result";
+/// Annotation of a step pod: the digest of the effect key that it does.
+pub const ANNOTATION_EFFECT: &str = "pilothouse.dev/effect";
 /// Type of a Secret that holds SSH credentials and names where they may be used.
 pub const SECRET_TYPE_SSH: &str = "pilothouse.dev/ssh";
 /// Account that runs use when they name none.

@@ -34,7 +34,7 @@ impl Ledger {
                 state: row.state,
                 via: row.via,
                 finished_at: row.finished_at,
-                in_flight: !row.state.is_final() && in_flight(task),
+                in_flight: !row.state.is_terminal() && in_flight(task),
             };
             let newer = ledger.0.get(&task).is_none_or(|old| old.number <= attempt.number);
             if newer {

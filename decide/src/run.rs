@@ -148,7 +148,7 @@ impl<'a> View<'a> {
 
     fn started(&self) -> impl Iterator<Item = (Task, &Attempt)> {
         let all = (0..self.tasks.len()).flat_map(|step| (0..self.tasks[step].len()).map(move |target| Task { step, target }));
-        all.filter_map(|task| self.ledger.get(task).filter(|a| !a.state.is_final()).map(|a| (task, a)))
+        all.filter_map(|task| self.ledger.get(task).filter(|a| !a.state.is_terminal()).map(|a| (task, a)))
     }
 
     /// Marks what will never start: everything when the run stops, else what waits for something that did not succeed.

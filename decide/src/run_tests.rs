@@ -54,7 +54,7 @@ fn plan(targets: &[usize], mut steps: Vec<PlannedStep>, strategy: Rolling) -> Pl
 }
 
 fn attempt(number: i32, state: State, finished: i64) -> Attempt {
-    let final_ = state.is_final();
+    let final_ = state.is_terminal();
     Attempt { number, state, via: Via::Journal, finished_at: final_.then(|| at(finished)), in_flight: !final_ }
 }
 

@@ -1,7 +1,7 @@
 //! What a run's status says: conditions, counts, and one sentence on what it waits for or why it ended.
 
 use crds::v1alpha1::{
-    JobRun, JobRunStatus, StepStatus, TargetCounts, Verdict, clip, condition_is_true, set_condition,
+    Asked, JobRun, JobRunStatus, StepStatus, TargetCounts, Verdict, clip, condition_is_true, set_condition,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::{
     Refusal,
     plan::Plan,
-    run::{End, Hold, Next, Phase, Standing},
+    run::{Control, End, Hold, Next, Phase, Standing},
 };
 
 /// Failed targets that a step names.
@@ -35,20 +35,33 @@ pub struct Frozen<'a> {
     pub hash: &'a str,
 }
 
+/// A turn as the status tells it.
+#[derive(Clone, Debug)]
+pub struct Turn<'a> {
+    pub frozen: Option<Frozen<'a>>,
+    pub control: Control,
+    /// The run has its machines; from the next turn on there may be effects.
+    pub begun: bool,
+    pub outlook: Outlook<'a>,
+}
+
 /// The status after a turn.
-pub fn status(run: &JobRun, frozen: Option<Frozen<'_>>, forgiven: usize, outlook: &Outlook<'_>, now: Timestamp) -> JobRunStatus {
+pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
     let mut status = run.status.clone().unwrap_or_default();
     status.observed_generation = run.metadata.generation;
-    status.forgiven_failures = i32::try_from(forgiven).ok().filter(|&n| n > 0);
+    keep(&mut status, turn.control);
+    if turn.begun {
+        status.started_at.get_or_insert(Time(now));
+    }
+    let frozen = turn.frozen;
     if let Some(frozen) = frozen {
         describe_plan(&mut status, frozen);
     }
-    let told = match outlook {
+    let told = match &turn.outlook {
         Outlook::Refused(refusal) => refused(refusal),
         Outlook::Waiting { reason, message } => waiting(reason, message),
         Outlook::Cancelled => cancelled(),
         Outlook::Moving(next) => {
-            status.started_at.get_or_insert(Time(now));
             if let Some(frozen) = frozen {
                 count(&mut status, frozen.plan, next);
             }
@@ -57,6 +70,16 @@ pub fn status(run: &JobRun, frozen: Option<Frozen<'_>>, forgiven: usize, outlook
     };
     tell(&mut status, frozen.is_some(), &told, run.metadata.generation, now);
     status
+}
+
+/// What was asked for stays, whatever else this turn has to say.
+fn keep(status: &mut JobRunStatus, control: Control) {
+    status.forgiven_failures = i32::try_from(control.forgiven).ok().filter(|&n| n > 0);
+    status.asked = match (control.cancel, control.suspend) {
+        (true, _) => Some(Asked::Cancel),
+        (false, true) => Some(Asked::Suspend),
+        (false, false) => None,
+    };
 }
 
 /// One turn's news.

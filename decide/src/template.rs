@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use minijinja::{Environment, UndefinedBehavior};
-use serde::Serialize;
+use minijinja::{Environment, UndefinedBehavior, Value};
 
 use crate::Refusal;
 
@@ -13,7 +12,7 @@ const FUEL: u64 = 20_000;
 const MAX_BYTES: usize = 16 * 1024;
 
 /// Everything a template can name.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Scope<'a> {
     pub params: &'a BTreeMap<String, String>,
     pub target: Target<'a>,
@@ -21,17 +20,29 @@ pub struct Scope<'a> {
 }
 
 /// The target that a step works on.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     pub name: &'a str,
     pub address: &'a str,
 }
 
 /// The run that works.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
     pub name: &'a str,
     pub namespace: &'a str,
+}
+
+impl Scope<'_> {
+    fn value(&self) -> Value {
+        let pairs = |of: [(&str, &str); 2]| Value::from_pairs(of.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        let params = self.params.iter().map(|(k, v)| (k.clone(), v.clone()));
+        Value::from_pairs([
+            ("params", Value::from_pairs(params)),
+            ("target", pairs([("name", self.target.name), ("address", self.target.address)])),
+            ("run", pairs([("name", self.run.name), ("namespace", self.run.namespace)])),
+        ])
+    }
 }
 
 /// The parameter that a template passes on whole, if it does nothing else.
@@ -62,7 +73,7 @@ pub fn render(field: &str, template: &str, scope: &Scope<'_>) -> Result<String, 
     if !template.contains("{{") && !template.contains("{%") {
         return Ok(template.to_owned());
     }
-    let text = environment().render_str(template, scope).map_err(|error| broken(field, &error))?;
+    let text = environment().render_str(template, scope.value()).map_err(|error| broken(field, &error))?;
     if text.len() > MAX_BYTES {
         let message = format!("{field} renders to {} bytes; keep it under {MAX_BYTES}", text.len());
         return Err(Refusal::new("TemplateTooLong", message));

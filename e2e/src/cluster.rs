@@ -22,8 +22,11 @@ impl Cluster {
         // A second test of the same process finds the provider installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let path = env::var_os("PILOTHOUSE_E2E_KUBECONFIG").map(PathBuf::from);
-        let path = path.expect("PILOTHOUSE_E2E_KUBECONFIG names the cluster under test; `cargo xtask test` sets it");
-        let kubeconfig = Kubeconfig::read_from(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        let path = path.expect(
+            "PILOTHOUSE_E2E_KUBECONFIG names the cluster under test; `cargo xtask test` sets it",
+        );
+        let kubeconfig = Kubeconfig::read_from(&path)
+            .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
             .unwrap_or_else(|error| panic!("{} is no kubeconfig: {error}", path.display()));
@@ -40,7 +43,8 @@ impl Cluster {
     pub fn as_user(&self, name: &str, groups: &[&str]) -> Client {
         let mut config = self.config.clone();
         config.auth_info.impersonate = Some(name.to_owned());
-        config.auth_info.impersonate_groups = Some(groups.iter().map(ToString::to_string).collect());
+        config.auth_info.impersonate_groups =
+            Some(groups.iter().map(ToString::to_string).collect());
         Client::try_from(config).expect("a kubeconfig that was read makes a client")
     }
 

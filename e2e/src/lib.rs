@@ -4,12 +4,16 @@ pub mod cluster;
 pub mod guest;
 pub mod manifest;
 pub mod namespace;
+pub mod people;
 pub mod stage;
+pub mod verdict;
 pub mod wait;
 
 pub use cluster::Cluster;
 pub use guest::Guest;
 pub use manifest::Manifest;
 pub use namespace::TestNamespace;
+pub use people::People;
 pub use stage::Stage;
+pub use verdict::{accepted, refused};
 pub use wait::{eventually, wait_for};

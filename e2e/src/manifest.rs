@@ -6,7 +6,7 @@ use kube::{
     core::GroupVersionKind,
     discovery::{Scope, pinned_kind},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One object, not yet anywhere.
 #[derive(Clone, Debug)]
@@ -17,13 +17,24 @@ pub struct Manifest {
 impl Manifest {
     /// Every document of a YAML text.
     pub fn read(yaml: &str) -> Vec<Self> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("no YAML: {error}\n{yaml}"));
+        let documents: Vec<Value> = serde_saphyr::from_multiple(yaml)
+            .unwrap_or_else(|error| panic!("no YAML: {error}\n{yaml}"));
         documents.into_iter().map(Self::from_json).collect()
     }
 
     /// An object already in the shape of JSON.
     pub fn from_json(document: Value) -> Self {
-        Self { object: serde_json::from_value(document).expect("an object has apiVersion, kind and metadata") }
+        Self {
+            object: serde_json::from_value(document)
+                .expect("an object has apiVersion, kind and metadata"),
+        }
+    }
+
+    /// An object of our own API.
+    pub fn of(kind: &str, name: &str, spec: &Value) -> Self {
+        Self::from_json(
+            json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}),
+        )
     }
 
     /// The same object in another namespace; one that belongs to none stays so when it is applied.
@@ -33,10 +44,19 @@ impl Manifest {
         self
     }
 
+    /// The object in the shape of JSON.
+    pub fn into_json(self) -> Value {
+        serde_json::to_value(self.object).expect("an object is plain data")
+    }
+
     /// Kind and name, for messages.
     pub fn title(&self) -> String {
         let kind = self.object.types.as_ref().map_or("?", |types| &types.kind);
-        let name = self.object.metadata.name.as_ref().or(self.object.metadata.generate_name.as_ref());
+        let name = self.object.metadata.name.as_ref().or(self
+            .object
+            .metadata
+            .generate_name
+            .as_ref());
         format!("{kind} {}", name.map_or("?", |name| name))
     }
 
@@ -46,27 +66,50 @@ impl Manifest {
 
     /// What the API server would make of it, with nothing kept.
     pub async fn try_create(&self, client: &Client) -> Result<DynamicObject> {
-        self.post(client, &PostParams { dry_run: true, ..PostParams::default() }).await
+        self.post(
+            client,
+            &PostParams {
+                dry_run: true,
+                ..PostParams::default()
+            },
+        )
+        .await
     }
 
     pub async fn apply(&self, client: &Client) -> Result<DynamicObject> {
-        self.patch(client, &PatchParams::apply("pilothouse-e2e").force()).await
+        self.patch(client, &PatchParams::apply("pilothouse-e2e").force())
+            .await
     }
 
     /// What applying it would make, with nothing kept.
     pub async fn try_apply(&self, client: &Client) -> Result<DynamicObject> {
-        self.patch(client, &PatchParams::apply("pilothouse-e2e").force().dry_run()).await
+        self.patch(
+            client,
+            &PatchParams::apply("pilothouse-e2e").force().dry_run(),
+        )
+        .await
     }
 
     /// The API of this object's kind, in its namespace.
     pub async fn api(&self, client: &Client) -> Result<Api<DynamicObject>> {
-        let types = self.object.types.as_ref().expect("an object has apiVersion and kind");
+        let types = self
+            .object
+            .types
+            .as_ref()
+            .expect("an object has apiVersion and kind");
         let kind = GroupVersionKind::try_from(types).expect("apiVersion is group/version");
         let (resource, capabilities) = pinned_kind(client, &kind).await?;
-        Ok(match (capabilities.scope, self.object.metadata.namespace.as_deref()) {
-            (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
-            (Scope::Namespaced, namespace) => Api::namespaced_with(client.clone(), namespace.unwrap_or("default"), &resource),
-        })
+        Ok(
+            match (
+                capabilities.scope,
+                self.object.metadata.namespace.as_deref(),
+            ) {
+                (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
+                (Scope::Namespaced, namespace) => {
+                    Api::namespaced_with(client.clone(), namespace.unwrap_or("default"), &resource)
+                }
+            },
+        )
     }
 
     async fn post(&self, client: &Client, parameters: &PostParams) -> Result<DynamicObject> {
@@ -75,9 +118,15 @@ impl Manifest {
     }
 
     async fn patch(&self, client: &Client, parameters: &PatchParams) -> Result<DynamicObject> {
-        let name = self.object.metadata.name.as_deref().expect("only a named object can be applied");
+        let name = self
+            .object
+            .metadata
+            .name
+            .as_deref()
+            .expect("only a named object can be applied");
         let api = self.api(client).await?;
-        api.patch(name, parameters, &Patch::Apply(self.placed(&api))).await
+        api.patch(name, parameters, &Patch::Apply(self.placed(&api)))
+            .await
     }
 
     /// An object of the whole cluster carries no namespace.

@@ -25,9 +25,16 @@ impl TestNamespace {
             "labels": {"pilothouse.dev/e2e": story, "pod-security.kubernetes.io/enforce": "restricted"},
         }});
         let wanted: Namespace = serde_json::from_value(wanted).expect("a literal namespace");
-        let made = Api::all(cluster.client()).create(&PostParams::default(), &wanted).await;
-        let name = made.unwrap_or_else(|error| panic!("cannot create a namespace: {error}")).name_any();
-        Self { cluster: cluster.clone(), name }
+        let made = Api::all(cluster.client())
+            .create(&PostParams::default(), &wanted)
+            .await;
+        let name = made
+            .unwrap_or_else(|error| panic!("cannot create a namespace: {error}"))
+            .name_any();
+        Self {
+            cluster: cluster.clone(),
+            name,
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -40,7 +47,10 @@ impl Drop for TestNamespace {
     fn drop(&mut self) {
         let (cluster, name) = (self.cluster.clone(), self.name.clone());
         let removal = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
                 let api: Api<Namespace> = Api::all(cluster.client());
                 api.delete(&name, &DeleteParams::default()).await.map(drop)

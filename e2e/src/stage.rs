@@ -110,7 +110,8 @@ impl Stage {
 
     /// Output of one execution.
     pub async fn log(&self, run: &str, step: &str, target: &str) -> Vec<u8> {
-        let path = format!("/apis/records.pilothouse.dev/v1alpha1/namespaces/{}/executions/{run}.{step}.{target}.1/log", self.name());
+        let name = [run, step, target, "1"].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
+        let path = format!("/apis/records.pilothouse.dev/v1alpha1/namespaces/{}/executions/{name}/log", self.name());
         let request = http::Request::get(path).body(Vec::new()).expect("a literal path");
         let text = self.client.request_text(request).await;
         text.unwrap_or_else(|error| panic!("no log of {run}/{step}/{target}: {error}")).into_bytes()

@@ -64,7 +64,7 @@ steps:
 "#;
     stage.run("pod", job).await;
     assert_eq!(stage.ends("pod").await.status.and_then(|s| s.summary).as_deref(), Some("Succeeded"));
-    assert_eq!(String::from_utf8_lossy(&stage.log("pod", "work", "-").await).trim(), "65534\npod");
+    assert_eq!(String::from_utf8_lossy(&stage.log("pod", "work", "").await).trim(), "65534\npod");
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), stage.name());
     eventually("the pod's removal", PATIENCE, || async { pods.list(&ListParams::default()).await.ok()?.items.is_empty().then_some(()) }).await;
     let missing = r#"

@@ -1,109 +1,44 @@
 //! The policies at the door: who asked is true, nobody borrows rights, and status is the operator's. Each with one accept and one reject.
 
-use std::time::Duration;
-
-use e2e::{Cluster, Manifest, TestNamespace, eventually};
-use k8s_openapi::api::{authorization::v1::SelfSubjectAccessReview, rbac::v1::RoleBinding};
-use kube::{
-    Api, Client,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
-};
+use e2e::{Cluster, People, TestNamespace, accepted, refused};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 const API: &str = "pilothouse.dev/v1alpha1";
-const SOON: Duration = Duration::from_secs(20);
 
-/// A namespace in which people get their rights.
-struct Scene {
-    cluster: Cluster,
-    namespace: TestNamespace,
+fn run(account: &str) -> Value {
+    json!({"apiVersion": API, "kind": "JobRun", "metadata": {"name": "run"},
+            "spec": {"jobRef": {"name": "no-such-job"}, "serviceAccountName": account}})
 }
 
-impl Scene {
-    async fn new(story: &str) -> Self {
-        let cluster = Cluster::connect().await;
-        let namespace = TestNamespace::create(&cluster, story).await;
-        Self { cluster, namespace }
-    }
+fn host(spec: &Value) -> Value {
+    let mut object = json!({"apiVersion": API, "kind": "Host", "metadata": {"name": "host"}, "spec": {
+        "type": "VirtualMachine", "address": "192.0.2.1", "credentialsRef": {"name": "key"}, "hostKeyPolicy": "TrustOnFirstUse",
+    }});
+    object["spec"]
+        .as_object_mut()
+        .expect("an object")
+        .extend(spec.as_object().expect("an object").clone());
+    object
+}
 
-    /// A person with one of the chart's ClusterRoles here.
-    async fn person(&self, name: &str, cluster_role: &str, may: (&str, &str)) -> Client {
-        let role = json!({"kind": "ClusterRole", "name": cluster_role});
-        self.bind(name, &role).await;
-        self.ready(name, may, None).await
+fn job(on_hosts: &Value, of_the_step: &Value) -> Value {
+    let mut object = json!({"apiVersion": API, "kind": "Job", "metadata": {"name": "job"}, "spec": {
+        "targets": {"hosts": on_hosts}, "steps": [{"name": "one", "inline": {"content": "true"}}, {"name": "two", "inline": {"content": "true"}}],
+    }});
+    if !of_the_step.is_null() {
+        object["spec"]["steps"][1]["targets"] = json!({"hosts": of_the_step});
     }
+    object
+}
 
-    /// A person with rules of their own here; `may` is the last of them, a verb and a resource.
-    async fn person_with(&self, name: &str, rules: Value, may: (&str, &str), object: Option<&str>) -> Client {
-        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name}, "rules": rules});
-        self.write(role).create(&self.cluster.client()).await.expect("an administrator makes a Role");
-        self.bind(name, &json!({"kind": "Role", "name": name})).await;
-        self.ready(name, may, object).await
-    }
+fn action(action: &str) -> Value {
+    json!({"apiVersion": API, "kind": "RunAction", "metadata": {"name": "action"},
+            "spec": {"runRef": {"name": "run"}, "action": action}})
+}
 
-    async fn bind(&self, name: &str, role: &Value) {
-        let binding = json!({
-            "metadata": {"generateName": "e2e-"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role["kind"], "name": role["name"]},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}],
-        });
-        let binding: RoleBinding = serde_json::from_value(binding).expect("a literal RoleBinding");
-        let api = Api::namespaced(self.cluster.client(), self.namespace.name());
-        api.create(&PostParams::default(), &binding).await.expect("an administrator binds");
-    }
-
-    /// The authorizer learns of a binding a moment after it is written.
-    async fn ready(&self, name: &str, (verb, resource): (&str, &str), object: Option<&str>) -> Client {
-        let client = self.cluster.as_user(name, &["testers"]);
-        let group = if resource == "serviceaccounts" { "" } else { "pilothouse.dev" };
-        let review = json!({"spec": {"resourceAttributes": {
-            "namespace": self.namespace.name(), "verb": verb, "group": group, "resource": resource, "name": object,
-        }}});
-        let review: SelfSubjectAccessReview = serde_json::from_value(review).expect("a literal review");
-        let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-        eventually(&format!("right of {name} to {verb} {resource}"), SOON, || async {
-            let answer = api.create(&PostParams::default(), &review).await.ok()?;
-            answer.status.filter(|status| status.allowed).map(drop)
-        })
-        .await;
-        client
-    }
-
-    fn write(&self, object: Value) -> Manifest {
-        Manifest::from_json(object).within(self.namespace.name())
-    }
-
-    fn run(&self, account: &str) -> Manifest {
-        self.write(json!({"apiVersion": API, "kind": "JobRun", "metadata": {"name": "run"},
-            "spec": {"jobRef": {"name": "no-such-job"}, "serviceAccountName": account}}))
-    }
-
-    fn host(&self, spec: Value) -> Manifest {
-        let mut object = json!({"apiVersion": API, "kind": "Host", "metadata": {"name": "host"}, "spec": {
-            "type": "VirtualMachine", "address": "192.0.2.1", "credentialsRef": {"name": "key"}, "hostKeyPolicy": "TrustOnFirstUse",
-        }});
-        object["spec"].as_object_mut().expect("an object").extend(spec.as_object().expect("an object").clone());
-        self.write(object)
-    }
-
-    fn job(&self, on_hosts: Value, of_the_step: Value) -> Manifest {
-        let mut object = json!({"apiVersion": API, "kind": "Job", "metadata": {"name": "job"}, "spec": {
-            "targets": {"hosts": on_hosts}, "steps": [{"name": "one", "inline": {"content": "true"}}, {"name": "two", "inline": {"content": "true"}}],
-        }});
-        if !of_the_step.is_null() {
-            object["spec"]["steps"][1]["targets"] = json!({"hosts": of_the_step});
-        }
-        self.write(object)
-    }
-
-    fn action(&self, action: &str) -> Manifest {
-        self.write(json!({"apiVersion": API, "kind": "RunAction", "metadata": {"name": "action"},
-            "spec": {"runRef": {"name": "run"}, "action": action}}))
-    }
-
-    fn secret(&self, data: Value) -> Manifest {
-        self.write(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "type": "pilothouse.dev/ssh", "stringData": data}))
-    }
+fn secret(data: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "type": "pilothouse.dev/ssh", "stringData": data})
 }
 
 fn script(content: &str) -> Value {
@@ -120,123 +55,248 @@ fn writer() -> Value {
     json!({"apiGroups": ["pilothouse.dev"], "resources": ["*"], "verbs": ["get", "create", "patch", "update"]})
 }
 
-#[track_caller]
-fn accepted(answer: kube::Result<DynamicObject>) -> DynamicObject {
-    answer.unwrap_or_else(|error| panic!("refused, but should be accepted: {error}"))
-}
-
-/// The refusal names its rule and all that is asked for.
-#[track_caller]
-fn refused(answer: kube::Result<DynamicObject>, fragments: &[&str]) {
-    let error = answer.expect_err("accepted, but should be refused").to_string();
-    for fragment in fragments {
-        assert!(error.contains(fragment), "no {fragment:?} in: {error}");
-    }
-}
-
 fn requester(object: &DynamicObject) -> (&str, Vec<&str>) {
     let written = &object.data["spec"]["requestedBy"];
-    let groups = written["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let groups = written["groups"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     (written["user"].as_str().expect("a stamp"), groups)
 }
 
 #[tokio::test]
 async fn a_forged_requester_is_replaced_on_create_and_on_change() {
-    let scene = Scene::new("requester").await;
-    let alice = scene.person("alice", "pilothouse-admin", ("create", "scripts")).await;
-    let bob = scene.person("bob", "pilothouse-admin", ("create", "scripts")).await;
+    let scene = People::new("requester").await;
+    let alice = scene
+        .person("alice", "pilothouse-admin", ("create", "scripts"))
+        .await;
+    let bob = scene
+        .person("bob", "pilothouse-admin", ("create", "scripts"))
+        .await;
 
     let made = accepted(scene.write(forged_script("true")).create(&alice).await);
-    assert_eq!(requester(&made), ("alice", vec!["testers", "system:authenticated"]));
+    assert_eq!(
+        requester(&made),
+        ("alice", vec!["testers", "system:authenticated"])
+    );
 
     let changed = accepted(scene.write(forged_script("false")).apply(&bob).await);
-    assert_eq!(requester(&changed).0, "bob", "whoever changes a spec answers for it");
+    assert_eq!(
+        requester(&changed).0,
+        "bob",
+        "whoever changes a spec answers for it"
+    );
 
     let labelled = json!({"metadata": {"labels": {"team": "a"}}});
-    let api = scene.write(script("false")).api(&alice).await.expect("scripts are served");
-    let labelled = accepted(api.patch("script", &PatchParams::default(), &Patch::Merge(labelled)).await);
-    assert_eq!(requester(&labelled).0, "bob", "a label is no change of the spec");
+    let api = scene
+        .write(script("false"))
+        .api(&alice)
+        .await
+        .expect("scripts are served");
+    let labelled = accepted(
+        api.patch("script", &PatchParams::default(), &Patch::Merge(labelled))
+            .await,
+    );
+    assert_eq!(
+        requester(&labelled).0,
+        "bob",
+        "a label is no change of the spec"
+    );
 }
 
 #[tokio::test]
 async fn every_kind_is_stamped() {
-    let scene = Scene::new("stamped").await;
-    let alice = scene.person("alice", "pilothouse-admin", ("create", "jobruns")).await;
+    let scene = People::new("stamped").await;
+    let alice = scene
+        .person("alice", "pilothouse-admin", ("create", "jobruns"))
+        .await;
     let pods = json!({"apiVersion": API, "kind": "Job", "metadata": {"name": "job"}, "spec": {"steps": [{"name": "one", "pod": {"image": "local/busybox:1"}}]}});
-    let all = [scene.write(script("true")), scene.write(pods), scene.run("pilothouse-runner"), scene.host(json!({})), scene.action("Cancel")];
+    let all = [
+        scene.write(script("true")),
+        scene.write(pods),
+        scene.write(run("pilothouse-runner")),
+        scene.write(host(&json!({}))),
+        scene.write(action("Cancel")),
+    ];
     for manifest in all {
-        assert_eq!(requester(&accepted(manifest.try_create(&alice).await)).0, "alice", "{}", manifest.title());
+        assert_eq!(
+            requester(&accepted(manifest.try_create(&alice).await)).0,
+            "alice",
+            "{}",
+            manifest.title()
+        );
     }
 }
 
 #[tokio::test]
 async fn a_finalizer_of_the_operator_leaves_the_stamp_alone() {
-    let scene = Scene::new("finalizer").await;
-    let alice = scene.person("alice", "pilothouse-admin", ("create", "jobruns")).await;
-    let run = scene.run("pilothouse-runner");
+    let scene = People::new("finalizer").await;
+    let alice = scene
+        .person("alice", "pilothouse-admin", ("create", "jobruns"))
+        .await;
+    let run = scene.write(run("pilothouse-runner"));
     accepted(run.create(&alice).await);
 
-    let operator = scene.cluster.as_account("pilothouse-system", "pilothouse-operator");
+    let operator = scene
+        .cluster
+        .as_account("pilothouse-system", "pilothouse-operator");
     let api = run.api(&operator).await.expect("jobruns are served");
     let finalizer = json!({"metadata": {"finalizers": ["pilothouse.dev/run"]}});
-    let kept = accepted(api.patch("run", &PatchParams::default().dry_run(), &Patch::Merge(finalizer)).await);
+    let kept = accepted(
+        api.patch(
+            "run",
+            &PatchParams::default().dry_run(),
+            &Patch::Merge(finalizer),
+        )
+        .await,
+    );
     assert_eq!(requester(&kept).0, "alice");
 
     let edit = json!({"spec": {"serviceAccountName": "other"}});
-    refused(api.patch("run", &PatchParams::default().dry_run(), &Patch::Merge(edit)).await, &["a JobRun is immutable"]);
+    refused(
+        api.patch(
+            "run",
+            &PatchParams::default().dry_run(),
+            &Patch::Merge(edit),
+        )
+        .await,
+        &["a JobRun is immutable"],
+    );
 }
 
 #[tokio::test]
 async fn work_is_done_only_as_an_account_that_its_writer_may_impersonate() {
-    let scene = Scene::new("account").await;
-    let alice = scene.person("alice", "pilothouse-admin", ("impersonate", "serviceaccounts")).await;
-    let writer = scene.person_with("bob", json!([writer()]), ("create", "jobruns"), None).await;
+    let scene = People::new("account").await;
+    let alice = scene
+        .person("alice", "pilothouse-admin", ("create", "jobruns"))
+        .await;
+    let writer = scene
+        .person_with("bob", json!([writer()]), ("create", "jobruns"), None)
+        .await;
 
-    accepted(scene.run("pilothouse-runner").try_create(&alice).await);
-    accepted(scene.host(json!({})).try_create(&alice).await);
-    let message = ["Rule pilothouse-account", "may not impersonate service account 'pilothouse-runner'", "Name an account that you may impersonate"];
-    refused(scene.run("pilothouse-runner").try_create(&writer).await, &message);
-    refused(scene.host(json!({})).try_create(&writer).await, &message);
-    refused(scene.run("cluster-admin").try_create(&alice).await, &["service account 'cluster-admin'"]);
+    accepted(
+        scene
+            .write(run("pilothouse-runner"))
+            .try_create(&alice)
+            .await,
+    );
+    accepted(scene.write(host(&json!({}))).try_create(&alice).await);
+    let message = [
+        "Rule pilothouse-account",
+        "may not impersonate service account 'pilothouse-runner'",
+        "Name an account that you may impersonate",
+    ];
+    refused(
+        scene
+            .write(run("pilothouse-runner"))
+            .try_create(&writer)
+            .await,
+        &message,
+    );
+    refused(
+        scene.write(host(&json!({}))).try_create(&writer).await,
+        &message,
+    );
+    refused(
+        scene.write(run("cluster-admin")).try_create(&alice).await,
+        &["service account 'cluster-admin'"],
+    );
 }
 
 #[tokio::test]
 async fn the_clusters_own_accounts_are_nobodys() {
     let cluster = Cluster::connect().await;
-    let scene = Scene { namespace: TestNamespace::create(&cluster, "own").await, cluster };
+    let scene = People {
+        namespace: TestNamespace::create(&cluster, "own").await,
+        cluster,
+    };
     let administrator = scene.cluster.client();
     for namespace in ["kube-system", "pilothouse-system"] {
-        let answer = scene.run("pilothouse-runner").within(namespace).try_create(&administrator).await;
-        refused(answer, &["Rule pilothouse-account", "whose accounts are the cluster's own"]);
+        let answer = scene
+            .write(run("pilothouse-runner"))
+            .within(namespace)
+            .try_create(&administrator)
+            .await;
+        refused(
+            answer,
+            &[
+                "Rule pilothouse-account",
+                "whose accounts are the cluster's own",
+            ],
+        );
     }
-    accepted(scene.run("pilothouse-runner").try_create(&administrator).await);
+    accepted(
+        scene
+            .write(run("pilothouse-runner"))
+            .try_create(&administrator)
+            .await,
+    );
 }
 
 #[tokio::test]
 async fn a_node_and_a_jump_host_take_the_right_to_use_them() {
-    let scene = Scene::new("node").await;
-    let alice = scene.person("alice", "pilothouse-admin", ("use", "hosts")).await;
+    let scene = People::new("node").await;
+    let alice = scene
+        .person("alice", "pilothouse-admin", ("use", "hosts"))
+        .await;
     let rules = json!([writer(), {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]}]);
-    let writer = scene.person_with("bob", rules, ("impersonate", "serviceaccounts"), None).await;
+    let writer = scene
+        .person_with("bob", rules, ("impersonate", "serviceaccounts"), None)
+        .await;
 
-    refused(scene.host(json!({"nodeName": "node1"})).try_create(&alice).await, &["Rule pilothouse-account", "may not use node 'node1'"]);
-    accepted(scene.host(json!({"nodeName": "node1"})).try_create(&scene.cluster.client()).await);
+    refused(
+        scene
+            .write(host(&json!({"nodeName": "node1"})))
+            .try_create(&alice)
+            .await,
+        &["Rule pilothouse-account", "may not use node 'node1'"],
+    );
+    accepted(
+        scene
+            .write(host(&json!({"nodeName": "node1"})))
+            .try_create(&scene.cluster.client())
+            .await,
+    );
     let jump = json!({"jumpHostRef": {"name": "gate"}});
-    refused(scene.host(jump.clone()).try_create(&writer).await, &["Rule pilothouse-account", "may not use host 'gate'"]);
-    accepted(scene.host(jump).try_create(&alice).await);
+    refused(
+        scene.write(host(&jump)).try_create(&writer).await,
+        &["Rule pilothouse-account", "may not use host 'gate'"],
+    );
+    accepted(scene.write(host(&jump)).try_create(&alice).await);
 }
 
 #[tokio::test]
 async fn work_is_written_only_for_hosts_that_its_writer_may_use() {
-    let scene = Scene::new("use").await;
+    let scene = People::new("use").await;
     let of_two = json!([writer(), {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
         {"apiGroups": ["pilothouse.dev"], "resources": ["hosts"], "resourceNames": ["a", "b"], "verbs": ["use"]}]);
-    let bob = scene.person_with("bob", of_two, ("use", "hosts"), Some("a")).await;
+    let bob = scene
+        .person_with("bob", of_two, ("use", "hosts"), Some("a"))
+        .await;
 
-    accepted(scene.job(json!({"names": ["a"]}), json!({"names": ["b", "a"]})).try_create(&bob).await);
+    accepted(
+        scene
+            .write(job(&json!({"names": ["a"]}), &json!({"names": ["b", "a"]})))
+            .try_create(&bob)
+            .await,
+    );
     let of_one = ["Rule pilothouse-use-hosts", "may not use host 'c'"];
-    refused(scene.job(json!({"names": ["a", "c"]}), Value::Null).try_create(&bob).await, &of_one);
-    refused(scene.job(json!({"names": ["a"]}), json!({"names": ["c"]})).try_create(&bob).await, &of_one);
+    refused(
+        scene
+            .write(job(&json!({"names": ["a", "c"]}), &Value::Null))
+            .try_create(&bob)
+            .await,
+        &of_one,
+    );
+    refused(
+        scene
+            .write(job(&json!({"names": ["a"]}), &json!({"names": ["c"]})))
+            .try_create(&bob)
+            .await,
+        &of_one,
+    );
 
     let mut inline = json!({"apiVersion": API, "kind": "JobRun", "metadata": {"name": "run"}, "spec": {"job": {
         "targets": {"hosts": {"names": ["a"]}}, "steps": [{"name": "one", "inline": {"content": "true"}}]}}});
@@ -247,38 +307,66 @@ async fn work_is_written_only_for_hosts_that_its_writer_may_use() {
 
 #[tokio::test]
 async fn a_selector_and_many_hosts_take_the_right_to_use_every_host() {
-    let scene = Scene::new("every").await;
-    let alice = scene.person("alice", "pilothouse-admin", ("use", "hosts")).await;
+    let scene = People::new("every").await;
+    let alice = scene
+        .person("alice", "pilothouse-admin", ("use", "hosts"))
+        .await;
     let one = json!([writer(), {"apiGroups": ["pilothouse.dev"], "resources": ["hosts"], "resourceNames": ["a"], "verbs": ["use"]}]);
-    let bob = scene.person_with("bob", one, ("use", "hosts"), Some("a")).await;
+    let bob = scene
+        .person_with("bob", one, ("use", "hosts"), Some("a"))
+        .await;
 
     let selector = json!({"selector": {"matchLabels": {"app": "shop"}}});
-    refused(scene.job(selector.clone(), Value::Null).try_create(&bob).await, &["Rule pilothouse-use-hosts", "a selector may pick any"]);
-    accepted(scene.job(selector, Value::Null).try_create(&alice).await);
+    refused(
+        scene
+            .write(job(&selector, &Value::Null))
+            .try_create(&bob)
+            .await,
+        &["Rule pilothouse-use-hosts", "a selector may pick any"],
+    );
+    accepted(
+        scene
+            .write(job(&selector, &Value::Null))
+            .try_create(&alice)
+            .await,
+    );
 
     let many: Vec<_> = (0..2000).map(|i| format!("host-{i}")).collect();
     let many = json!({"names": many});
-    refused(scene.job(many.clone(), many.clone()).try_create(&bob).await, &["Rule pilothouse-use-hosts", "4000 are named"]);
-    accepted(scene.job(many.clone(), many).try_create(&alice).await);
+    refused(
+        scene.write(job(&many, &many)).try_create(&bob).await,
+        &["Rule pilothouse-use-hosts", "4000 are named"],
+    );
+    accepted(scene.write(job(&many, &many)).try_create(&alice).await);
 }
 
 #[tokio::test]
 async fn an_action_takes_the_verb_of_its_name_on_the_run() {
-    let scene = Scene::new("action").await;
+    let scene = People::new("action").await;
     let rules = json!([writer(), {"apiGroups": ["pilothouse.dev"], "resources": ["jobruns"], "resourceNames": ["run"], "verbs": ["suspend"]}]);
-    let bob = scene.person_with("bob", rules, ("suspend", "jobruns"), Some("run")).await;
+    let bob = scene
+        .person_with("bob", rules, ("suspend", "jobruns"), Some("run"))
+        .await;
 
-    accepted(scene.action("Suspend").try_create(&bob).await);
-    for (action, verb) in [("Cancel", "cancel"), ("Resume", "resume")] {
-        refused(scene.action(action).try_create(&bob).await, &["Rule pilothouse-run-action", &format!("may not {verb} run 'run'")]);
+    accepted(scene.write(action("Suspend")).try_create(&bob).await);
+    for (name, verb) in [("Cancel", "cancel"), ("Resume", "resume")] {
+        refused(
+            scene.write(action(name)).try_create(&bob).await,
+            &[
+                "Rule pilothouse-run-action",
+                &format!("may not {verb} run 'run'"),
+            ],
+        );
     }
 }
 
 #[tokio::test]
 async fn status_is_written_by_the_operator_only() {
-    let scene = Scene::new("status").await;
+    let scene = People::new("status").await;
     let rules = json!([writer(), {"apiGroups": ["pilothouse.dev"], "resources": ["scripts/status"], "verbs": ["patch"]}]);
-    let bob = scene.person_with("bob", rules, ("patch", "scripts"), None).await;
+    let bob = scene
+        .person_with("bob", rules, ("patch", "scripts"), None)
+        .await;
     let script = scene.write(script("true"));
     accepted(script.create(&bob).await);
 
@@ -286,36 +374,95 @@ async fn status_is_written_by_the_operator_only() {
     let parameters = PatchParams::default().dry_run();
     for client in [bob, scene.cluster.client()] {
         let api = script.api(&client).await.expect("scripts are served");
-        let answer = api.patch_status("script", &parameters, &Patch::Merge(&status)).await;
-        refused(answer, &["Rule pilothouse-status", "may not write the status of Script 'script'"]);
+        let answer = api
+            .patch_status("script", &parameters, &Patch::Merge(&status))
+            .await;
+        refused(
+            answer,
+            &[
+                "Rule pilothouse-status",
+                "may not write the status of Script 'script'",
+            ],
+        );
     }
-    let operator = scene.cluster.as_account("pilothouse-system", "pilothouse-operator");
+    let operator = scene
+        .cluster
+        .as_account("pilothouse-system", "pilothouse-operator");
     let api = script.api(&operator).await.expect("scripts are served");
-    accepted(api.patch_status("script", &parameters, &Patch::Merge(&status)).await);
+    accepted(
+        api.patch_status("script", &parameters, &Patch::Merge(&status))
+            .await,
+    );
 }
 
 #[tokio::test]
 async fn a_viewer_looks_and_does_not_run() {
-    let scene = Scene::new("viewer").await;
-    let carol = scene.person("carol", "pilothouse-viewer", ("list", "jobruns")).await;
-    let writes = [scene.write(script("true")), scene.run("pilothouse-runner"), scene.host(json!({})), scene.action("Cancel")];
+    let scene = People::new("viewer").await;
+    let carol = scene
+        .person("carol", "pilothouse-viewer", ("list", "jobruns"))
+        .await;
+    let writes = [
+        scene.write(script("true")),
+        scene.write(run("pilothouse-runner")),
+        scene.write(host(&json!({}))),
+        scene.write(action("Cancel")),
+    ];
     for manifest in writes {
         let api = manifest.api(&carol).await.expect("every kind is served");
-        assert!(api.list(&kube::api::ListParams::default()).await.is_ok(), "a viewer lists {}", manifest.title());
-        refused(manifest.try_create(&carol).await, &["carol", "cannot create resource"]);
+        assert!(
+            api.list(&ListParams::default()).await.is_ok(),
+            "a viewer lists {}",
+            manifest.title()
+        );
+        refused(
+            manifest.try_create(&carol).await,
+            &["carol", "cannot create resource"],
+        );
     }
 }
 
 #[tokio::test]
 async fn ssh_credentials_name_where_they_may_go() {
-    let scene = Scene::new("secret").await;
+    let scene = People::new("secret").await;
     let administrator = scene.cluster.client();
-    accepted(scene.secret(json!({"addresses": "192.0.2.0/24", "ssh-privatekey": "key"})).try_create(&administrator).await);
-    accepted(scene.secret(json!({"addresses": "192.0.2.1", "password": "pass"})).try_create(&administrator).await);
+    accepted(
+        scene
+            .write(secret(
+                &json!({"addresses": "192.0.2.0/24", "ssh-privatekey": "key"}),
+            ))
+            .try_create(&administrator)
+            .await,
+    );
+    accepted(
+        scene
+            .write(secret(
+                &json!({"addresses": "192.0.2.1", "password": "pass"}),
+            ))
+            .try_create(&administrator)
+            .await,
+    );
     let needs = |what: &'static str| ["Rule pilothouse-ssh-secret", what];
-    refused(scene.secret(json!({"ssh-privatekey": "key"})).try_create(&administrator).await, &needs("needs the key addresses"));
-    refused(scene.secret(json!({"addresses": "", "password": "pass"})).try_create(&administrator).await, &needs("needs the key addresses"));
-    refused(scene.secret(json!({"addresses": "192.0.2.1"})).try_create(&administrator).await, &needs("ssh-privatekey or password"));
+    refused(
+        scene
+            .write(secret(&json!({"ssh-privatekey": "key"})))
+            .try_create(&administrator)
+            .await,
+        &needs("needs the key addresses"),
+    );
+    refused(
+        scene
+            .write(secret(&json!({"addresses": "", "password": "pass"})))
+            .try_create(&administrator)
+            .await,
+        &needs("needs the key addresses"),
+    );
+    refused(
+        scene
+            .write(secret(&json!({"addresses": "192.0.2.1"})))
+            .try_create(&administrator)
+            .await,
+        &needs("ssh-privatekey or password"),
+    );
     let opaque = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"}, "stringData": {"anything": "goes"}});
     accepted(scene.write(opaque).try_create(&administrator).await);
 }

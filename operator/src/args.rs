@@ -30,11 +30,11 @@ pub struct Args {
     #[arg(long, env = "PILOTHOUSE_HEALTH_ADDR", default_value = "0.0.0.0:8080")]
     pub health_addr: SocketAddr,
     /// Targets that one run may have; the schema allows 2000.
-    #[arg(long, env = "PILOTHOUSE_LIMIT_TARGETS", default_value_t = 200)]
-    pub limit_targets: usize,
+    #[arg(long, env = "PILOTHOUSE_MAX_TARGETS", default_value_t = 200)]
+    pub max_targets: usize,
     /// Parameters that one Job may have; the schema allows 300.
-    #[arg(long, env = "PILOTHOUSE_LIMIT_PARAMETERS", default_value_t = 30)]
-    pub limit_parameters: usize,
+    #[arg(long, env = "PILOTHOUSE_MAX_PARAMETERS", default_value_t = 30)]
+    pub max_parameters: usize,
     /// Executions in flight over all runs.
     #[arg(long, env = "PILOTHOUSE_MAX_IN_FLIGHT", default_value_t = 500)]
     pub max_in_flight: usize,
@@ -45,6 +45,6 @@ pub struct Args {
 
 impl Args {
     pub fn limits(&self) -> Limits {
-        Limits { targets: self.limit_targets, parameters: self.limit_parameters }
+        Limits { targets: self.max_targets, parameters: self.max_parameters }
     }
 }

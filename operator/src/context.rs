@@ -7,12 +7,13 @@ use std::{
     time::Instant,
 };
 
-use crds::v1alpha1::{JobRun, RunAction};
+use crds::v1alpha1::JobRun;
 use decide::Limits;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, ResourceExt as _,
-    runtime::reflector::{ObjectRef, Store},
+    core::DeserializeGuard,
+    runtime::reflector::ObjectRef,
 };
 use reach::ssh::Fleet;
 use tokio::sync::{Semaphore, mpsc};
@@ -42,11 +43,10 @@ pub struct Context {
     pub cluster: String,
     /// Epoch of this leader; hosts refuse a lower one.
     pub epoch: i64,
-    pub actions: Store<RunAction>,
     pub events: Events,
     pub metrics: Metrics,
     pub in_flight: Semaphore,
-    pub wake: mpsc::UnboundedSender<ObjectRef<JobRun>>,
+    pub wake: mpsc::UnboundedSender<ObjectRef<DeserializeGuard<JobRun>>>,
     pub failures: Failures,
     pub reported: Mutex<HashMap<String, Instant>>,
     pub namespaces: Mutex<HashMap<String, String>>,

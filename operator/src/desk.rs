@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crds::execution::{Batch, Execution, LogChunk, VERSION};
+use crds::execution::{Batch, Execution, LogChunk};
 use records::client::Client;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -60,7 +60,7 @@ async fn clerk(client: Client, mut items: mpsc::Receiver<Item>, told: watch::Sen
     let mut number = 0_u64;
     while let Some(first) = items.recv().await {
         number += 1;
-        let mut batch = Batch { version: VERSION, id: format!("{identity}-{number}"), rows: Vec::new(), logs: Vec::new() };
+        let mut batch = Batch { id: format!("{identity}-{number}"), rows: Vec::new(), logs: Vec::new() };
         let mut waiting = Vec::new();
         let mut bytes = put(&mut batch, &mut waiting, first);
         while batch.rows.len() + batch.logs.len() < ITEMS && bytes < BYTES {

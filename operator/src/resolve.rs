@@ -54,7 +54,7 @@ impl Resolver {
     /// The targets of a lane, in the order in which batches take them.
     pub async fn lane(&self, run_uid: &str, lane: &LaneSpec) -> Result<Vec<PlannedTarget>, Gap> {
         match lane {
-            LaneSpec::Once => Ok(vec![PlannedTarget { name: "-".into(), uid: run_uid.to_owned(), ..PlannedTarget::default() }]),
+            LaneSpec::Once => Ok(vec![PlannedTarget { uid: run_uid.to_owned(), ..PlannedTarget::default() }]),
             LaneSpec::Hosts(wanted) => Ok(self.objects::<Host>("hosts.pilothouse.dev", wanted).await?.iter().map(host).collect()),
             LaneSpec::Pods(wanted) => {
                 let pods = self.objects::<Pod>("pods", wanted).await?;

@@ -15,7 +15,11 @@ pub(crate) fn as_root(target: &Target, script: &str) -> String {
 
 /// The same as another user of the host: by sudo, or by root's own means.
 pub(crate) fn as_user(target: &Target, user: &str, script: &str) -> String {
-    let become_user = if target.user == "root" { "runuser -u" } else { "sudo -n -u" };
+    let become_user = if target.user == "root" {
+        "runuser -u"
+    } else {
+        "sudo -n -u"
+    };
     format!("{become_user} {} -- sh -c {}", quote(user), quote(script))
 }
 

@@ -6,6 +6,8 @@ use crds::execution::{Batch, Execution, LogChunk, MESSAGE_BYTES, VERSION};
 pub const MAX_BATCH_ROWS: usize = 5_000;
 /// Log chunks of one batch at most.
 pub const MAX_BATCH_LOGS: usize = 1_000;
+/// Bytes of a batch's JSON at most.
+pub const MAX_BATCH_BYTES: usize = 16 << 20;
 /// Bytes of one log chunk at most; readers rely on it to find the chunk that covers an offset.
 pub const MAX_CHUNK_BYTES: usize = 256 * 1024;
 /// Bytes of a name, UID or reason at most.

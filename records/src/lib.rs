@@ -11,7 +11,9 @@ mod query;
 mod sqlite;
 mod store;
 
-pub use batch::{MAX_BATCH_LOGS, MAX_BATCH_ROWS, MAX_CHUNK_BYTES, Rejected, check};
+pub use batch::{
+    MAX_BATCH_BYTES, MAX_BATCH_LOGS, MAX_BATCH_ROWS, MAX_CHUNK_BYTES, Rejected, check,
+};
 pub use query::{Column, Cursor, Query, Row, Selector, Term};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Options, SqliteStore};

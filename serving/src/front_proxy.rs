@@ -72,10 +72,8 @@ impl FrontProxy {
     fn extra(&self, headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
         let mut extra = BTreeMap::<String, Vec<String>>::new();
         for (name, value) in headers {
-            let prefixes = self.extra_prefixes.iter().map(|p| p.to_ascii_lowercase());
-            let key = prefixes
-                .filter_map(|p| name.as_str().strip_prefix(p.as_str()))
-                .next();
+            let mut prefixes = self.extra_prefixes.iter().map(|p| p.to_ascii_lowercase());
+            let key = prefixes.find_map(|p| name.as_str().strip_prefix(p.as_str()));
             if let (Some(key), Some(value)) = (key, text(value)) {
                 extra.entry(unescaped(key)).or_default().push(value);
             }
@@ -123,7 +121,7 @@ pub fn follow(client: Client, shutdown: CancellationToken) -> watch::Receiver<Fr
                     tell.send_if_modified(|now| std::mem::replace(now, read.clone()) != read);
                 }
                 Err(e) => {
-                    tracing::warn!(error = chain(&e), "front proxy settings are not readable")
+                    tracing::warn!(error = chain(&e), "front proxy settings are not readable");
                 }
             }
         }

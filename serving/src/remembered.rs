@@ -167,7 +167,7 @@ mod tests {
     #[tokio::test]
     async fn a_question_is_asked_once_within_its_time() {
         assert_eq!(
-            asked(Duration::from_secs(600)).await,
+            asked(Duration::from_mins(10)).await,
             4,
             "audience and name make it another question"
         );

@@ -56,23 +56,20 @@ async fn write(
     next: &Material,
 ) -> Result<bool, SecretError> {
     let params = PostParams::default();
-    let written = match found {
-        Some(mut secret) => {
-            secret.data = Some(data(next));
-            api.replace(name, &params, &secret).await
-        }
-        None => {
-            let secret = Secret {
-                metadata: ObjectMeta {
-                    name: Some(name.to_owned()),
-                    ..ObjectMeta::default()
-                },
-                type_: Some("kubernetes.io/tls".into()),
-                data: Some(data(next)),
-                ..Secret::default()
-            };
-            api.create(&params, &secret).await
-        }
+    let written = if let Some(mut secret) = found {
+        secret.data = Some(data(next));
+        api.replace(name, &params, &secret).await
+    } else {
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            },
+            type_: Some("kubernetes.io/tls".into()),
+            data: Some(data(next)),
+            ..Secret::default()
+        };
+        api.create(&params, &secret).await
     };
     match written {
         Ok(_) => Ok(true),

@@ -171,13 +171,6 @@ struct Settings {
 impl Settings {
     /// The configuration for the next connection, built anew after a change; `None` when there will never be a certificate.
     async fn current(&mut self) -> Option<Arc<ServerConfig>> {
-        let identity = Arc::clone(
-            self.identity
-                .wait_for(Option::is_some)
-                .await
-                .ok()?
-                .as_ref()?,
-        );
         let changed = self.identity.has_changed().unwrap_or(false)
             || self
                 .clients
@@ -186,6 +179,8 @@ impl Settings {
         if let Some(built) = self.built.as_ref().filter(|_| !changed) {
             return Some(Arc::clone(built));
         }
+        let identity = self.identity.wait_for(Option::is_some).await.ok()?;
+        let identity = Arc::clone(identity.as_ref()?);
         let clients = self
             .clients
             .as_mut()

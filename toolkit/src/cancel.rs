@@ -52,7 +52,7 @@ fn settle(held: &Held, digest: &str) -> Result<(), Error> {
 /// Asks the supervisor to end the run; again, where a start that was just being prepared has overwritten it.
 fn insist(journal: &Journal) -> Result<(), Error> {
     match journal.stage()? {
-        Stage::Begun(_) if !journal.cancel_wanted()? => journal.want_cancel(Timestamp::now()).map(drop),
+        Stage::Begun(_) if !journal.cancel_wanted()? => journal.want_cancel(Timestamp::now()),
         _ => Ok(()),
     }
 }

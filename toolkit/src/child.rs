@@ -13,13 +13,19 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, chdir, execve, fork, geteuid, getpid, getppid, pipe2, setgroups, setresgid, setresuid, setsid};
+use nix::unistd::{
+    ForkResult, Pid, chdir, execve, fork, geteuid, getpid, getppid, pipe2, setgroups, setresgid,
+    setresuid, setsid,
+};
 
 use crate::account::Account;
 use crate::program::{Executable, SCRIPT};
 
 /// Descriptors below this number are given to the program.
 const GIVEN: RawFd = SCRIPT + 1;
+
+/// What the program can put out before it waits for the supervisor: much, so that the two seldom wait for each other.
+const PIPE: i32 = 1 << 20;
 
 /// A program that runs.
 pub struct Child {
@@ -57,15 +63,28 @@ struct Ends {
 }
 
 /// Executes the program; `group` is the list of processes of its control group.
-pub fn spawn(program: &Executable, account: &Account, group: Option<OwnedFd>) -> Result<Child, NotExecuted> {
-    let prepared = prepare(program, group).map_err(|(step, source)| NotExecuted { step: step.into(), source })?;
+pub fn spawn(
+    program: &Executable,
+    account: &Account,
+    group: Option<OwnedFd>,
+) -> Result<Child, NotExecuted> {
+    let prepared = prepare(program, group).map_err(|(step, source)| NotExecuted {
+        step: step.into(),
+        source,
+    })?;
     let (ends, stdout, stderr, told, tell) = prepared;
     let supervisor = getpid();
     // SAFETY: the toolkit has one thread, so the child may do whatever its parent could.
-    #[allow(unsafe_code, reason = "std::process can not run the steps between fork and exec")]
+    #[allow(
+        unsafe_code,
+        reason = "std::process can not run the steps between fork and exec"
+    )]
     let forked = unsafe { fork() };
     match forked {
-        Err(source) => Err(NotExecuted { step: "make a process".into(), source }),
+        Err(source) => Err(NotExecuted {
+            step: "make a process".into(),
+            source,
+        }),
         Ok(ForkResult::Child) => {
             drop(told);
             let Err((step, cause)) = become_program(program, account, &ends, supervisor);
@@ -74,8 +93,14 @@ pub fn spawn(program: &Executable, account: &Account, group: Option<OwnedFd>) ->
         }
         Ok(ForkResult::Parent { child }) => {
             drop((ends, tell));
-            outcome(told).inspect_err(|_| drop(waitpid(child, None)))?;
-            Ok(Child { pid: child, stdout, stderr })
+            outcome(told).inspect_err(|_| {
+                let _ = waitpid(child, None);
+            })?;
+            Ok(Child {
+                pid: child,
+                stdout,
+                stderr,
+            })
         }
     }
 }
@@ -85,11 +110,24 @@ type Prepared = (Ends, OwnedFd, OwnedFd, OwnedFd, OwnedFd);
 fn prepare(program: &Executable, group: Option<OwnedFd>) -> Result<Prepared, Failure> {
     let pipe = || pipe2(OFlag::O_CLOEXEC).doing("make a pipe");
     let ((stdout, stdout_end), (stderr, stderr_end), (told, tell)) = (pipe()?, pipe()?, pipe()?);
-    let null = nix::fcntl::open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).doing("open /dev/null")?;
+    let null = nix::fcntl::open(
+        "/dev/null",
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
+    .doing("open /dev/null")?;
     let script = program.script.as_ref().map(high).transpose()?;
-    let ends = Ends { stdin: high(&null)?, stdout: high(&stdout_end)?, stderr: high(&stderr_end)?, script, group };
+    let ends = Ends {
+        stdin: high(&null)?,
+        stdout: high(&stdout_end)?,
+        stderr: high(&stderr_end)?,
+        script,
+        group,
+    };
     for read in [&stdout, &stderr] {
         fcntl(read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).doing("prepare a pipe")?;
+        // A user who may have no larger pipe has a slower one.
+        let _ = fcntl(read, FcntlArg::F_SETPIPE_SZ(PIPE));
     }
     Ok((ends, stdout, stderr, told, high(&tell)?))
 }
@@ -109,11 +147,19 @@ fn outcome(told: OwnedFd) -> Result<(), NotExecuted> {
     let _ = File::from(told).read_to_string(&mut text);
     match text.split_once(' ') {
         None => Ok(()),
-        Some((code, step)) => Err(NotExecuted { step: step.into(), source: Errno::from_raw(code.parse().unwrap_or_default()) }),
+        Some((code, step)) => Err(NotExecuted {
+            step: step.into(),
+            source: Errno::from_raw(code.parse().unwrap_or_default()),
+        }),
     }
 }
 
-fn become_program(program: &Executable, account: &Account, ends: &Ends, supervisor: Pid) -> Result<Infallible, Failure> {
+fn become_program(
+    program: &Executable,
+    account: &Account,
+    ends: &Ends,
+    supervisor: Pid,
+) -> Result<Infallible, Failure> {
     setsid().doing("begin a session")?;
     if let Some(group) = &ends.group {
         nix::unistd::write(group, b"0").doing("enter the control group")?;
@@ -134,7 +180,10 @@ fn become_program(program: &Executable, account: &Account, ends: &Ends, supervis
 fn reset_signals() -> Result<(), Failure> {
     for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
         // SAFETY: the default action is no function of ours.
-        #[allow(unsafe_code, reason = "a handler could be a function; this one is none")]
+        #[allow(
+            unsafe_code,
+            reason = "a handler could be a function; this one is none"
+        )]
         unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.doing("reset signals")?;
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).doing("unblock signals")
@@ -151,7 +200,9 @@ fn give(ends: &Ends) -> Result<(), Failure> {
         std::mem::forget(made);
     }
     for entry in std::fs::read_dir("/proc/self/fd").map_err(|_| ("list descriptors", Errno::EIO))? {
-        let number = entry.ok().and_then(|e| e.file_name().to_str()?.parse::<RawFd>().ok());
+        let number = entry
+            .ok()
+            .and_then(|e| e.file_name().to_str()?.parse::<RawFd>().ok());
         let beyond = if ends.script.is_some() { GIVEN } else { SCRIPT };
         if let Some(number) = number.filter(|&n| n >= beyond) {
             close_on_exec(number);
@@ -162,7 +213,10 @@ fn give(ends: &Ends) -> Result<(), Failure> {
 
 fn close_on_exec(number: RawFd) {
     // SAFETY: the descriptor is only borrowed for the call, and one that is gone already makes it fail harmlessly.
-    #[allow(unsafe_code, reason = "descriptors that nobody here owns are known by number only")]
+    #[allow(
+        unsafe_code,
+        reason = "descriptors that nobody here owns are known by number only"
+    )]
     let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
     let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
     debug_assert_eq!(fd.as_raw_fd(), number);

@@ -8,8 +8,13 @@ use nix::sys::stat::{Mode, umask};
 
 /// Closes everything inherited but the three usual descriptors, and takes a known state.
 pub fn begin() {
-    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let numbers: Vec<RawFd> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let entries = std::fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let numbers: Vec<RawFd> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
     for number in numbers.into_iter().filter(|&number| number > 2) {
         let _ = nix::unistd::close(number);
     }
@@ -17,14 +22,18 @@ pub fn begin() {
     // A broken pipe, a gone terminal and a file over its limit are errors of the call that meets them.
     for ignored in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGXFSZ] {
         // SAFETY: ignoring is no function of ours.
-        #[allow(unsafe_code, reason = "a handler could be a function; this one is none")]
+        #[allow(
+            unsafe_code,
+            reason = "a handler could be a function; this one is none"
+        )]
         let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
     }
 }
 
 /// Puts /dev/null in place of the three usual descriptors.
 pub fn silence() {
-    let Ok(null) = nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) else {
+    let Ok(null) = nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+    else {
         return;
     };
     for number in 0..3 {

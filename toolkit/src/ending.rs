@@ -20,8 +20,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Event {
     pub main_over: bool,
     pub output_over: bool,
-    pub cancelled: bool,
-    pub asked_to_stop: bool,
+    /// Why it should end although it could go on: cancelled, or lost because the supervisor must stop.
+    pub wish: Option<EndReason>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,9 @@ pub struct Ending {
 
 impl Ending {
     pub fn new(family: Family, start: Instant, request: &Request) -> Self {
-        let timeout = request.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        let timeout = request
+            .timeout_seconds
+            .map(|seconds| Duration::from_secs(seconds.into()));
         Self {
             family,
             phase: Phase::Running,
@@ -79,7 +81,11 @@ impl Ending {
         match self.phase {
             Phase::Running => self.look_at_running(event, now),
             Phase::Draining(until) if event.output_over || now >= until => self.end_the_rest(now),
-            Phase::Terminating(_) | Phase::Killing(_) if event.main_over && self.family.members().is_empty() => self.phase = Phase::Over,
+            Phase::Terminating(_) | Phase::Killing(_)
+                if event.main_over && self.family.members().is_empty() =>
+            {
+                self.phase = Phase::Over;
+            }
             Phase::Terminating(until) if now >= until => {
                 self.family.signal(Signal::SIGKILL);
                 self.phase = Phase::Killing(now + KILL);
@@ -99,15 +105,11 @@ impl Ending {
             self.phase = Phase::Draining(now + DRAIN);
             return self.look(event, now);
         }
-        self.cause = if event.cancelled {
-            Some(EndReason::Cancelled)
-        } else if event.asked_to_stop {
-            Some(EndReason::Lost)
-        } else if self.deadline.is_some_and(|deadline| now >= deadline) {
-            Some(EndReason::TimedOut)
-        } else {
+        let late = self.deadline.is_some_and(|deadline| now >= deadline);
+        self.cause = event.wish.or(late.then_some(EndReason::TimedOut));
+        if self.cause.is_none() {
             return;
-        };
+        }
         self.family.signal(Signal::SIGTERM);
         self.phase = Phase::Terminating(now + self.grace);
     }
@@ -123,16 +125,23 @@ impl Ending {
 
     /// The reason to write; `exited` says whether the main process ended by itself.
     pub fn reason(&self, exited: bool) -> EndReason {
-        self.cause.unwrap_or(if exited { EndReason::Exited } else { EndReason::Signaled })
+        self.cause.unwrap_or(if exited {
+            EndReason::Exited
+        } else {
+            EndReason::Signaled
+        })
     }
 
     /// What people should know.
     pub fn note(&self) -> Option<String> {
-        let stopped = "the host asked the supervisor to stop, as at a shutdown, and the run was ended";
+        let stopped =
+            "the host asked the supervisor to stop, as at a shutdown, and the run was ended";
         match (self.left, self.cause) {
             (0, Some(EndReason::Lost)) => Some(stopped.into()),
             (0, _) => None,
-            (left, _) => Some(format!("{left} of its processes could not be ended; look for them on the host")),
+            (left, _) => Some(format!(
+                "{left} of its processes could not be ended; look for them on the host"
+            )),
         }
     }
 }

@@ -24,7 +24,8 @@ impl Epoch {
         let folder = root.folder("epochs")?;
         let name = hex::encode(Sha256::digest(&key.cluster));
         let how = OFlag::O_RDWR | OFlag::O_CREAT;
-        let lock = root::file(&folder, &format!("{name}.lock"), how).writing("make the epoch's lock")?;
+        let lock =
+            root::file(&folder, &format!("{name}.lock"), how).writing("make the epoch's lock")?;
         lock.lock_shared().reading("lock the epoch")?;
         if seen(&folder, &name, asked)? != Some(asked) {
             lock.lock().reading("lock the epoch")?;
@@ -53,7 +54,7 @@ fn seen(folder: &OwnedFd, name: &str, asked: i64) -> Result<Option<i64>, Error> 
 const SLOTS: usize = 2;
 
 fn raise(folder: &OwnedFd, name: &str, asked: i64) -> Result<(), Error> {
-    let slots = match Slots::open(folder, name, SLOTS)? {
+    let slots = match Slots::open_to_write(folder, name, SLOTS)? {
         Some(slots) => slots,
         None => Slots::make(folder, name, SLOTS)?,
     };

@@ -14,7 +14,9 @@ pub enum Error {
     BadRequest(String),
     #[error("{0}")]
     UnknownVersion(String),
-    #[error("this leader has epoch {asked}, but epoch {seen} of the same cluster has been here; ask as the present leader")]
+    #[error(
+        "this leader has epoch {asked}, but epoch {seen} of the same cluster has been here; ask as the present leader"
+    )]
     StaleLeader { asked: i64, seen: i64 },
     #[error("the key was cancelled before it began; start a new attempt")]
     Cancelled,
@@ -24,7 +26,9 @@ pub enum Error {
     ProgramMissing(String),
     #[error("{0}")]
     SecretTooShort(String),
-    #[error("argument {0} holds a secret, and arguments are visible to every user of the host; hand it over in the environment")]
+    #[error(
+        "argument {0} holds a secret, and arguments are visible to every user of the host; hand it over in the environment"
+    )]
     SecretInArguments(usize),
     #[error("the journal's folder is not safe: {0}")]
     UnsafeRoot(String),
@@ -50,11 +54,17 @@ pub trait Step<T> {
 
 impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
     fn writing(self, what: &'static str) -> Result<T, Error> {
-        self.map_err(|e| Error::Write { what, source: errno(&e.into()) })
+        self.map_err(|e| Error::Write {
+            what,
+            source: errno(&e.into()),
+        })
     }
 
     fn reading(self, what: &'static str) -> Result<T, Error> {
-        self.map_err(|e| Error::Read { what, source: errno(&e.into()) })
+        self.map_err(|e| Error::Read {
+            what,
+            source: errno(&e.into()),
+        })
     }
 }
 
@@ -68,7 +78,10 @@ impl Error {
         if let Self::Refused(refused) = self {
             return refused.clone();
         }
-        Refused { reason: self.reason(), message: self.story() }
+        Refused {
+            reason: self.reason(),
+            message: self.story(),
+        }
     }
 
     /// The error and its causes in one line.
@@ -94,7 +107,9 @@ impl Error {
             Self::SecretInArguments(_) => RefusedReason::SecretInArguments,
             Self::UnsafeRoot(_) => RefusedReason::UnsafeRoot,
             Self::Write { .. } => RefusedReason::JournalWriteFailed,
-            Self::Read { .. } | Self::Damaged(_) | Self::Tell(_) | Self::Cut(_) => RefusedReason::JournalReadFailed,
+            Self::Read { .. } | Self::Damaged(_) | Self::Tell(_) | Self::Cut(_) => {
+                RefusedReason::JournalReadFailed
+            }
             Self::Refused(refused) => refused.reason,
         }
     }

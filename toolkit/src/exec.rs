@@ -12,7 +12,7 @@ use crate::account::Account;
 use crate::epoch::Epoch;
 use crate::error::{Error, Step as _};
 use crate::facts::boot_id;
-use crate::follow::{Followed, follow};
+use crate::follow::{Followed, Follower};
 use crate::journal::{Claim, Held, Journal, Stage};
 use crate::lost::lose;
 use crate::program::Executable;
@@ -31,6 +31,7 @@ pub fn exec(root: &std::path::Path) -> Result<(), Error> {
     sweep_if_due(&journals);
     let digest = request.key.digest();
     let mut attached = true;
+    let mut follower = Follower::new(request.resume_from);
     loop {
         let journal = Journal::open(&journals, &digest)?;
         match journal.claim()? {
@@ -48,7 +49,7 @@ pub fn exec(root: &std::path::Path) -> Result<(), Error> {
         }
         // A new leader must not wait for the end of this run.
         drop(epoch.take());
-        if let Followed::ToEnd = follow(&journal, attached, request.resume_from)? {
+        if let Followed::ToEnd = follower.follow(&journal, attached)? {
             return Ok(());
         }
         epoch = Some(Epoch::hold(&root, &request.key, request.epoch)?);
@@ -56,7 +57,12 @@ pub fn exec(root: &std::path::Path) -> Result<(), Error> {
 }
 
 /// Puts the request on disk and leaves a supervisor behind; when this returns well, the beginning is on disk.
-fn start(held: Held, request: &Request, journals: &OwnedFd, epoch: Option<Epoch>) -> Result<(), Error> {
+fn start(
+    held: Held,
+    request: &Request,
+    journals: &OwnedFd,
+    epoch: Option<Epoch>,
+) -> Result<(), Error> {
     let digest = request.key.digest();
     let prepared = prepare(&held, request);
     let (account, program) = match prepared {
@@ -67,7 +73,13 @@ fn start(held: Held, request: &Request, journals: &OwnedFd, epoch: Option<Epoch>
             return Err(error);
         }
     };
-    let task = Task { held, request: request.clone(), account, program, boot_id: boot_id() };
+    let task = Task {
+        held,
+        request: request.clone(),
+        account,
+        program,
+        boot_id: boot_id(),
+    };
     leave_supervisor(task, epoch)
 }
 
@@ -81,14 +93,18 @@ fn prepare(held: &Held, request: &Request) -> Result<(Account, Executable), Erro
 fn leave_supervisor(task: Task, epoch: Option<Epoch>) -> Result<(), Error> {
     let (told, tell) = pipe2(OFlag::O_CLOEXEC).writing("make a pipe")?;
     // SAFETY: the toolkit has one thread, so the child may do whatever its parent could.
-    #[allow(unsafe_code, reason = "the supervisor must outlive the connection, and share the lock without a gap")]
+    #[allow(
+        unsafe_code,
+        reason = "the supervisor must outlive the connection, and share the lock without a gap"
+    )]
     match unsafe { fork() }.writing("make the supervisor")? {
         ForkResult::Child => {
             drop(told);
             detach();
             supervise(task, |begun| {
                 let refused = begun.err().map(|error| error.refused());
-                let _ = File::from(tell).write_all(&serde_json::to_vec(&refused).expect("plain data"));
+                let _ =
+                    File::from(tell).write_all(&serde_json::to_vec(&refused).expect("plain data"));
                 drop(epoch);
             });
             std::process::exit(0)
@@ -96,7 +112,9 @@ fn leave_supervisor(task: Task, epoch: Option<Epoch>) -> Result<(), Error> {
         ForkResult::Parent { .. } => {
             drop((tell, task, epoch));
             let mut answer = Vec::new();
-            File::from(told).read_to_end(&mut answer).reading("hear from the supervisor")?;
+            File::from(told)
+                .read_to_end(&mut answer)
+                .reading("hear from the supervisor")?;
             match serde_json::from_slice::<Option<Refused>>(&answer) {
                 Ok(Some(refused)) => Err(Error::Refused(refused)),
                 // A supervisor that died silently is found by whoever follows.

@@ -20,27 +20,47 @@ pub fn gather() -> Facts {
         os: of("ID"),
         os_version: of("VERSION_ID"),
         kernel: line("/proc/sys/kernel/osrelease"),
-        arch: machine.map(|m| m.machine().to_string_lossy().into_owned()).unwrap_or_default(),
+        arch: machine
+            .map(|m| m.machine().to_string_lossy().into_owned())
+            .unwrap_or_default(),
         boot_id: boot_id(),
         machine_id: line("/etc/machine-id"),
-        cpus: std::thread::available_parallelism().map_or(0, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+        cpus: std::thread::available_parallelism()
+            .map_or(0, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
         memory_bytes: memory(),
-        uptime_seconds: line("/proc/uptime").split('.').next().and_then(|text| text.parse().ok()).unwrap_or(0),
+        uptime_seconds: line("/proc/uptime")
+            .split('.')
+            .next()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0),
     }
 }
 
 fn line(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 fn release() -> HashMap<String, String> {
-    let text = fs::read_to_string("/etc/os-release").or_else(|_| fs::read_to_string("/usr/lib/os-release")).unwrap_or_default();
+    let text = fs::read_to_string("/etc/os-release")
+        .or_else(|_| fs::read_to_string("/usr/lib/os-release"))
+        .unwrap_or_default();
     let pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned())).collect()
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
+        .collect()
 }
 
 fn memory() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
+    let total = text.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    });
     total.map_or(0, |kibibytes: u64| kibibytes * 1024)
 }

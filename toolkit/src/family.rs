@@ -20,8 +20,13 @@ pub struct Group(PathBuf);
 
 impl Group {
     fn parent() -> Option<PathBuf> {
-        let is_v2 = |path: &&&str| statfs(**path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC);
-        MOUNTS.iter().find(is_v2).map(|mount| Path::new(mount).join("pilothouse"))
+        let is_v2 = |path: &&&str| {
+            statfs(**path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
+        };
+        MOUNTS
+            .iter()
+            .find(is_v2)
+            .map(|mount| Path::new(mount).join("pilothouse"))
     }
 
     /// Makes the group, and takes the supervisor out of the login's own, which may be ended with the login. None where the host does not let us.
@@ -40,17 +45,26 @@ impl Group {
 
     /// Who writes "0" here becomes a member.
     pub fn door(&self) -> Option<OwnedFd> {
-        fs::OpenOptions::new().write(true).open(self.0.join("cgroup.procs")).ok().map(Into::into)
+        fs::OpenOptions::new()
+            .write(true)
+            .open(self.0.join("cgroup.procs"))
+            .ok()
+            .map(Into::into)
     }
 
     fn members(&self) -> Vec<Pid> {
         let list = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
-        list.lines().filter_map(|pid| pid.parse().ok().map(Pid::from_raw)).collect()
+        list.lines()
+            .filter_map(|pid| pid.parse().ok().map(Pid::from_raw))
+            .collect()
     }
 
     fn kill(&self) {
         // Kernels before 5.14 lack the file; then the members are ended one by one.
-        if let Ok(mut file) = fs::OpenOptions::new().write(true).open(self.0.join("cgroup.kill")) {
+        if let Ok(mut file) = fs::OpenOptions::new()
+            .write(true)
+            .open(self.0.join("cgroup.kill"))
+        {
             let _ = file.write_all(b"1");
         }
     }
@@ -74,12 +88,20 @@ pub struct Family {
 impl Family {
     /// What the calling supervisor starts.
     pub fn own(group: Option<Group>, digest: String) -> Self {
-        Self { group, digest, ancestor: Some(getpid()) }
+        Self {
+            group,
+            digest,
+            ancestor: Some(getpid()),
+        }
     }
 
     /// What a supervisor that died has left.
     pub fn orphaned(digest: &str) -> Self {
-        Self { group: Group::left(digest), digest: digest.into(), ancestor: None }
+        Self {
+            group: Group::left(digest),
+            digest: digest.into(),
+            ancestor: None,
+        }
     }
 
     /// Everyone alive.
@@ -88,7 +110,12 @@ impl Family {
         let mut members: HashSet<Pid> = self.group.iter().flat_map(Group::members).collect();
         match self.ancestor {
             Some(ancestor) => members.extend(descendants(&processes, ancestor)),
-            None => members.extend(processes.keys().copied().filter(|&pid| carries(pid, &self.digest))),
+            None => members.extend(
+                processes
+                    .keys()
+                    .copied()
+                    .filter(|&pid| carries(pid, &self.digest)),
+            ),
         }
         members.retain(|pid| processes.get(pid).is_some_and(|process| !process.dead));
         members
@@ -129,7 +156,10 @@ fn descendants(processes: &HashMap<Pid, Process>, ancestor: Pid) -> HashSet<Pid>
     let mut found = HashSet::new();
     let mut newest = vec![ancestor];
     while let Some(parent) = newest.pop() {
-        let children = processes.iter().filter(|(_, process)| process.parent == parent).map(|(pid, _)| *pid);
+        let children = processes
+            .iter()
+            .filter(|(_, process)| process.parent == parent)
+            .map(|(pid, _)| *pid);
         newest.extend(children.filter(|pid| found.insert(*pid)));
     }
     found
@@ -138,5 +168,7 @@ fn descendants(processes: &HashMap<Pid, Process>, ancestor: Pid) -> HashSet<Pid>
 fn carries(pid: Pid, digest: &str) -> bool {
     let wanted = format!("{EFFECT_VARIABLE}={digest}");
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|&b| b == 0).any(|variable| variable == wanted.as_bytes())
+    environment
+        .split(|&b| b == 0)
+        .any(|variable| variable == wanted.as_bytes())
 }

@@ -24,6 +24,8 @@ const REQUEST: &str = "request.json";
 /// Every file of a journal.
 pub const FILES: [&str; 3] = [STATE, OUTPUT, REQUEST];
 
+const MISSING: Error = Error::Damaged("its state is missing");
+
 const HEADER: usize = 0;
 const BEGUN: usize = 1;
 const CANCEL: usize = 2;
@@ -102,7 +104,9 @@ pub enum Claim {
 impl Journal {
     /// Opens the key's folder, and makes it when it is missing.
     pub fn open(journals: &OwnedFd, digest: &str) -> Result<Self, Error> {
-        Ok(Self { folder: root::make(journals, digest)? })
+        Ok(Self {
+            folder: root::make(journals, digest)?,
+        })
     }
 
     /// Opens the folder of that name, if it is there.
@@ -117,7 +121,12 @@ impl Journal {
     /// Asks for the journal without waiting.
     pub fn claim(&self) -> Result<Claim, Error> {
         // A descriptor of its own, because a lock belongs to whoever shares the descriptor.
-        let own = nix::fcntl::openat(&self.folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty());
+        let own = nix::fcntl::openat(
+            &self.folder,
+            ".",
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            nix::sys::stat::Mode::empty(),
+        );
         let own = match own {
             Err(Errno::ENOENT) => return Ok(Claim::Gone),
             other => other.reading("open the journal's folder")?,
@@ -126,10 +135,23 @@ impl Journal {
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => Ok(Claim::Busy),
             Err(TryLockError::Error(cause)) => Err(cause).reading("lock the journal"),
-            Ok(()) if fstat(&lock).reading("look at the journal's folder")?.st_nlink == 0 => Ok(Claim::Gone),
+            Ok(())
+                if fstat(&lock)
+                    .reading("look at the journal's folder")?
+                    .st_nlink
+                    == 0 =>
+            {
+                Ok(Claim::Gone)
+            }
             Ok(()) => {
-                let folder = self.folder.try_clone().reading("share the journal's folder")?;
-                Ok(Claim::Held(Held { journal: Self { folder }, _lock: lock }))
+                let folder = self
+                    .folder
+                    .try_clone()
+                    .reading("share the journal's folder")?;
+                Ok(Claim::Held(Held {
+                    journal: Self { folder },
+                    _lock: lock,
+                }))
             }
         }
     }
@@ -138,50 +160,49 @@ impl Journal {
         let Some(state) = self.state()? else {
             return Ok(Stage::Fresh);
         };
-        let begun: Option<Begun> = state.read(BEGUN)?;
-        Ok(match (begun, state.read(END)?) {
+        // The end is read first: a run may begin and end between the two looks, and must not seem to have ended without beginning.
+        let end: Option<End> = state.read(END)?;
+        Ok(match (state.read(BEGUN)?, end) {
             (begun, Some(end)) => Stage::Ended(begun, end),
             (Some(begun), None) => Stage::Begun(begun),
             (None, None) => Stage::Fresh,
         })
     }
 
-    /// The state file, unless it was never completed.
+    /// The state to read, unless it was never completed.
     fn state(&self) -> Result<Option<Slots>, Error> {
-        let Some(state) = Slots::open(&self.folder, STATE, SLOTS)? else {
-            return Ok(None);
-        };
-        match state.read::<Header>(HEADER)? {
-            None => Ok(None),
-            Some(Header { version: VERSION }) => Ok(Some(state)),
-            Some(Header { version }) => Err(Error::UnknownVersion(format!("the journal of this key has version {version}, and this toolkit reads version {VERSION}; use the toolkit that wrote it"))),
-        }
+        ours(Slots::open(&self.folder, STATE, SLOTS)?)
     }
 
-    fn known_state(&self) -> Result<Slots, Error> {
-        self.state()?.ok_or(Error::Damaged("its state is missing"))
+    /// The state to write, unless it was never completed.
+    fn writable_state(&self) -> Result<Option<Slots>, Error> {
+        ours(Slots::open_to_write(&self.folder, STATE, SLOTS)?)
     }
 
     /// Whether somebody wants the run to end.
     pub fn cancel_wanted(&self) -> Result<bool, Error> {
-        Ok(self.known_state()?.read::<Mark>(CANCEL)?.is_some())
+        Ok(self
+            .state()?
+            .ok_or(MISSING)?
+            .read::<Mark>(CANCEL)?
+            .is_some())
     }
 
-    /// Wants the run to end; false while the journal is still being prepared.
-    pub fn want_cancel(&self, now: Timestamp) -> Result<bool, Error> {
-        let Some(state) = self.state()? else {
-            return Ok(false);
-        };
-        state.write(CANCEL, &Mark { at: now }).map(|()| true)
+    /// Wants the run to end.
+    pub fn want_cancel(&self, now: Timestamp) -> Result<(), Error> {
+        self.writable_state()?
+            .ok_or(MISSING)?
+            .write(CANCEL, &Mark { at: now })
     }
 
     pub fn forgotten(&self) -> Result<Option<Mark>, Error> {
-        self.state()?.map_or(Ok(None), |state| state.read(FORGOTTEN))
+        self.state()?
+            .map_or(Ok(None), |state| state.read(FORGOTTEN))
     }
 
     /// Allows the journal to be swept; false when there is nothing to forget.
     pub fn forget(&self, now: Timestamp) -> Result<bool, Error> {
-        let Some(state) = self.state()? else {
+        let Some(state) = self.writable_state()? else {
             return Ok(false);
         };
         state.write(FORGOTTEN, &Mark { at: now }).map(|()| true)
@@ -193,12 +214,31 @@ impl Journal {
     }
 }
 
+/// What the header says decides who may read the rest.
+fn ours(state: Option<Slots>) -> Result<Option<Slots>, Error> {
+    let Some(state) = state else {
+        return Ok(None);
+    };
+    match state.read::<Header>(HEADER)? {
+        None => Ok(None),
+        Some(Header { version: VERSION }) => Ok(Some(state)),
+        Some(Header { version }) => Err(Error::UnknownVersion(format!(
+            "the journal of this key has version {version}, and this toolkit reads version {VERSION}; use the toolkit that wrote it"
+        ))),
+    }
+}
+
 impl Held {
     /// Takes all the space that the end will need, and puts the request on disk.
     pub fn prepare(&self, request: &Request) -> Result<(), Error> {
         self.make_state()?;
         let asked = serde_json::to_vec(&Asked::from(request)).expect("plain data");
-        let file = root::file(&self.journal.folder, REQUEST, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC).writing("make the request file")?;
+        let file = root::file(
+            &self.journal.folder,
+            REQUEST,
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC,
+        )
+        .writing("make the request file")?;
         std::io::Write::write_all(&mut &file, &asked).writing("write the request")?;
         file.sync_all().writing("sync the request")?;
         self.output().map(drop)?;
@@ -211,16 +251,27 @@ impl Held {
 
     /// The output, to write.
     pub fn output(&self) -> Result<File, Error> {
-        root::file(&self.journal.folder, OUTPUT, OFlag::O_WRONLY | OFlag::O_CREAT).writing("make the output file")
+        root::file(
+            &self.journal.folder,
+            OUTPUT,
+            OFlag::O_WRONLY | OFlag::O_CREAT,
+        )
+        .writing("make the output file")
     }
 
     /// From here on the run is never begun again.
     pub fn begin(&self, begun: &Begun) -> Result<(), Error> {
-        self.journal.known_state()?.write(BEGUN, begun)
+        self.journal
+            .writable_state()?
+            .ok_or(MISSING)?
+            .write(BEGUN, begun)
     }
 
     pub fn end(&self, end: &End) -> Result<(), Error> {
-        self.journal.known_state()?.write(END, end)
+        self.journal
+            .writable_state()?
+            .ok_or(MISSING)?
+            .write(END, end)
     }
 
     /// Keeps a run that never began from ever beginning.
@@ -246,7 +297,12 @@ impl Held {
         for file in FILES {
             match unlinkat(&self.journal.folder, file, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
-                Err(source) => return Err(Error::Write { what: "remove a file of the journal", source }),
+                Err(source) => {
+                    return Err(Error::Write {
+                        what: "remove a file of the journal",
+                        source,
+                    });
+                }
             }
         }
         unlinkat(journals, name, UnlinkatFlags::RemoveDir).writing("remove the journal's folder")
@@ -256,7 +312,10 @@ impl Held {
 impl<'a> From<&'a Request> for Asked<'a> {
     fn from(request: &'a Request) -> Self {
         let (interpreter, text) = match &request.program {
-            Program::Script { interpreter, content } => (Some(*interpreter), content.as_bytes().to_vec()),
+            Program::Script {
+                interpreter,
+                content,
+            } => (Some(*interpreter), content.as_bytes().to_vec()),
             Program::Argv(argv) => (None, argv.join("\0").into_bytes()),
         };
         Self {

@@ -26,7 +26,11 @@ pub fn lose(held: &Held, begun: &Begun, digest: &str) -> Result<End, Error> {
         family.signal(Signal::SIGKILL);
         wait_any(&mut [], LOOK);
     }
-    let cause = if begun.boot_id == boot_id() { "the supervisor died, and what was left of the run was ended" } else { "the host rebooted" };
+    let cause = if begun.boot_id == boot_id() {
+        "the supervisor died, and what was left of the run was ended"
+    } else {
+        "the host rebooted"
+    };
     let end = End {
         message: format!("{cause}; nobody can say how far it got"),
         output_bytes: kept(held)?,

@@ -13,7 +13,6 @@ mod family;
 mod follow;
 mod journal;
 mod lost;
-mod mask;
 mod output;
 mod program;
 mod request;
@@ -35,7 +34,10 @@ const USAGE: &str = "usage: toolkit exec|cancel|forget|facts|version|sweep [--ro
 fn main() -> ExitCode {
     descriptors::begin();
     let mut words = std::env::args_os().skip(1);
-    let verb = words.next().and_then(|word| word.into_string().ok()).unwrap_or_default();
+    let verb = words
+        .next()
+        .and_then(|word| word.into_string().ok())
+        .unwrap_or_default();
     let root = match (words.next(), words.next(), words.next()) {
         (None, ..) => PathBuf::from(ROOT),
         (Some(flag), Some(folder), None) if flag == "--root" => PathBuf::from(folder),
@@ -60,7 +62,10 @@ fn run(verb: &str, root: &Path) -> Option<Result<(), Error>> {
         "forget" => cancel::forget(root),
         "sweep" => sweep::sweep(root),
         "facts" => follow::print(&facts::gather()),
-        "version" => follow::print(&ToolkitVersion { version: env!("CARGO_PKG_VERSION").into(), journal: VERSION }),
+        "version" => follow::print(&ToolkitVersion {
+            version: env!("CARGO_PKG_VERSION").into(),
+            journal: VERSION,
+        }),
         _ => return None,
     })
 }

@@ -119,7 +119,11 @@ impl Recorder {
         }
         let data = std::mem::take(&mut self.pending);
         let head_position = self.position.min(self.head);
-        self.write(self.pending_stream, head_position - data.len() as u64, &data);
+        self.write(
+            self.pending_stream,
+            head_position - data.len() as u64,
+            &data,
+        );
         self.pending = data;
         self.pending.clear();
     }
@@ -131,17 +135,20 @@ impl Recorder {
         }
         let mut frame = Vec::with_capacity(HEADER + data.len());
         frame.push(u8::from(stream == Stream::Stderr));
-        frame.extend_from_slice(&u32::try_from(data.len()).expect("frames are small").to_le_bytes());
+        frame.extend_from_slice(
+            &u32::try_from(data.len())
+                .expect("frames are small")
+                .to_le_bytes(),
+        );
         frame.extend_from_slice(&offset.to_le_bytes());
         frame.extend_from_slice(data);
-        match self.file.write_all_at(&frame, self.end) {
-            Ok(()) => self.end += frame.len() as u64,
-            Err(_) => {
-                self.dropped += data.len() as u64;
-                // The part that got through must not stand behind the next frame.
-                self.closed = self.file.set_len(self.end).is_err();
-            }
+        if self.file.write_all_at(&frame, self.end).is_ok() {
+            self.end += frame.len() as u64;
+            return;
         }
+        self.dropped += data.len() as u64;
+        // The part that got through must not stand behind the next frame.
+        self.closed = self.file.set_len(self.end).is_err();
     }
 
     /// Writes the last half, and puts everything on disk.
@@ -158,8 +165,17 @@ impl Recorder {
             }
             rest = later;
         }
-        let synced = self.file.set_len(self.end).and_then(|()| self.file.sync_data());
-        (Counts { bytes: self.position, dropped: self.dropped }, synced)
+        let synced = self
+            .file
+            .set_len(self.end)
+            .and_then(|()| self.file.sync_data());
+        (
+            Counts {
+                bytes: self.position,
+                dropped: self.dropped,
+            },
+            synced,
+        )
     }
 }
 
@@ -187,9 +203,17 @@ impl Reader {
             return Ok(None);
         };
         self.at += (HEADER + length) as u64;
-        let stream = if header[0] == 1 { Stream::Stderr } else { Stream::Stdout };
+        let stream = if header[0] == 1 {
+            Stream::Stderr
+        } else {
+            Stream::Stdout
+        };
         let offset = u64::from_le_bytes(header[5..].try_into().expect("8 bytes"));
-        Ok(Some(Output { offset, stream, data }))
+        Ok(Some(Output {
+            offset,
+            stream,
+            data,
+        }))
     }
 
     fn bytes(&self, at: u64, count: usize) -> Result<Option<Vec<u8>>, Error> {
@@ -221,25 +245,69 @@ mod tests {
         let mut reader = Reader::new(file.reopen().expect("open"));
         let mut frames = Vec::new();
         while let Some(frame) = reader.next().expect("frame") {
-            frames.push((frame.offset, frame.stream, String::from_utf8(frame.data).expect("utf-8")));
+            frames.push((
+                frame.offset,
+                frame.stream,
+                String::from_utf8(frame.data).expect("utf-8"),
+            ));
         }
         (counts, frames)
     }
 
     #[test]
     fn the_first_and_the_last_half_are_kept() {
-        let (counts, frames) = kept(8, &[(Stdout, b"abc"), (Stderr, b"defgh"), (Stdout, b"ijklmno"), (Stderr, b"p")]);
-        assert_eq!(counts, Counts { bytes: 16, dropped: 8 });
-        let expected = [(0, Stdout, "abc"), (3, Stderr, "d"), (12, Stdout, "mno"), (15, Stderr, "p")];
-        assert_eq!(frames, expected.map(|(offset, stream, text)| (offset, stream, text.to_owned())));
+        let (counts, frames) = kept(
+            8,
+            &[
+                (Stdout, b"abc"),
+                (Stderr, b"defgh"),
+                (Stdout, b"ijklmno"),
+                (Stderr, b"p"),
+            ],
+        );
+        assert_eq!(
+            counts,
+            Counts {
+                bytes: 16,
+                dropped: 8
+            }
+        );
+        let expected = [
+            (0, Stdout, "abc"),
+            (3, Stderr, "d"),
+            (12, Stdout, "mno"),
+            (15, Stderr, "p"),
+        ];
+        assert_eq!(
+            frames,
+            expected.map(|(offset, stream, text)| (offset, stream, text.to_owned()))
+        );
     }
 
     #[test]
     fn all_is_kept_up_to_the_last_byte() {
         let (counts, frames) = kept(7, &[(Stdout, b"abcdefg")]);
-        assert_eq!(counts, Counts { bytes: 7, dropped: 0 });
-        assert_eq!(frames.into_iter().map(|f| f.2).collect::<String>(), "abcdefg");
-        assert_eq!(kept(0, &[(Stdout, b"abc")]), (Counts { bytes: 3, dropped: 3 }, vec![]));
+        assert_eq!(
+            counts,
+            Counts {
+                bytes: 7,
+                dropped: 0
+            }
+        );
+        assert_eq!(
+            frames.into_iter().map(|f| f.2).collect::<String>(),
+            "abcdefg"
+        );
+        assert_eq!(
+            kept(0, &[(Stdout, b"abc")]),
+            (
+                Counts {
+                    bytes: 3,
+                    dropped: 3
+                },
+                vec![]
+            )
+        );
     }
 
     #[test]
@@ -248,6 +316,12 @@ mod tests {
         let mut recorder = Recorder::new(full, 100);
         recorder.push(Stdout, &[b'x'; 60]);
         recorder.push(Stderr, &[b'y'; 80]);
-        assert_eq!(recorder.finish().0, Counts { bytes: 140, dropped: 140 });
+        assert_eq!(
+            recorder.finish().0,
+            Counts {
+                bytes: 140,
+                dropped: 140
+            }
+        );
     }
 }

@@ -2,7 +2,9 @@
 
 use std::io::{BufRead as _, Read as _};
 
-use crds::journal::{EFFECT_VARIABLE, Program, REQUEST_BYTES, Request, SECRET_BYTES_MIN, SECRET_BYTES_TOTAL, VERSION};
+use crds::journal::{
+    EFFECT_VARIABLE, Program, REQUEST_BYTES, Request, SECRET_BYTES_MIN, SECRET_BYTES_TOTAL, VERSION,
+};
 use crds::key::EffectKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -27,9 +29,15 @@ struct Versioned {
 pub fn read<T: DeserializeOwned>() -> Result<T, Error> {
     let mut line = Vec::new();
     let limit = REQUEST_BYTES as u64 + 1;
-    std::io::stdin().lock().take(limit).read_until(b'\n', &mut line).map_err(Error::ReadRequest)?;
+    std::io::stdin()
+        .lock()
+        .take(limit)
+        .read_until(b'\n', &mut line)
+        .map_err(Error::ReadRequest)?;
     if line.len() > REQUEST_BYTES {
-        return Err(bad(format!("the request is longer than {REQUEST_BYTES} bytes")));
+        return Err(bad(format!(
+            "the request is longer than {REQUEST_BYTES} bytes"
+        )));
     }
     parse(&line)
 }
@@ -37,13 +45,19 @@ pub fn read<T: DeserializeOwned>() -> Result<T, Error> {
 fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, Error> {
     let Versioned { version } = serde_json::from_slice(line).map_err(|e| malformed(&e))?;
     if version != VERSION {
-        return Err(Error::UnknownVersion(format!("the request has version {version}, and this toolkit speaks version {VERSION}; send the toolkit of that version")));
+        return Err(Error::UnknownVersion(format!(
+            "the request has version {version}, and this toolkit speaks version {VERSION}; send the toolkit of that version"
+        )));
     }
     serde_json::from_slice(line).map_err(|e| malformed(&e))
 }
 
 fn malformed(error: &serde_json::Error) -> Error {
-    bad(format!("the request is not one of version {VERSION}: {:?} error at column {}", error.classify(), error.column()))
+    bad(format!(
+        "the request is not one of version {VERSION}: {:?} error at column {}",
+        error.classify(),
+        error.column()
+    ))
 }
 
 fn bad(message: String) -> Error {
@@ -60,11 +74,17 @@ pub fn check_key(key: &EffectKey, epoch: i64) -> Result<(), Error> {
         ("target", &key.target, true),
     ] {
         if part.len() > NAME_BYTES || (part.is_empty() && !may_be_empty) {
-            return Err(bad(format!("key.{name} has {} bytes, and 1 to {NAME_BYTES} are allowed", part.len())));
+            return Err(bad(format!(
+                "key.{name} has {} bytes, and 1 to {NAME_BYTES} are allowed",
+                part.len()
+            )));
         }
     }
     if key.attempt < 1 {
-        return Err(bad(format!("key.attempt is {}, and attempts count from 1", key.attempt)));
+        return Err(bad(format!(
+            "key.attempt is {}, and attempts count from 1",
+            key.attempt
+        )));
     }
     if epoch < 0 {
         return Err(bad(format!("epoch is {epoch}, and epochs count from 0")));
@@ -75,21 +95,38 @@ pub fn check_key(key: &EffectKey, epoch: i64) -> Result<(), Error> {
 /// Checks what can be checked without looking at the host.
 pub fn check(request: &Request) -> Result<(), Error> {
     check_key(&request.key, request.epoch)?;
-    request.env.iter().try_for_each(|(name, value)| check_variable(name, value))?;
+    request
+        .env
+        .iter()
+        .try_for_each(|(name, value)| check_variable(name, value))?;
     check_secrets(request)?;
     check_program(request)?;
     let bounds = [
         ("keepBytes", request.keep_bytes, 0, KEEP_BYTES_MAX),
-        ("graceSeconds", request.grace_seconds.into(), 0, GRACE_SECONDS_MAX.into()),
-        ("timeoutSeconds", request.timeout_seconds.unwrap_or(1).into(), 1, u32::MAX.into()),
+        (
+            "graceSeconds",
+            request.grace_seconds.into(),
+            0,
+            GRACE_SECONDS_MAX.into(),
+        ),
+        (
+            "timeoutSeconds",
+            request.timeout_seconds.unwrap_or(1).into(),
+            1,
+            u32::MAX.into(),
+        ),
     ];
     for (name, value, least, most) in bounds {
         if value < least || value > most {
-            return Err(bad(format!("{name} is {value}, and {least} to {most} are allowed")));
+            return Err(bad(format!(
+                "{name} is {value}, and {least} to {most} are allowed"
+            )));
         }
     }
     match &request.workdir {
-        Some(folder) if !folder.starts_with('/') || folder.contains('\0') => Err(bad("workdir is not an absolute path".into())),
+        Some(folder) if !folder.starts_with('/') || folder.contains('\0') => {
+            Err(bad("workdir is not an absolute path".into()))
+        }
         _ => Ok(()),
     }
 }
@@ -98,13 +135,18 @@ fn check_variable(name: &str, value: &str) -> Result<(), Error> {
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let rest = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !starts || !rest || name.len() > NAME_BYTES {
-        return Err(bad(format!("env has the name {:?}, and names are letters, digits and _, begin with no digit and have at most {NAME_BYTES} bytes", shortened(name))));
+        return Err(bad(format!(
+            "env has the name {:?}, and names are letters, digits and _, begin with no digit and have at most {NAME_BYTES} bytes",
+            shortened(name)
+        )));
     }
     if name == EFFECT_VARIABLE {
         return Err(bad(format!("env.{name} is set by the toolkit")));
     }
     if value.contains('\0') || value.len() > VALUE_BYTES {
-        return Err(bad(format!("env.{name} holds a zero byte or more than {VALUE_BYTES} bytes")));
+        return Err(bad(format!(
+            "env.{name} holds a zero byte or more than {VALUE_BYTES} bytes"
+        )));
     }
     Ok(())
 }
@@ -116,13 +158,26 @@ fn shortened(name: &str) -> String {
 fn check_secrets(request: &Request) -> Result<(), Error> {
     let total: usize = request.mask.iter().map(String::len).sum();
     if total > SECRET_BYTES_TOTAL {
-        return Err(bad(format!("mask has {total} bytes, and {SECRET_BYTES_TOTAL} are allowed")));
+        return Err(bad(format!(
+            "mask has {total} bytes, and {SECRET_BYTES_TOTAL} are allowed"
+        )));
     }
     for (index, secret) in request.mask.iter().enumerate() {
         if !secret.is_empty() && secret.trim().len() < SECRET_BYTES_MIN {
-            let holders: Vec<&str> = request.env.iter().filter(|(_, value)| *value == secret).map(|(name, _)| name.as_str()).collect();
-            let name = if holders.is_empty() { format!("mask[{index}]") } else { format!("env.{}", holders.join(", env.")) };
-            return Err(Error::SecretTooShort(format!("{name} has less than {SECRET_BYTES_MIN} bytes and can not be masked in all its encodings; use a longer value, or one that is not sensitive")));
+            let holders: Vec<&str> = request
+                .env
+                .iter()
+                .filter(|(_, value)| *value == secret)
+                .map(|(name, _)| name.as_str())
+                .collect();
+            let name = if holders.is_empty() {
+                format!("mask[{index}]")
+            } else {
+                format!("env.{}", holders.join(", env."))
+            };
+            return Err(Error::SecretTooShort(format!(
+                "{name} has less than {SECRET_BYTES_MIN} bytes and can not be masked in all its encodings; use a longer value, or one that is not sensitive"
+            )));
         }
     }
     Ok(())
@@ -137,9 +192,14 @@ fn check_program(request: &Request) -> Result<(), Error> {
     }
     for (index, argument) in argv.iter().enumerate() {
         if argument.contains('\0') || argument.len() > VALUE_BYTES {
-            return Err(bad(format!("program.argv[{index}] holds a zero byte or more than {VALUE_BYTES} bytes")));
+            return Err(bad(format!(
+                "program.argv[{index}] holds a zero byte or more than {VALUE_BYTES} bytes"
+            )));
         }
-        let mut secrets = request.mask.iter().filter(|secret| !secret.trim().is_empty());
+        let mut secrets = request
+            .mask
+            .iter()
+            .filter(|secret| !secret.trim().is_empty());
         if secrets.any(|secret| argument.contains(secret.trim())) {
             return Err(Error::SecretInArguments(index));
         }
@@ -162,35 +222,96 @@ mod tests {
         for (name, value) in change.as_object().expect("object") {
             request[name] = value.clone();
         }
-        let checked = parse::<Request>(request.to_string().as_bytes()).and_then(|request| check(&request));
+        let checked =
+            parse::<Request>(request.to_string().as_bytes()).and_then(|request| check(&request));
         let refused = checked.expect_err("refused").refused();
         (refused.reason, refused.message)
     }
 
-    #[test]
-    fn bad_requests_are_refused_by_name() {
-        for (change, reason, words) in [
-            (json!({"version": 2}), RefusedReason::UnknownVersion, "version 2"),
-            (json!({"env": {"1A": "x"}}), RefusedReason::BadRequest, "1A"),
-            (json!({"env": {"A-B": "x"}}), RefusedReason::BadRequest, "A-B"),
-            (json!({"env": {"": "x"}}), RefusedReason::BadRequest, "\"\""),
-            (json!({"env": {"A": "x\u{0}"}}), RefusedReason::BadRequest, "env.A"),
-            (json!({"env": {"PILOTHOUSE_EFFECT": "x"}}), RefusedReason::BadRequest, "PILOTHOUSE_EFFECT"),
-            (json!({"mask": ["abc"], "env": {"PIN": "abc"}}), RefusedReason::SecretTooShort, "env.PIN"),
-            (json!({"mask": ["  abc "]}), RefusedReason::SecretTooShort, "mask[0]"),
-            (json!({"mask": ["x".repeat(70_000)]}), RefusedReason::BadRequest, "mask"),
-            (json!({"mask": ["hunter2"], "program": {"argv": ["a", "-phunter2"]}}), RefusedReason::SecretInArguments, "argument 1"),
-            (json!({"program": {"argv": []}}), RefusedReason::BadRequest, "program.argv"),
-            (json!({"timeoutSeconds": 0}), RefusedReason::BadRequest, "timeoutSeconds"),
-            (json!({"keepBytes": 1_u64 << 40}), RefusedReason::BadRequest, "keepBytes"),
-            (json!({"workdir": "tmp"}), RefusedReason::BadRequest, "workdir"),
-            (json!({"epoch": -1}), RefusedReason::BadRequest, "epoch"),
-            (json!({"typo": 1}), RefusedReason::BadRequest, "column"),
-        ] {
+    type Case = (serde_json::Value, RefusedReason, &'static str);
+
+    fn all_refused<const N: usize>(cases: [Case; N]) {
+        for (change, reason, words) in cases {
             let (found, message) = refused(&change);
             assert_eq!(found, reason, "{change}: {message}");
             assert!(message.contains(words), "{change}: {message}");
         }
+    }
+
+    #[test]
+    fn bad_names_and_versions_are_refused_by_name() {
+        all_refused([
+            (
+                json!({"version": 2}),
+                RefusedReason::UnknownVersion,
+                "version 2",
+            ),
+            (json!({"env": {"1A": "x"}}), RefusedReason::BadRequest, "1A"),
+            (
+                json!({"env": {"A-B": "x"}}),
+                RefusedReason::BadRequest,
+                "A-B",
+            ),
+            (json!({"env": {"": "x"}}), RefusedReason::BadRequest, "\"\""),
+            (
+                json!({"env": {"A": "x\u{0}"}}),
+                RefusedReason::BadRequest,
+                "env.A",
+            ),
+            (
+                json!({"env": {"PILOTHOUSE_EFFECT": "x"}}),
+                RefusedReason::BadRequest,
+                "PILOTHOUSE_EFFECT",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn bad_secrets_programs_and_bounds_are_refused_by_name() {
+        all_refused([
+            (
+                json!({"mask": ["abc"], "env": {"PIN": "abc"}}),
+                RefusedReason::SecretTooShort,
+                "env.PIN",
+            ),
+            (
+                json!({"mask": ["  abc "]}),
+                RefusedReason::SecretTooShort,
+                "mask[0]",
+            ),
+            (
+                json!({"mask": ["x".repeat(70_000)]}),
+                RefusedReason::BadRequest,
+                "mask",
+            ),
+            (
+                json!({"mask": ["hunter2"], "program": {"argv": ["a", "-phunter2"]}}),
+                RefusedReason::SecretInArguments,
+                "argument 1",
+            ),
+            (
+                json!({"program": {"argv": []}}),
+                RefusedReason::BadRequest,
+                "program.argv",
+            ),
+            (
+                json!({"timeoutSeconds": 0}),
+                RefusedReason::BadRequest,
+                "timeoutSeconds",
+            ),
+            (
+                json!({"keepBytes": 1_u64 << 40}),
+                RefusedReason::BadRequest,
+                "keepBytes",
+            ),
+            (
+                json!({"workdir": "tmp"}),
+                RefusedReason::BadRequest,
+                "workdir",
+            ),
+            (json!({"epoch": -1}), RefusedReason::BadRequest, "epoch"),
+            (json!({"typo": 1}), RefusedReason::BadRequest, "column"),
+        ]);
     }
 
     #[test]

@@ -28,15 +28,28 @@ impl Root {
         let mut folder = openat(AT_FDCWD, "/", flags(), Mode::empty()).reading("open /")?;
         let mut parts = path.components().peekable();
         if parts.next() != Some(Component::RootDir) {
-            return Err(Error::BadRequest(format!("the root {} is not an absolute path", path.display())));
+            return Err(Error::BadRequest(format!(
+                "the root {} is not an absolute path",
+                path.display()
+            )));
         }
         while let Some(part) = parts.next() {
             let Component::Normal(name) = part else {
-                return Err(Error::BadRequest(format!("the root {} holds a component that is no name", path.display())));
+                return Err(Error::BadRequest(format!(
+                    "the root {} holds a component that is no name",
+                    path.display()
+                )));
             };
             let last = parts.peek().is_none();
-            folder = enter(&folder, Path::new(name), last).map_err(|cause| unsafe_part(cause, Path::new(name)))?;
-            check(&fstat(&folder).reading("look at the root")?, last).map_err(|rule| Error::UnsafeRoot(format!("{} of {} {rule}", Path::new(name).display(), path.display())))?;
+            folder = enter(&folder, Path::new(name), last)
+                .map_err(|cause| unsafe_part(cause, Path::new(name)))?;
+            check(&fstat(&folder).reading("look at the root")?, last).map_err(|rule| {
+                Error::UnsafeRoot(format!(
+                    "{} of {} {rule}",
+                    Path::new(name).display(),
+                    path.display()
+                ))
+            })?;
         }
         Ok(Self { folder })
     }
@@ -46,20 +59,26 @@ impl Root {
         let folder = make(&self.folder, name)?;
         let found = fstat(&folder).reading("look at a folder of the journal")?;
         if found.st_uid != geteuid().as_raw() || found.st_mode & 0o077 != 0 {
-            return Err(Error::UnsafeRoot(format!("{name} is not owned by the toolkit's user alone")));
+            return Err(Error::UnsafeRoot(format!(
+                "{name} is not owned by the toolkit's user alone"
+            )));
         }
         Ok(folder)
     }
 }
 
 const fn flags() -> OFlag {
-    OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC).union(OFlag::O_RDONLY)
+    OFlag::O_DIRECTORY
+        .union(OFlag::O_NOFOLLOW)
+        .union(OFlag::O_CLOEXEC)
+        .union(OFlag::O_RDONLY)
 }
 
 fn enter(parent: &OwnedFd, name: &Path, last: bool) -> Result<OwnedFd, Errno> {
     match openat(parent, name, flags(), Mode::empty()) {
         Err(Errno::ENOENT) if last => {
-            mkdirat(parent, name, FOLDER).or_else(|e| if e == Errno::EEXIST { Ok(()) } else { Err(e) })?;
+            mkdirat(parent, name, FOLDER)
+                .or_else(|e| if e == Errno::EEXIST { Ok(()) } else { Err(e) })?;
             openat(parent, name, flags(), Mode::empty())
         }
         other => other,
@@ -68,9 +87,19 @@ fn enter(parent: &OwnedFd, name: &Path, last: bool) -> Result<OwnedFd, Errno> {
 
 fn unsafe_part(cause: Errno, name: &Path) -> Error {
     match cause {
-        Errno::ELOOP | Errno::ENOTDIR => Error::UnsafeRoot(format!("{} is a link or no folder", name.display())),
-        Errno::ENOSPC | Errno::EROFS | Errno::EDQUOT | Errno::EACCES | Errno::EPERM => Error::Write { what: "make the root", source: cause },
-        source => Error::Read { what: "open the root", source },
+        Errno::ELOOP | Errno::ENOTDIR => {
+            Error::UnsafeRoot(format!("{} is a link or no folder", name.display()))
+        }
+        Errno::ENOSPC | Errno::EROFS | Errno::EDQUOT | Errno::EACCES | Errno::EPERM => {
+            Error::Write {
+                what: "make the root",
+                source: cause,
+            }
+        }
+        source => Error::Read {
+            what: "open the root",
+            source,
+        },
     }
 }
 
@@ -78,7 +107,8 @@ fn unsafe_part(cause: Errno, name: &Path) -> Error {
 fn check(found: &FileStat, last: bool) -> Result<(), &'static str> {
     let own = found.st_uid == geteuid().as_raw();
     let open = found.st_mode & 0o022 != 0;
-    let sticky = found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits() && found.st_mode & 0o1000 != 0;
+    let sticky = found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
+        && found.st_mode & 0o1000 != 0;
     match (last, own, open) {
         (true, false, _) => Err("does not belong to the toolkit's user"),
         (true, _, true) => Err("can be written by others"),
@@ -93,7 +123,12 @@ pub fn make(parent: impl AsFd, name: &str) -> Result<OwnedFd, Error> {
     match mkdirat(&parent, name, FOLDER) {
         Ok(()) => fsync(&parent).writing("sync a folder")?,
         Err(Errno::EEXIST) => {}
-        Err(source) => return Err(Error::Write { what: "make a folder", source }),
+        Err(source) => {
+            return Err(Error::Write {
+                what: "make a folder",
+                source,
+            });
+        }
     }
     openat(&parent, name, flags(), Mode::empty()).reading("open a folder")
 }
@@ -103,11 +138,20 @@ pub fn existing(parent: impl AsFd, name: &std::ffi::OsStr) -> Result<Option<Owne
     match openat(parent, name.as_bytes(), flags(), Mode::empty()) {
         Ok(folder) => Ok(Some(folder)),
         Err(Errno::ENOENT) => Ok(None),
-        Err(source) => Err(Error::Read { what: "open a folder", source }),
+        Err(source) => Err(Error::Read {
+            what: "open a folder",
+            source,
+        }),
     }
 }
 
 /// Opens a file directly in a folder.
 pub fn file(folder: impl AsFd, name: &str, how: OFlag) -> Result<File, Errno> {
-    openat(folder, name, how | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, FILE).map(File::from)
+    openat(
+        folder,
+        name,
+        how | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+        FILE,
+    )
+    .map(File::from)
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crds::journal::{End, EndReason, Request, Stream};
+use crds::mask::Masks;
 use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
@@ -19,7 +20,6 @@ use crate::child;
 use crate::ending::{Ending, Event};
 use crate::family::{Family, Group};
 use crate::journal::{Begun, Held};
-use crds::mask::Masks;
 use crate::output::Recorder;
 use crate::program::Executable;
 use crate::watch::{Watch, wait_any};
@@ -27,7 +27,7 @@ use crate::watch::{Watch, wait_any};
 /// Output is written for those who follow at most this late.
 const FLUSH: Duration = Duration::from_millis(20);
 /// Bytes taken from a pipe at once.
-const READ: usize = 64 << 10;
+const READ: usize = 256 << 10;
 /// Reads of what is left in a pipe that somebody outside of the run keeps writing to.
 const LAST_READS: usize = 64;
 
@@ -42,7 +42,13 @@ pub struct Task {
 
 /// Runs the program to its end; `begun` is called once the beginning is on disk, or can not be put there.
 pub fn supervise(task: Task, begun: impl FnOnce(Result<(), crate::error::Error>)) {
-    let Task { held, request, account, program, boot_id } = task;
+    let Task {
+        held,
+        request,
+        account,
+        program,
+        boot_id,
+    } = task;
     let (at, start) = (Timestamp::now(), Instant::now());
     let prepared = held.output().and_then(|output| {
         held.begin(&Begun { at, boot_id })?;
@@ -65,14 +71,17 @@ pub fn supervise(task: Task, begun: impl FnOnce(Result<(), crate::error::Error>)
             let run = Run {
                 held: &held,
                 main: child.pid,
-                pipes: [(Stream::Stdout, Some(child.stdout)), (Stream::Stderr, Some(child.stderr))],
+                pipes: [
+                    (Stream::Stdout, Some(child.stdout)),
+                    (Stream::Stderr, Some(child.stderr)),
+                ],
                 masks: Masks::new(request.mask.iter().map(String::as_str)),
                 recorder,
                 flush_at: None,
                 status: None,
                 ending: Ending::new(Family::own(group, digest), start, &request),
             };
-            run.to_end(&signals, at)
+            run.end(&signals, at)
         }
         Err(cause) => End {
             message: format!("nothing of it ran: {cause}"),
@@ -102,8 +111,10 @@ fn block_signals() -> SignalFd {
     signals.add(Signal::SIGCHLD);
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None).expect("blocking signals of one's own is always allowed");
-    SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).expect("a process that has just begun has descriptors to spare")
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None)
+        .expect("blocking signals of one's own is always allowed");
+    SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+        .expect("a process that has just begun has descriptors to spare")
 }
 
 struct Run<'a> {
@@ -118,35 +129,51 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn to_end(mut self, signals: &SignalFd, started_at: Timestamp) -> End {
+    fn end(mut self, signals: &SignalFd, started_at: Timestamp) -> End {
         let watch = Watch::new(self.held.journal.folder());
         let mut buffer = vec![0; READ];
-        let mut cancelled = false;
+        let mut wish = None;
         while !self.ending.is_over() {
             self.wait(signals, &watch);
             for index in 0..self.pipes.len() {
                 self.take(index, &mut buffer);
             }
             self.flush_if_due();
-            let asked = take_signals(signals);
+            let must_stop = take_signals(signals).then_some(EndReason::Lost);
             self.reap();
             // A journal that can not be read for the moment is asked again.
-            cancelled = cancelled || self.held.journal.cancel_wanted().unwrap_or(false);
-            let event = Event { main_over: self.status.is_some(), output_over: self.pipes.iter().all(|(_, pipe)| pipe.is_none()), cancelled, asked_to_stop: asked };
+            let cancelled = self.held.journal.cancel_wanted().unwrap_or(false);
+            wish = wish
+                .or(cancelled.then_some(EndReason::Cancelled))
+                .or(must_stop);
+            let event = Event {
+                main_over: self.status.is_some(),
+                output_over: self.pipes.iter().all(|(_, pipe)| pipe.is_none()),
+                wish,
+            };
             self.ending.look(&event, Instant::now());
         }
         for index in 0..self.pipes.len() {
-            (0..LAST_READS).take_while(|_| self.take(index, &mut buffer)).for_each(drop);
+            (0..LAST_READS)
+                .take_while(|_| self.take(index, &mut buffer))
+                .for_each(drop);
         }
         self.close(started_at)
     }
 
     fn wait(&self, signals: &SignalFd, watch: &Watch) {
         let now = Instant::now();
-        let due = [self.flush_at, self.ending.deadline(now)].into_iter().flatten().min();
-        let longest = due.map_or(watch.patience(), |due| due.saturating_duration_since(now).min(watch.patience()));
+        let due = [self.flush_at, self.ending.deadline(now)]
+            .into_iter()
+            .flatten()
+            .min();
+        let longest = due.map_or(watch.patience(), |due| {
+            due.saturating_duration_since(now).min(watch.patience())
+        });
         let pipes = self.pipes.iter().filter_map(|(_, pipe)| pipe.as_ref());
-        let mut fds: Vec<PollFd> = pipes.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)).collect();
+        let mut fds: Vec<PollFd> = pipes
+            .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN))
+            .collect();
         fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
         fds.extend(watch.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         wait_any(&mut fds, longest);
@@ -166,7 +193,10 @@ impl Run<'_> {
             }
             Ok(count) => {
                 let recorder = &mut self.recorder;
-                self.masks.push(stream, &buffer[..count], &mut |stream, bytes| recorder.push(stream, bytes));
+                self.masks
+                    .push(stream, &buffer[..count], &mut |stream, bytes| {
+                        recorder.push(stream, bytes);
+                    });
                 true
             }
         }
@@ -198,7 +228,8 @@ impl Run<'_> {
 
     fn close(mut self, started_at: Timestamp) -> End {
         let recorder = &mut self.recorder;
-        self.masks.finish(&mut |stream, bytes| recorder.push(stream, bytes));
+        self.masks
+            .finish(&mut |stream, bytes| recorder.push(stream, bytes));
         let (counts, synced) = self.recorder.finish();
         let (exit_code, signal) = match self.status {
             Some(WaitStatus::Exited(_, code)) => (Some(code), None),
@@ -206,7 +237,11 @@ impl Run<'_> {
             _ => (None, None),
         };
         let mut notes: Vec<String> = self.ending.note().into_iter().collect();
-        notes.extend(synced.err().map(|cause| format!("the last of the output may not be on disk: {cause}")));
+        notes.extend(
+            synced
+                .err()
+                .map(|cause| format!("the last of the output may not be on disk: {cause}")),
+        );
         End {
             exit_code,
             signal,

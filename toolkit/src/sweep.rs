@@ -39,8 +39,14 @@ pub fn sweep(root: &Path) -> Result<(), Error> {
 pub fn sweep_if_due(journals: &OwnedFd) {
     let mark = root::file(journals, MARK, OFlag::O_RDWR | OFlag::O_CREAT);
     // On a full disk there may be no mark, and every reason to sweep.
-    let last = mark.as_ref().ok().and_then(|mark| mark.metadata().ok()).filter(|found| found.len() > 0);
-    let recent = last.and_then(|found| found.modified().ok()).and_then(|at| SystemTime::now().duration_since(at).ok());
+    let last = mark
+        .as_ref()
+        .ok()
+        .and_then(|mark| mark.metadata().ok())
+        .filter(|found| found.len() > 0);
+    let recent = last
+        .and_then(|found| found.modified().ok())
+        .and_then(|at| SystemTime::now().duration_since(at).ok());
     if recent.is_some_and(|ago| ago < EVERY) {
         return;
     }
@@ -84,16 +90,27 @@ fn sweep_all(journals: &OwnedFd, now: Timestamp) -> Result<Swept, Error> {
 }
 
 fn names(journals: &OwnedFd) -> Result<Vec<OsString>, Error> {
-    let own = nix::fcntl::openat(journals.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty());
-    let mut folder = Dir::from_fd(own.reading("list the journals")?).reading("list the journals")?;
+    let own = nix::fcntl::openat(
+        journals.as_fd(),
+        ".",
+        OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::empty(),
+    );
+    let mut folder =
+        Dir::from_fd(own.reading("list the journals")?).reading("list the journals")?;
     let entries = folder.iter().filter_map(Result::ok);
     let names = entries.map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
-    Ok(names.filter(|name| name.len() == 64 && name.as_bytes().iter().all(u8::is_ascii_hexdigit)).collect())
+    Ok(names
+        .filter(|name| name.len() == 64 && name.as_bytes().iter().all(u8::is_ascii_hexdigit))
+        .collect())
 }
 
 /// Holds a journal that nobody is at work on.
 fn hold(journals: &OwnedFd, name: &OsStr) -> Result<Option<Held>, Error> {
-    match Journal::existing(journals, name)?.map(|journal| journal.claim()).transpose()? {
+    match Journal::existing(journals, name)?
+        .map(|journal| journal.claim())
+        .transpose()?
+    {
         Some(Claim::Held(held)) => Ok(Some(held)),
         Some(Claim::Busy | Claim::Gone) | None => Ok(None),
     }
@@ -113,17 +130,33 @@ fn judge(held: &Held, name: &OsStr, now: Timestamp) -> Verdict {
     let older = |at: Timestamp, limit| now.duration_since(at) > limit;
     let at = match stage {
         Stage::Fresh => {
-            let made = fstat(held.journal.folder()).ok().and_then(|found| Timestamp::from_second(found.st_mtime).ok());
-            return if made.is_some_and(|made| older(made, FORGOTTEN)) { Verdict::Old } else { Verdict::Keep };
+            let made = fstat(held.journal.folder())
+                .ok()
+                .and_then(|found| Timestamp::from_second(found.st_mtime).ok());
+            return if made.is_some_and(|made| older(made, FORGOTTEN)) {
+                Verdict::Old
+            } else {
+                Verdict::Keep
+            };
         }
         // Nobody was told yet that it was lost, so it is never among the many.
-        Stage::Begun(begun) => return if older(begun.at, FINISHED) { Verdict::Old } else { Verdict::Keep },
+        Stage::Begun(begun) => {
+            return if older(begun.at, FINISHED) {
+                Verdict::Old
+            } else {
+                Verdict::Keep
+            };
+        }
         Stage::Ended(_, end) => end.finished_at,
     };
     if older(at, FINISHED) || forgotten.is_some_and(|mark| older(mark.at, FORGOTTEN)) {
         return Verdict::Old;
     }
-    Verdict::Over(Over { name: name.to_owned(), forgotten: forgotten.is_some(), at })
+    Verdict::Over(Over {
+        name: name.to_owned(),
+        forgotten: forgotten.is_some(),
+        at,
+    })
 }
 
 fn remove(held: Held, journals: &OwnedFd, name: &OsStr, swept: &mut Swept) {

@@ -17,10 +17,15 @@ pub struct Watch(Option<Inotify>);
 
 impl Watch {
     pub fn new(folder: &OwnedFd) -> Self {
-        let wanted = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CREATE;
+        let wanted =
+            AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CREATE;
         let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
         let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
-        Self(watch.ok().filter(|watch| watch.add_watch(path.as_str(), wanted).is_ok()))
+        Self(
+            watch
+                .ok()
+                .filter(|watch| watch.add_watch(path.as_str(), wanted).is_ok()),
+        )
     }
 
     /// Longest time to wait before the folder is looked at again.
@@ -44,7 +49,9 @@ impl Watch {
         let mut fds = vec![PollFd::new(stdout.as_fd(), PollFlags::empty())];
         fds.extend(self.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let _ = poll(&mut fds, timeout(self.patience()));
-        let gone = fds[0].revents().is_some_and(|r| r.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL));
+        let gone = fds[0].revents().is_some_and(|r| {
+            r.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL)
+        });
         self.clear();
         !gone
     }
@@ -54,12 +61,17 @@ impl Watch {
 pub fn wait_any(fds: &mut [PollFd], longest: Duration) {
     match poll(fds, timeout(longest)) {
         Ok(_) | Err(Errno::EINTR) => {}
-        Err(cause) => panic!("poll takes descriptors that are open and memory that is ours: {cause}"),
+        Err(cause) => {
+            panic!("poll takes descriptors that are open and memory that is ours: {cause}")
+        }
     }
 }
 
 /// Rounded up, so that a wait never ends just before its time.
 fn timeout(longest: Duration) -> PollTimeout {
     let milliseconds = longest.as_nanos().div_ceil(1_000_000);
-    i32::try_from(milliseconds).ok().and_then(|ms| PollTimeout::try_from(ms).ok()).unwrap_or(PollTimeout::MAX)
+    i32::try_from(milliseconds)
+        .ok()
+        .and_then(|ms| PollTimeout::try_from(ms).ok())
+        .unwrap_or(PollTimeout::MAX)
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     checkout::Checkout,
     error::{Error, Result},
-    steps::{Log, Outcome},
+    steps::Log,
 };
 
 /// Each room, and the rooms that it may depend on; what is not named here has no arrow.
@@ -30,7 +30,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
 const PURE: [&str; 2] = ["crds", "decide"];
 const IMPURE: [&str; 4] = ["tokio", "reqwest", "hyper", "russh"];
 
-pub fn check(checkout: &Checkout, log: &Log) -> Result<((), Outcome)> {
+pub fn check(checkout: &Checkout, log: &Log) -> Result<()> {
     let text = log.read(checkout.cargo().args([
         "metadata",
         "--format-version=1",
@@ -43,7 +43,7 @@ pub fn check(checkout: &Checkout, log: &Log) -> Result<((), Outcome)> {
     })?;
     let wrong = wrong(&metadata);
     if wrong.is_empty() {
-        Ok(((), Outcome::Done))
+        Ok(())
     } else {
         Err(Error::Refused(wrong.join("\n")))
     }

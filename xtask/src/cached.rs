@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -11,6 +12,8 @@ use crate::{
     error::{About, Result},
     steps::Outcome,
 };
+
+const KEPT: Duration = Duration::from_hours(14 * 24);
 
 /// Collects what a cached thing is made from.
 #[derive(Default)]
@@ -82,7 +85,24 @@ pub fn folder(
             return Err(error).about("move in place", ready);
         }
     }
+    prune(&cache.join(kind), &ready);
     Ok((ready, Outcome::Done))
+}
+
+/// Makes room: what other recipes made long ago is unlikely to be asked for again, and can be made again.
+fn prune(kind: &Path, keep: &Path) {
+    let old = |path: &PathBuf| {
+        let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+        modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > KEPT))
+    };
+    let entries = fs::read_dir(kind).into_iter().flatten().flatten();
+    for path in entries
+        .map(|entry| entry.path())
+        .filter(|path| path != keep)
+        .filter(old)
+    {
+        let _best_effort = fs::remove_dir_all(path);
+    }
 }
 
 #[cfg(test)]

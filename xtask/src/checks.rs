@@ -9,7 +9,7 @@ use crate::{
     down,
     error::{About, Error, Result},
     install::Cluster,
-    steps::{Log, Outcome, Steps, line},
+    steps::{Log, Steps, line},
     tools::Tools,
     up::{self, Extent},
 };
@@ -32,9 +32,7 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
         cargo.args(words);
         cargo
     };
-    let check = |name: &str, words: &[&str]| {
-        steps.step(name, |log| Ok((log.run(&mut cargo(words))?, Outcome::Done)))
-    };
+    let check = |name: &str, words: &[&str]| steps.run(name, |log| log.run(&mut cargo(words)));
     let clippy = [
         "clippy",
         "--quiet",
@@ -46,7 +44,7 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     ];
     check("format", &["fmt", "--all", "--check"])?;
     check("clippy", &clippy)?;
-    steps.step("direction of dependencies", |log| {
+    steps.run("direction of dependencies", |log| {
         arrows::check(checkout, log)
     })?;
     check(
@@ -81,7 +79,7 @@ fn on_existing(checkout: &Checkout, steps: &Steps, context: &str, wishes: &Wishe
         context: Some(context),
     };
     let kubeconfig = checkout.root.join("target/existing.kubeconfig");
-    steps.step("the cluster's mark", |log: &Log| {
+    steps.run("the cluster's mark", |log: &Log| {
         cluster.require_mark(log)?;
         let text = log.read(
             cluster
@@ -89,7 +87,7 @@ fn on_existing(checkout: &Checkout, steps: &Steps, context: &str, wishes: &Wishe
                 .args(["config", "view", "--minify", "--flatten"]),
         )?;
         fs::write(&kubeconfig, text).about("write", &kubeconfig)?;
-        Ok(((), Outcome::Done))
+        Ok(())
     })?;
     e2e(checkout, kubeconfig, wishes)
 }

@@ -1,6 +1,6 @@
 //! `down`: ends what `up` started and leaves no process, namespace, device, route, mount or file of it.
 
-use std::fs;
+use std::{fs, thread};
 
 use crate::{
     checkout::Checkout,
@@ -18,7 +18,14 @@ pub fn down(checkout: &Checkout, steps: &Steps) -> Result<()> {
     // Guests are not asked to power off: their disks go with them.
     steps.step("processes", |_| {
         let names = daemons.names();
-        names.iter().try_for_each(|name| daemons.end(name))?;
+        thread::scope(|scope| {
+            let ends: Vec<_> = names
+                .iter()
+                .map(|name| scope.spawn(|| daemons.end(name)))
+                .collect();
+            ends.into_iter()
+                .try_for_each(|end| end.join().expect("ending a process does not panic"))
+        })?;
         Ok((
             (),
             if names.is_empty() {
@@ -28,16 +35,14 @@ pub fn down(checkout: &Checkout, steps: &Steps) -> Result<()> {
             },
         ))
     })?;
-    steps.step("network", |log| {
-        Ok((Network::of(checkout).down(log)?, Outcome::Done))
-    })?;
-    steps.step("files", |_| {
+    steps.run("network", |log| Network::of(checkout).down(log))?;
+    steps.run("files", |_| {
         for folder in [checkout.local(), checkout.memory()] {
             if folder.exists() {
                 fs::remove_dir_all(&folder).about("remove", &folder)?;
             }
         }
-        Ok(((), Outcome::Done))
+        Ok(())
     })
 }
 
@@ -49,8 +54,8 @@ pub fn down_existing(checkout: &Checkout, steps: &Steps, context: &str) -> Resul
         tools: &tools,
         context: Some(context),
     };
-    steps.step("Pilothouse", |log: &Log| {
+    steps.run("Pilothouse", |log: &Log| {
         cluster.require_mark(log)?;
-        Ok((cluster.uninstall(log)?, Outcome::Done))
+        cluster.uninstall(log)
     })
 }

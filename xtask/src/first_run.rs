@@ -11,7 +11,7 @@ use crate::{
     error::{About, Error, Result},
     guests::{GUESTS, Guests, Kind},
     install::Cluster,
-    steps::{Log, Outcome, Steps},
+    steps::{Log, Steps},
 };
 
 const NAMESPACE: &str = "first-run";
@@ -19,54 +19,96 @@ const FOLDER: &str = "examples/first-run";
 
 /// Gives the example its credential, applies it, and returns the table of its run once that is complete.
 pub fn carry_out(steps: &Steps, cluster: &Cluster, guests: &Guests) -> Result<String> {
-    steps.step("example first-run", |log| {
-        let namespace =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        let material =
-            json!({"apiVersion": "v1", "kind": "List", "items": [namespace, credential(guests)?]});
-        cluster.apply(log, &write(&cluster.checkout.local(), &material)?)?;
-        cluster.apply(log, &cluster.checkout.root.join(FOLDER))?;
-        let wait = [
-            "wait",
-            "jobrun",
-            "--all",
-            "--namespace",
-            NAMESPACE,
-            "--for=condition=Complete",
-            "--timeout=180s",
-        ];
-        log.run(cluster.kubectl().args(wait))
-            .inspect_err(|_| look_around(log, cluster))?;
-        let table =
-            log.read(
-                cluster
-                    .kubectl()
-                    .args(["get", "executions", "--namespace", NAMESPACE]),
-            )?;
-        Ok((table, Outcome::Done))
+    let example = Example::read(&cluster.checkout.root)?;
+    steps.run("example first-run", |log| {
+        let carried_out = example.carry_out(log, cluster, guests);
+        carried_out.inspect_err(|_| look_around(log, cluster))?;
+        log.read(
+            cluster
+                .kubectl()
+                .args(["get", "executions", "--namespace", NAMESPACE]),
+        )
     })
 }
 
 /// The lines that do the same once more, by hand.
 pub fn repeat(root: &Path) -> Result<String> {
-    let folder = root.join(FOLDER);
-    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
-        .about("read", &folder)?
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    files.sort();
-    let run = files
-        .iter()
-        .rfind(|file| fs::read_to_string(file).is_ok_and(|text| text.contains("kind: JobRun")));
-    let run = run
-        .ok_or_else(|| Error::Refused(format!("{FOLDER} holds no JobRun")))?
+    let example = Example::read(root)?;
+    let run = example
+        .run
         .strip_prefix(root)
         .expect("it is in the tree")
         .display();
     Ok(format!(
-        "  kubectl delete --filename {run}\n  kubectl create --filename {run}\n  kubectl wait jobrun --all --namespace {NAMESPACE} --for=condition=Complete\n  kubectl get executions --namespace {NAMESPACE}"
+        "  kubectl delete --filename {run}\n  \
+         kubectl create --filename {run}\n  \
+         kubectl wait jobrun --all --namespace {NAMESPACE} --for=condition=Complete\n  \
+         kubectl get executions --namespace {NAMESPACE}"
     ))
+}
+
+/// The example's manifests, in their order.
+struct Example {
+    namespace: PathBuf,
+    objects: Vec<PathBuf>,
+    run: PathBuf,
+}
+
+impl Example {
+    fn read(root: &Path) -> Result<Self> {
+        let folder = root.join(FOLDER);
+        let entries = fs::read_dir(&folder).about("read", &folder)?.flatten();
+        let yaml = |path: &PathBuf| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        };
+        let mut objects: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(yaml).collect();
+        objects.sort();
+        let mut take = |kind: &str| {
+            let line = format!("kind: {kind}");
+            let has = |file: &PathBuf| {
+                fs::read_to_string(file).is_ok_and(|text| text.lines().any(|found| found == line))
+            };
+            let place = objects.iter().position(has);
+            place
+                .map(|place| objects.remove(place))
+                .ok_or_else(|| Error::Refused(format!("{FOLDER} holds no {kind}")))
+        };
+        let (namespace, run) = (take("Namespace")?, take("JobRun")?);
+        Ok(Self {
+            namespace,
+            objects,
+            run,
+        })
+    }
+
+    /// The run comes last: it takes the pods that are ready when its plan is frozen.
+    fn carry_out(&self, log: &Log, cluster: &Cluster, guests: &Guests) -> Result<()> {
+        cluster.apply(log, &self.namespace)?;
+        cluster.apply_secret(
+            log,
+            &write(&cluster.checkout.local(), &credential(guests)?)?,
+        )?;
+        for object in &self.objects {
+            cluster.apply(log, object)?;
+        }
+        let wait = |what: &str, condition: &str| {
+            let condition = format!("--for=condition={condition}");
+            let words = [
+                "wait",
+                what,
+                "--all",
+                "--namespace",
+                NAMESPACE,
+                "--timeout=180s",
+                &condition,
+            ];
+            log.run(cluster.kubectl().args(words))
+        };
+        wait("deployment", "Available")?;
+        cluster.apply(log, &self.run)?;
+        wait("jobrun", "Complete")
+    }
 }
 
 /// The key of the hosts, and the only addresses that it may be used with.

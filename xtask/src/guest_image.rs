@@ -30,7 +30,8 @@ const NODE_TOOLS: [&str; 5] = [
 ];
 
 /// `limited` logs in by password, `deploy` by key and may use sudo, root by key. UsePAM is off, so that an account without a
-/// password must have `*` for one: `!` would count as locked.
+/// password must have `*` for one: `!` would count as locked. What is masked only costs time at boot, and so does what systemd
+/// does once after an update, hence the last line.
 const SETUP: &str = r"
     set -e
     ln -sf /usr/lib/cni/* /opt/cni/bin/
@@ -43,8 +44,11 @@ const SETUP: &str = r"
     ln -sf /etc/machine-id /var/lib/dbus/machine-id
     rm -f /etc/ssh/ssh_host_*
     systemctl enable ssh guest-seed containerd kubelet kube-proxy
-    systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer e2scrub_reap.service \
-        systemd-firstboot.service ssh.socket getty@tty1.service console-getty.service serial-getty@.service
+    systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
+        e2scrub_reap.service systemd-firstboot.service ssh.socket tmp.mount dev-hugepages.mount dev-mqueue.mount \
+        sys-kernel-debug.mount sys-kernel-tracing.mount modprobe@drm.service modprobe@efi_pstore.service \
+        modprobe@configfs.service getty@tty1.service console-getty.service serial-getty@.service
+    touch /etc/.updated /var/.updated
 ";
 
 /// Debian as debootstrap leaves it; kept apart, since it changes less often than what goes on top.

@@ -20,7 +20,15 @@ pub struct Cluster<'a> {
     pub context: Option<&'a str>,
 }
 
-impl Cluster<'_> {
+impl<'a> Cluster<'a> {
+    pub fn local(checkout: &'a Checkout, tools: &'a Tools) -> Self {
+        Self {
+            checkout,
+            tools,
+            context: None,
+        }
+    }
+
     pub fn kubectl(&self) -> Command {
         let mut kubectl = self.tools.command("kubectl");
         match self.context {
@@ -49,6 +57,7 @@ impl Cluster<'_> {
                 .args(["--create-namespace", "--wait", "--timeout", "5m"]);
             helm
         };
+        self.forget_cut_off(log)?;
         log.run(&mut chart("pilothouse-crds"))?;
         let mut product = chart("pilothouse");
         for setting in settings {
@@ -60,6 +69,19 @@ impl Cluster<'_> {
                 .arg(self.checkout.recipe().join("values.yaml"));
         }
         log.run(&mut product).inspect_err(|_| self.look_around(log))
+    }
+
+    /// A Helm that was killed leaves its release pending, and the next one refuses to go on.
+    fn forget_cut_off(&self, log: &Log) -> Result<()> {
+        let selector = "owner=helm,name in (pilothouse,pilothouse-crds),status in (pending-install,pending-upgrade,pending-rollback)";
+        log.run(self.kubectl().args([
+            "delete",
+            "secret",
+            "--namespace",
+            NAMESPACE,
+            "--selector",
+            selector,
+        ]))
     }
 
     pub fn uninstall(&self, log: &Log) -> Result<()> {
@@ -114,6 +136,12 @@ impl Cluster<'_> {
 
     pub fn apply(&self, log: &Log, path: &Path) -> Result<()> {
         log.run(self.kubectl().args(["apply", "--filename"]).arg(path))
+    }
+
+    /// Applied by the server, so that no annotation repeats what the Secret holds.
+    pub fn apply_secret(&self, log: &Log, path: &Path) -> Result<()> {
+        let apply = ["apply", "--server-side", "--force-conflicts", "--filename"];
+        log.run(self.kubectl().args(apply).arg(path))
     }
 
     /// Leaves in the log what a person would look at next.

@@ -7,6 +7,7 @@ mod checkout;
 mod checks;
 mod control_plane;
 mod daemon;
+mod delivery;
 mod down;
 mod error;
 mod first_run;
@@ -37,7 +38,7 @@ use crate::{
     checks::{CRDGEN, Wishes},
     error::Result,
     product::Tag,
-    steps::{Outcome, Steps},
+    steps::Steps,
     up::Extent,
 };
 
@@ -153,17 +154,13 @@ fn run(command: Command) -> Result<()> {
         Command::Image { release, out } => {
             image(&checkout, &steps, release, &checkout.root.join(out))
         }
-        Command::Crds => steps.step("crdgen", |log| {
-            log.run(checkout.cargo().args(CRDGEN))?;
-            Ok(((), Outcome::Done))
-        }),
+        Command::Crds => steps.run("crdgen", |log| log.run(checkout.cargo().args(CRDGEN))),
     }
 }
 
 fn image(checkout: &Checkout, steps: &Steps, release: bool, out: &Path) -> Result<()> {
-    let product = steps.step("product image", |log| {
-        let product = product::build(checkout, log, release, out, Tag::Version)?;
-        Ok((product, Outcome::Done))
+    let product = steps.run("product image", |log| {
+        product::build(checkout, log, release, out, Tag::Version)
     })?;
     println!("{} in {}", product.name(), product.archive.display());
     Ok(())

@@ -74,6 +74,11 @@ impl Steps {
         })
     }
 
+    /// A step that always has something to do.
+    pub fn run<T>(&self, name: &str, work: impl FnOnce(&Log) -> Result<T>) -> Result<T> {
+        self.step(name, |log| Ok((work(log)?, Outcome::Done)))
+    }
+
     fn watched<T>(&self, name: &str, began: Instant, work: impl FnOnce() -> T) -> T {
         thread::scope(|scope| {
             let (ended, end): (Sender<()>, _) = channel();

@@ -12,7 +12,8 @@ use crate::{
     steps::Steps,
 };
 
-const KUBERNETES_VERSION: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
+/// Without these the programs call themselves v0.0.0.
+const KUBERNETES: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
     -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36";
 
 /// A Go module of its own: their dependencies clash in one.
@@ -25,10 +26,10 @@ struct Module {
     packages: &'static [&'static str],
 }
 
-/// Helm and kubectl are all that a cluster that is already there needs.
+/// All that a cluster that is already there needs.
 const CLIENTS: [Module; 2] = [
     Module {
-        name: "helm",
+        name: "addons",
         flags: &[],
         link: "-s -w",
         cgo: false,
@@ -37,7 +38,7 @@ const CLIENTS: [Module; 2] = [
     Module {
         name: "kubernetes",
         flags: &[],
-        link: KUBERNETES_VERSION,
+        link: KUBERNETES,
         cgo: true,
         packages: &["k8s.io/kubernetes/cmd/kubectl"],
     },
@@ -47,7 +48,7 @@ const CLUSTER: [Module; 4] = [
     Module {
         name: "kubernetes",
         flags: &[],
-        link: KUBERNETES_VERSION,
+        link: KUBERNETES,
         cgo: true,
         packages: &[
             "k8s.io/kubernetes/cmd/kube-apiserver",
@@ -76,11 +77,11 @@ const CLUSTER: [Module; 4] = [
         ],
     },
     Module {
-        name: "coredns",
+        name: "addons",
         flags: &[],
         link: "-s -w",
         cgo: false,
-        packages: &["github.com/coredns/coredns"],
+        packages: &["./coredns"],
     },
 ];
 
@@ -133,9 +134,7 @@ impl Module {
         let source = checkout.recipe().join(self.name);
         let cache = Checkout::cache()?;
         steps.step(&format!("tool {name}"), |log| {
-            let key = Key::default()
-                .with_file(&source.join("go.mod"))?
-                .with_file(&source.join("go.sum"))?;
+            let key = Key::default().with_folder(&source)?;
             let key = key
                 .with(package)
                 .with(self.link)
@@ -145,7 +144,7 @@ impl Module {
                 let mut go = Command::new("go");
                 go.current_dir(&source)
                     .env("CGO_ENABLED", if self.cgo { "1" } else { "0" });
-                go.args(["build", "-trimpath"])
+                go.args(["build", "-trimpath", "-buildvcs=false"])
                     .args(self.flags)
                     .args(["-ldflags", self.link, "-o"])
                     .arg(folder.join(name))

@@ -1,25 +1,21 @@
 //! `up`: from nothing, or from wherever the last one stopped, to a cluster with Pilothouse in it and its first run done.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    thread,
-};
+use std::{path::PathBuf, thread};
 
 use crate::{
     checkout::Checkout,
     control_plane::ControlPlane,
     daemon::Daemons,
-    error::{About, Error, Result},
+    delivery,
+    error::{Error, Result},
     first_run, guest_image,
-    guests::{GUESTS, Guest, Guests, Kind, names},
+    guests::{GUESTS, Guests, Kind, names},
     install::Cluster,
     network::Network,
     packages,
     pki::Pki,
-    product::{self, Product, Tag},
-    steps::{Log, Outcome, Steps},
+    product::{self, Tag},
+    steps::{Log, Steps},
     tools::{self, Tools},
 };
 
@@ -36,35 +32,36 @@ pub fn up(checkout: &Checkout, steps: &Steps, extent: Extent) -> Result<()> {
     let network = Network::of(checkout);
     let guests = Guests::of(checkout, &network);
     if extent == Extent::ClusterOnly {
-        let tools = cluster(checkout, steps, &network, &guests)?;
-        return publish(checkout, &tools, None);
+        let tools = boot(checkout, steps, &network, &guests)?;
+        steps.run("nodes ready", |log| {
+            ready(log, &Cluster::local(checkout, &tools))
+        })?;
+        return delivery::publish(checkout, &tools, None);
     }
     let out = checkout.root.join("target/image");
     let (tools, product) = thread::scope(|scope| {
         let image = scope.spawn(|| {
-            steps.step("product image", |log| {
-                Ok((
-                    product::build(checkout, log, false, &out, Tag::Content)?,
-                    Outcome::Done,
-                ))
+            steps.run("product image", |log| {
+                product::build(checkout, log, false, &out, Tag::Content)
             })
         });
-        let tools = cluster(checkout, steps, &network, &guests);
+        let tools = boot(checkout, steps, &network, &guests);
         let product = image.join().expect("building an image does not panic");
         Ok::<_, Error>((tools?, product?))
     })?;
-    publish(checkout, &tools, Some(&product))?;
-    steps.step("images on the nodes", |log| load(log, &guests, &product))?;
-    let cluster = Cluster {
-        checkout,
-        tools: &tools,
-        context: None,
-    };
-    steps.step("Pilothouse", |log| {
-        Ok((
-            cluster.install(log, &[format!("image.tag={}", product.tag)])?,
-            Outcome::Done,
-        ))
+    let cluster = Cluster::local(checkout, &tools);
+    thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            steps.step("images on the nodes", |log| {
+                delivery::load(log, &guests, &product)
+            })
+        });
+        let ready = steps.run("nodes ready", |log| ready(log, &cluster));
+        load.join().expect("an import does not panic").and(ready)
+    })?;
+    delivery::publish(checkout, &tools, Some(&product))?;
+    steps.run("Pilothouse", |log| {
+        cluster.install(log, &[format!("image.tag={}", product.tag)])
     })?;
     let table = first_run::carry_out(steps, &cluster, &guests)?;
     println!("\n{table}\n\nOnce more, by hand:\n");
@@ -91,21 +88,12 @@ pub fn up_existing(
         tools: &tools,
         context: Some(context),
     };
-    steps.step("mark the cluster", |log| {
-        Ok((cluster.mark(log)?, Outcome::Done))
-    })?;
-    steps.step("Pilothouse", |log| {
-        Ok((cluster.install(log, settings)?, Outcome::Done))
-    })
+    steps.run("mark the cluster", |log| cluster.mark(log))?;
+    steps.run("Pilothouse", |log| cluster.install(log, settings))
 }
 
-/// The cluster itself: nodes ready, names resolved, hosts reachable.
-fn cluster(
-    checkout: &Checkout,
-    steps: &Steps,
-    network: &Network,
-    guests: &Guests,
-) -> Result<Tools> {
+/// The control plane and all guests running; the nodes may not be ready yet.
+fn boot(checkout: &Checkout, steps: &Steps, network: &Network, guests: &Guests) -> Result<Tools> {
     let (tools, uml, disk) = ingredients(checkout, steps)?;
     let daemons = Daemons::new(checkout.local().join("run"), checkout.logs());
     let uplink = steps.step("network", |log| network.up(checkout, log, &names()))?;
@@ -120,21 +108,13 @@ fn cluster(
         tools: &tools,
     };
     steps.step("control plane", |log| control_plane.start(log, &daemons))?;
-    let cluster = Cluster {
-        checkout,
-        tools: &tools,
-        context: None,
-    };
-    steps.step("cluster objects", |log| {
-        cluster.apply(log, &checkout.recipe().join("manifests"))?;
-        Ok((cluster.mark(log)?, Outcome::Done))
+    let cluster = Cluster::local(checkout, &tools);
+    steps.run("cluster objects", |log| {
+        cluster
+            .apply(log, &checkout.recipe().join("manifests"))
+            .and_then(|()| cluster.mark(log))
     })?;
-    steps.step("guests answer", |log| {
-        Ok((guests.wait(log, &daemons)?, Outcome::Done))
-    })?;
-    steps.step("nodes ready", |log| {
-        Ok((ready(log, &cluster)?, Outcome::Done))
-    })?;
+    steps.run("guests answer", |log| guests.wait(log, &daemons))?;
     Ok(tools)
 }
 
@@ -170,70 +150,4 @@ fn ready(log: &Log, cluster: &Cluster) -> Result<()> {
         "--timeout=120s",
     ];
     log.run(cluster.kubectl().args(rollout))
-}
-
-/// Puts the product's image on both nodes at once; the one before makes room.
-fn load(log: &Log, guests: &Guests, product: &Product) -> Result<((), Outcome)> {
-    let nodes = GUESTS
-        .iter()
-        .filter(|guest| matches!(guest.kind, Kind::Node { .. }));
-    let outcomes: Vec<Result<Outcome>> = thread::scope(|scope| {
-        let loads: Vec<_> = nodes
-            .map(|node| scope.spawn(move || load_on(log, guests, node, product)))
-            .collect();
-        loads
-            .into_iter()
-            .map(|load| load.join().expect("an import does not panic"))
-            .collect()
-    });
-    let outcomes = outcomes.into_iter().collect::<Result<Vec<_>>>()?;
-    Ok((
-        (),
-        if outcomes.contains(&Outcome::Done) {
-            Outcome::Done
-        } else {
-            Outcome::Cached
-        },
-    ))
-}
-
-fn load_on(log: &Log, guests: &Guests, node: &Guest, product: &Product) -> Result<Outcome> {
-    let name = format!("docker.io/{}", product.name());
-    let present = log.read(guests.ssh(node).arg("ctr -n k8s.io images list -q"))?;
-    if present.lines().any(|image| image == name) {
-        return Ok(Outcome::Cached);
-    }
-    let archive = fs::File::open(&product.archive).about("open", &product.archive)?;
-    log.run_with(
-        guests.ssh(node).arg("ctr -n k8s.io images import -"),
-        archive.into(),
-    )?;
-    let old: Vec<&str> = present
-        .lines()
-        .filter(|image| image.starts_with("docker.io/pilothouse/"))
-        .collect();
-    if !old.is_empty() {
-        log.run(
-            guests
-                .ssh(node)
-                .arg(format!("ctr -n k8s.io images rm {}", old.join(" "))),
-        )?;
-    }
-    Ok(Outcome::Done)
-}
-
-/// One folder of the programs that a person types, beside the kubeconfig.
-fn publish(checkout: &Checkout, tools: &Tools, product: Option<&Product>) -> Result<()> {
-    let folder = checkout.local().join("bin");
-    fs::create_dir_all(&folder).about("create", &folder)?;
-    let plugin = product.map(|product| product.binaries.join("kubectl-pilothouse"));
-    for program in [tools.path("kubectl"), tools.path("helm")]
-        .into_iter()
-        .chain(plugin.as_deref())
-    {
-        let link = folder.join(Path::new(program.file_name().expect("programs have names")));
-        let _absent = fs::remove_file(&link);
-        symlink(program, &link).about("link", link)?;
-    }
-    Ok(())
 }

@@ -94,7 +94,7 @@ struct Mask {
     runs: Vec<(Stream, usize)>,
     /// Parts of `held` to mask, in order, apart from each other.
     covers: Vec<Range<usize>>,
-    /// The first cover began before `held` and has its mark already.
+    /// The last thing handed out was a mark, which also stands for a cover that goes on from there.
     marked: bool,
 }
 
@@ -203,14 +203,13 @@ impl Mask {
                 break;
             }
             self.send(at..part.start, sink);
-            if !(self.marked && part.start == 0) {
+            if !self.marked {
                 sink(self.stream_at(part.start), MARK);
             }
+            self.marked = true;
             at = part.end.min(end);
         }
         self.send(at..end, sink);
-        let open = self.covers.iter().any(|c| c.start < end && c.end > end);
-        self.marked = open || (self.marked && end == 0);
         self.covers.retain(|c| c.end > end);
         for part in &mut self.covers {
             *part = part.start.saturating_sub(end)..part.end - end;
@@ -218,7 +217,8 @@ impl Mask {
         self.forget(end);
     }
 
-    fn send(&self, part: Range<usize>, sink: &mut Sink) {
+    fn send(&mut self, part: Range<usize>, sink: &mut Sink) {
+        self.marked &= part.is_empty();
         let mut begin = 0;
         for &(stream, length) in &self.runs {
             let (from, to) = (part.start.max(begin), part.end.min(begin + length));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 /// A line of a secret with several lines is a secret of its own from this length on.

@@ -55,7 +55,7 @@ pub enum Action {
 pub struct RunActionStatus {
     /// conditions: Applied is True when the run has taken the action in, False when it no longer could.
     #[serde(default)]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// observedGeneration is the generation that this status speaks of.

@@ -25,10 +25,7 @@ use super::{LocalRef, Requester, job_run::default_runner};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Reachable')].message", priority = 1)
 )]
-#[x_kube(
-    validation = Rule::new("(size(self.hostKeys) > 0) != (self.hostKeyPolicy == 'TrustOnFirstUse')").message("pin hostKeys, or set hostKeyPolicy to TrustOnFirstUse and give none"),
-    validation = Rule::new("!has(self.jumpHostRef) || self.jumpHostRef.name != ''").message("jumpHostRef names a Host"),
-)]
+#[x_kube(validation = Rule::new("(size(self.hostKeys) > 0) != (self.hostKeyPolicy == 'TrustOnFirstUse')").message("pin hostKeys, or set hostKeyPolicy to TrustOnFirstUse and give none"))]
 pub struct HostSpec {
     /// type of the machine: VirtualMachine or PhysicalMachine.
     #[serde(rename = "type")]
@@ -121,7 +118,7 @@ pub enum Transport {
 pub struct HostStatus {
     /// conditions: Reachable is True when the last look at the machine succeeded; Ready says the same for generic tools.
     #[serde(default)]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// observedGeneration is the generation that this status speaks of.

@@ -128,7 +128,7 @@ pub enum Sharing {
 pub struct JobStatus {
     /// conditions: Ready is True when a run of this job could be planned, Scripts and templates included.
     #[serde(default)]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// observedGeneration is the generation that this status speaks of.

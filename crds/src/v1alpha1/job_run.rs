@@ -72,7 +72,7 @@ pub(super) fn default_runner() -> String {
 pub struct JobRunStatus {
     /// conditions: Planned, Running, Suspended, Complete, Failed; and Reconciling, Stalled, Ready for kstatus.
     #[serde(default)]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// observedGeneration is the generation that this status speaks of.
@@ -111,6 +111,9 @@ pub struct JobRunStatus {
     #[schemars(length(max = 10), inner(length(max = 512)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub notes: Vec<String>,
+    /// asked is what people have asked for and the run has taken in: Suspend or Cancel. It outlives the RunAction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// forgivenFailures is how many failed targets stood when the run was last resumed; the failure threshold counts from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2000))]
@@ -121,6 +124,13 @@ pub struct JobRunStatus {
     /// finishedAt is when the run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+}
+
+/// What stands between a run and its next effect by somebody's will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Asked {
+    Suspend,
+    Cancel,
 }
 
 /// Counts of targets over all steps; a target has failed when one of its steps has.

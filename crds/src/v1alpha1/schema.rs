@@ -1,5 +1,8 @@
-//! Schema pieces that a derive cannot express: bounded maps.
+//! Schema pieces that a derive cannot express: bounded maps, conditions, and the absence of null.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// A map of at most 300 short texts, as parameters and environment are.
@@ -27,4 +30,52 @@ pub fn quantity_map(_: &mut SchemaGenerator) -> Schema {
         "maxProperties": 8,
         "additionalProperties": {"type": "string", "maxLength": 32, "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?$"},
     })
+}
+
+/// The conditions of a status. The standard's own type bounds nothing; a message is cut to this length when it is set.
+pub fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": {
+            "type": "object",
+            "description": "One aspect of the state of the object.",
+            "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+            "properties": {
+                "type": {"type": "string", "maxLength": 64, "pattern": "^[A-Z][A-Za-z0-9]*$", "description": "type of the condition, in CamelCase."},
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "status is True, False or Unknown."},
+                "reason": {"type": "string", "maxLength": 64, "pattern": "^[A-Z][A-Za-z0-9]*$", "description": "reason in one CamelCase word, for programs; it stays the same over releases."},
+                "message": {"type": "string", "maxLength": 1024, "description": "message for people."},
+                "lastTransitionTime": {"type": "string", "format": "date-time", "description": "lastTransitionTime is when status last changed."},
+                "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0, "description": "observedGeneration is the generation that this condition speaks of."},
+            },
+        },
+    })
+}
+
+/// Takes `nullable` out of every field. An absent field says the same as null, and to a rule `has` is true of null.
+pub fn without_null(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        version
+            .schema
+            .iter_mut()
+            .filter_map(|schema| schema.open_api_v3_schema.as_mut())
+            .for_each(refuse_null);
+    }
+    crd
+}
+
+fn refuse_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema
+        .properties
+        .iter_mut()
+        .flat_map(|properties| properties.values_mut())
+        .for_each(refuse_null);
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = &mut schema.items {
+        refuse_null(item);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(value)) = &mut schema.additional_properties {
+        refuse_null(value);
+    }
 }

@@ -73,7 +73,7 @@ pub enum RiskLevel {
 pub struct ScriptStatus {
     /// conditions: Ready is True when the current content is stored as a revision.
     #[serde(default)]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// observedGeneration is the generation that this status speaks of.

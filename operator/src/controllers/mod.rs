@@ -1,12 +1,16 @@
 //! The controllers of the leader: one a kind, each observe, decide, act, report.
 
+mod action;
 mod host;
 mod job;
 mod run;
 mod script;
 mod takeover;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use crds::v1alpha1::{Host, Job, JobRun, RunAction, Script};
 use futures::{StreamExt as _, stream::BoxStream};
@@ -17,7 +21,6 @@ use kube::{
     runtime::{
         Controller,
         controller::{self, Action},
-        reflector::ObjectRef,
         watcher,
     },
 };
@@ -70,14 +73,15 @@ pub async fn run(args: Args, config: Config, client: Client, metrics: Metrics, e
     let runs = runs
         .with_config(concurrency.clone())
         .watches(all::<RunAction>(&client), watcher::Config::default(), run::of_action)
-        .reconcile_on(UnboundedReceiverStream::new(woken).map(ObjectRef::from))
+        .reconcile_on(UnboundedReceiverStream::new(woken))
         .run(run::reconcile, policy, ctx.clone());
     let scripts = Controller::new(all::<Script>(&client), watcher::Config::default()).with_config(concurrency.clone()).run(script::reconcile, policy, ctx.clone());
     let jobs = Controller::new(all::<Job>(&client), watcher::Config::default())
         .with_config(concurrency.clone())
         .run(job::reconcile, policy, ctx.clone());
+    let actions = Controller::new(all::<RunAction>(&client), watcher::Config::default()).with_config(concurrency.clone()).run(action::reconcile, policy, ctx.clone());
     let hosts = Controller::new(all::<Host>(&client), watcher::Config::default()).with_config(concurrency).run(host::reconcile, policy, ctx.clone());
-    tokio::join!(drain(runs.boxed()), drain(scripts.boxed()), drain(jobs.boxed()), drain(hosts.boxed()));
+    tokio::join!(drain(runs.boxed()), drain(actions.boxed()), drain(scripts.boxed()), drain(jobs.boxed()), drain(hosts.boxed()));
     Ok(())
 }
 
@@ -91,8 +95,15 @@ where
 async fn records_client(args: &Args, client: &Client) -> Result<records::client::Client> {
     let name = &args.records_ca;
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &args.namespace);
-    let found = kube::runtime::wait::await_condition(maps, name, |map: Option<&ConfigMap>| map.is_some_and(|m| ca(m).is_some()));
-    let map = found.await.map_err(|e| Error::Invalid(error::chain(&e)))?;
+    // The server publishes it when it starts for the first time, which may be after us.
+    let map = loop {
+        let found = maps.get_opt(name).await.map_err(observing(format!("ConfigMap {name}")))?;
+        if found.as_ref().and_then(ca).is_some() {
+            break found;
+        }
+        tracing::info!(name, "waiting for the authority of records");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
     let pem = map.as_ref().and_then(ca).ok_or_else(|| Error::Invalid(format!("ConfigMap {name} has no ca.crt")))?;
     records::client::Client::new(&args.records_url, pem.as_bytes(), &args.records_token).map_err(|e| Error::Records(Box::new(e)))
 }

@@ -14,8 +14,8 @@ pub async fn claims(ctx: &Context) -> Result<()> {
     let runs: Api<JobRun> = Api::all(ctx.client.clone());
     let all = runs.list(&ListParams::default()).await.map_err(observing("JobRuns"))?;
     for run in all.items.iter().filter(|run| !run.is_finished()) {
-        let Some((plan, _)) = plan_of(ctx, run).await? else { continue };
-        ctx.claims.register(super::run::claim(run, &plan));
+        let Some(kept) = plan_of(ctx, run).await? else { continue };
+        ctx.claims.register(super::run::claim(run, &kept.plan));
         tracing::info!(namespace = run.namespace(), name = run.name_any(), "picking up a run");
     }
     Ok(())

@@ -10,7 +10,7 @@ mod values;
 use std::sync::Arc;
 
 use crds::{
-    execution::{Execution, State, TargetKind, Via},
+    execution::{Execution, State, TargetKind, VERSION, Via},
     key::EffectKey,
 };
 use decide::plan::{Body, Plan, PlannedStep, PlannedTarget, Task};
@@ -49,18 +49,19 @@ impl RunFacts {
         let (step, lane) = (&self.plan.steps[task.step], self.plan.lane(task.step));
         let target = self.plan.target(task);
         Execution {
+            version: VERSION,
             key: self.key(cluster, task, attempt),
             namespace: self.namespace.clone(),
             namespace_uid: self.namespace_uid.clone(),
             run: self.name.clone(),
-            job: self.plan.job.clone(),
+            job: Some(self.plan.job.clone()).filter(|job| !job.is_empty()),
             step: step.name.clone(),
             target_kind: lane.kind,
             target: target.name.clone(),
             attempt,
             state: State::Started,
-            reason: String::new(),
-            message: String::new(),
+            reason: None,
+            message: None,
             exit_code: None,
             started_at: Some(now),
             finished_at: None,

@@ -58,8 +58,8 @@ impl Outcome {
     pub fn into_row(self, row: Execution, now: Timestamp) -> Execution {
         Execution {
             state: self.state,
-            reason: self.reason,
-            message: clip(&self.message, MESSAGE_BYTES),
+            reason: Some(self.reason).filter(|r| !r.is_empty()),
+            message: Some(clip(&self.message, MESSAGE_BYTES)).filter(|m| !m.is_empty()),
             exit_code: self.exit_code,
             started_at: self.started_at.or(row.started_at),
             finished_at: Some(self.finished_at.unwrap_or(now)),

@@ -32,12 +32,18 @@ pub(super) struct Answers {
 
 impl Answers {
     pub(super) fn new(exchange: Exchange) -> Self {
-        Self { exchange, buffer: Vec::new(), done: 0, first: None, stderr: Vec::new() }
+        Self {
+            exchange,
+            buffer: Vec::new(),
+            done: 0,
+            first: None,
+            stderr: Vec::new(),
+        }
     }
 
     /// Reads up to the first answer. An error means that the connection broke.
     pub(super) async fn open(&mut self) -> Result<Opening, ssh::Error> {
-        let mut noise = Vec::new();
+        let mut noise = String::new();
         while let Some(line) = self.line().await? {
             if line == "pilothouse:absent" {
                 return Ok(Opening::Absent);
@@ -49,12 +55,13 @@ impl Answers {
                 self.first = Some(first);
                 return Ok(Opening::Answering);
             }
-            if noise.len() < COMPLAINT {
-                noise.push(line);
+            if noise.len() + line.len() < COMPLAINT {
+                noise.push_str(&line);
+                noise.push('\n');
             }
         }
         let stderr = String::from_utf8_lossy(&self.stderr).trim().to_owned();
-        let mut complaint = [stderr, noise.join("\n")].join("\n").trim().to_owned();
+        let mut complaint = [stderr, noise].join("\n").trim().to_owned();
         if complaint.is_empty() {
             complaint = match self.exchange.exit() {
                 Some(Exit::Code(code)) => format!("it ended with code {code} and no answer"),
@@ -70,16 +77,25 @@ impl Answers {
         if let Some(first) = self.first.take() {
             return Ok(Some(Ok(first)));
         }
-        let Some(line) = self.line().await? else { return Ok(None) };
-        Ok(Some(serde_json::from_str(&line).map_err(|error| error.to_string())))
+        let Some(line) = self.line().await? else {
+            return Ok(None);
+        };
+        Ok(Some(
+            serde_json::from_str(&line).map_err(|error| error.to_string()),
+        ))
     }
 
     async fn line(&mut self) -> Result<Option<String>, ssh::Error> {
         let mut searched = self.done;
         loop {
-            if let Some(at) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
+            if let Some(at) = self.buffer[searched..]
+                .iter()
+                .position(|byte| *byte == b'\n')
+            {
                 let end = searched + at;
-                let line = String::from_utf8_lossy(&self.buffer[self.done..end]).trim_end().to_owned();
+                let line = String::from_utf8_lossy(&self.buffer[self.done..end])
+                    .trim_end()
+                    .to_owned();
                 self.done = end + 1;
                 return Ok(Some(line));
             }
@@ -93,7 +109,8 @@ impl Answers {
                 Some(Chunk::Stdout(bytes)) => self.buffer.extend_from_slice(&bytes),
                 Some(Chunk::Stderr(bytes)) => {
                     let room = COMPLAINT - self.stderr.len();
-                    self.stderr.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                    self.stderr
+                        .extend_from_slice(&bytes[..bytes.len().min(room)]);
                 }
                 None => return Ok(None),
             }

@@ -14,13 +14,33 @@ pub enum Error {
         source: ssh::Error,
     },
     #[error("{address} does not let {user} become root without a password: {message}")]
-    SudoRefused { address: String, user: String, message: String },
-    #[error("cannot write {path} on {address}: {message}; free the disk, log in as root or set `escalation: Sudo`, or set `transport: Plain`")]
-    PathNotWritable { address: String, path: String, message: String },
-    #[error("{path} on {address} is not safe to run from: {message}; it must be a folder of the user's own with mode 0700")]
-    PathNotSafe { address: String, path: String, message: String },
+    SudoRefused {
+        address: String,
+        user: String,
+        message: String,
+    },
+    #[error(
+        "cannot write {path} on {address}: {message}; free the disk, log in as root or set `escalation: Sudo`, or set `transport: Plain`"
+    )]
+    PathNotWritable {
+        address: String,
+        path: String,
+        message: String,
+    },
+    #[error(
+        "{path} on {address} is not safe to run from: {message}; it must be a folder of the user's own with mode 0700"
+    )]
+    PathNotSafe {
+        address: String,
+        path: String,
+        message: String,
+    },
     #[error("{address} cannot run {path}: {message}")]
-    ToolkitNotRunnable { address: String, path: String, message: String },
+    ToolkitNotRunnable {
+        address: String,
+        path: String,
+        message: String,
+    },
     #[error("{address} refused: {}", refused.message)]
     Refused { address: String, refused: Refused },
     #[error("{address} answered what is no answer: {message}")]

@@ -37,17 +37,35 @@ f memoryKiB "$(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo 2>/dev/n
 pub async fn facts(fleet: &Fleet, target: &Target, deadline: Instant) -> Result<Seen, Error> {
     let session = fleet.session(target, deadline).await?;
     let host_key = session.host_key().clone();
-    let looking = async { session.exec(&format!("sh -c {}", quote(SCRIPT)), "").await?.finish(ANSWER).await };
-    let lost = |_| Error::ConnectionLost { address: target.endpoint() };
+    let looking = async {
+        session
+            .exec(&format!("sh -c {}", quote(SCRIPT)), "")
+            .await?
+            .finish(ANSWER)
+            .await
+    };
+    let lost = |_| Error::ConnectionLost {
+        address: target.endpoint(),
+    };
     let finished = timeout_at(deadline, looking).await.map_err(lost)??;
-    Ok(Seen { facts: parse(&String::from_utf8_lossy(&finished.stdout)), host_key })
+    Ok(Seen {
+        facts: parse(&String::from_utf8_lossy(&finished.stdout)),
+        host_key,
+    })
 }
 
 fn parse(answer: &str) -> Facts {
-    let told: HashMap<_, _> = answer.lines().filter_map(|line| line.split_once('=')).collect();
+    let told: HashMap<_, _> = answer
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .collect();
     let text = |name, bound| -> String {
         let value = told.get(name).copied().unwrap_or_default().trim();
-        value.chars().filter(|c| !c.is_control()).take(bound).collect()
+        value
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(bound)
+            .collect()
     };
     Facts {
         os: text("os", 128),
@@ -66,8 +84,14 @@ mod tests {
 
     #[test]
     fn facts_are_bounded_and_free_of_control_characters() {
-        let facts = parse(&format!("noise\nos=De\u{1b}[31mbian\nkernel={}\ncpus=two\nmemoryKiB=2048\n", "6".repeat(500)));
+        let facts = parse(&format!(
+            "noise\nos=De\u{1b}[31mbian\nkernel={}\ncpus=two\nmemoryKiB=2048\n",
+            "6".repeat(500)
+        ));
         assert_eq!((facts.os.as_str(), facts.kernel.len()), ("De[31mbian", 128));
-        assert_eq!((facts.cpus, facts.memory_mib, facts.boot_id.as_str()), (0, 2, ""));
+        assert_eq!(
+            (facts.cpus, facts.memory_mib, facts.boot_id.as_str()),
+            (0, 2, "")
+        );
     }
 }

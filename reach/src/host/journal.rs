@@ -7,11 +7,7 @@ use crds::journal::{End, Forgotten, KeyRequest, Line, Request};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{
-    Error, Outcome, Progress, Sink, Toolkit,
-    answer::Answers,
-    toolkit::Asked,
-};
+use super::{Error, Outcome, Progress, Sink, Toolkit, answer::Answers, toolkit::Asked};
 use crate::ssh::{self, Fleet, Target};
 
 /// How long a host is sought.
@@ -42,7 +38,12 @@ pub async fn run(
     windows: Windows,
     sink: &Sink,
 ) -> Result<Outcome, Error> {
-    let mut following = Following { request: request.clone(), started: false, news: false, sink };
+    let mut following = Following {
+        request: request.clone(),
+        started: false,
+        news: false,
+        sink,
+    };
     let mut deadline = Instant::now() + windows.delivery;
     let (mut pause, mut sent) = (FIRST_PAUSE, false);
     loop {
@@ -65,7 +66,10 @@ pub async fn run(
         };
         sent = true;
         if Instant::now() + pause >= deadline || !cause.is_passing() {
-            return Ok(Outcome::Detached { started: following.started, cause });
+            return Ok(Outcome::Detached {
+                started: following.started,
+                cause,
+            });
         }
         sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
@@ -90,8 +94,17 @@ impl Following<'_> {
         loop {
             let line = match answers.next().await {
                 Ok(Some(Ok(line))) => line,
-                Ok(Some(Err(message))) => return Err(Error::NotUnderstood { address: target.endpoint(), message }),
-                Ok(None) => return Ok(Followed::Broken(ssh::Error::ConnectionLost { address: target.endpoint() })),
+                Ok(Some(Err(message))) => {
+                    return Err(Error::NotUnderstood {
+                        address: target.endpoint(),
+                        message,
+                    });
+                }
+                Ok(None) => {
+                    return Ok(Followed::Broken(ssh::Error::ConnectionLost {
+                        address: target.endpoint(),
+                    }));
+                }
                 Err(cause) => return Ok(Followed::Broken(cause)),
             };
             match line {
@@ -104,7 +117,12 @@ impl Following<'_> {
                 }
                 Line::Output(output) => self.pass(output).await,
                 Line::End(end) => return Ok(Followed::Ended(end)),
-                Line::Refused(refused) => return Err(Error::Refused { address: target.endpoint(), refused }),
+                Line::Refused(refused) => {
+                    return Err(Error::Refused {
+                        address: target.endpoint(),
+                        refused,
+                    });
+                }
                 Line::Forgotten(_) => {}
             }
         }
@@ -164,26 +182,45 @@ async fn answer(
 ) -> Result<Line, Error> {
     let deadline = Instant::now() + patience;
     loop {
-        let cause = match toolkit.ask(fleet, target, verb, json_line(key), deadline).await? {
+        let cause = match toolkit
+            .ask(fleet, target, verb, json_line(key), deadline)
+            .await?
+        {
             Asked::Lost(cause) => cause,
             Asked::Answers(mut answers) => match answers.next().await {
                 Ok(Some(Ok(Line::Refused(refused)))) => {
-                    return Err(Error::Refused { address: target.endpoint(), refused });
+                    return Err(Error::Refused {
+                        address: target.endpoint(),
+                        refused,
+                    });
                 }
                 Ok(Some(Ok(line))) => return Ok(line),
-                Ok(Some(Err(message))) => return Err(Error::NotUnderstood { address: target.endpoint(), message }),
-                Ok(None) => ssh::Error::ConnectionLost { address: target.endpoint() },
+                Ok(Some(Err(message))) => {
+                    return Err(Error::NotUnderstood {
+                        address: target.endpoint(),
+                        message,
+                    });
+                }
+                Ok(None) => ssh::Error::ConnectionLost {
+                    address: target.endpoint(),
+                },
                 Err(cause) => cause,
             },
         };
         if Instant::now() >= deadline {
-            return Err(Error::Delivery { address: target.endpoint(), source: cause });
+            return Err(Error::Delivery {
+                address: target.endpoint(),
+                source: cause,
+            });
         }
     }
 }
 
 fn unexpected(target: &Target, line: &Line) -> Error {
-    Error::NotUnderstood { address: target.endpoint(), message: format!("{line:?}") }
+    Error::NotUnderstood {
+        address: target.endpoint(),
+        message: format!("{line:?}"),
+    }
 }
 
 /// A request as the toolkit reads it: one line.

@@ -28,7 +28,11 @@ impl Toolkit {
     pub fn new(binary: impl Into<Bytes>) -> Self {
         let binary = binary.into();
         let digest = hex::encode(Sha256::digest(&binary));
-        Self { binary, digest, folder: FOLDER.to_owned() }
+        Self {
+            binary,
+            digest,
+            folder: FOLDER.to_owned(),
+        }
     }
 
     /// Keeps the toolkit in another folder of the host.
@@ -54,7 +58,10 @@ impl Toolkit {
         let command = self.command(target, verb);
         let mut copied = false;
         loop {
-            let delivery = |source| Error::Delivery { address: target.endpoint(), source };
+            let delivery = |source| Error::Delivery {
+                address: target.endpoint(),
+                source,
+            };
             let session = fleet.session(target, deadline).await.map_err(delivery)?;
             let mut answers = match session.exec(&command, request.clone()).await {
                 Ok(exchange) => Answers::new(exchange),
@@ -65,7 +72,11 @@ impl Toolkit {
                 Ok(Ok(Opening::Absent)) if !copied => self.copy(fleet, target, deadline).await?,
                 Ok(Ok(opening)) => return Err(self.explain(target, opening)),
                 Ok(Err(cause)) => return Ok(Asked::Lost(cause)),
-                Err(_) => return Ok(Asked::Lost(ssh::Error::ConnectionLost { address: target.endpoint() })),
+                Err(_) => {
+                    return Ok(Asked::Lost(ssh::Error::ConnectionLost {
+                        address: target.endpoint(),
+                    }));
+                }
             }
             copied = true;
         }
@@ -73,29 +84,63 @@ impl Toolkit {
 
     async fn copy(&self, fleet: &Fleet, target: &Target, deadline: Instant) -> Result<(), Error> {
         let path = self.path();
-        let copied = fleet.upload(target, self.binary.clone(), &path, 0o700, deadline).await;
+        let copied = fleet
+            .upload(target, self.binary.clone(), &path, 0o700, deadline)
+            .await;
         copied.map_err(|error| match error {
-            ssh::Error::UploadFailed { address, message, .. } => match sudo_complaint(&message) {
-                Some(message) => Error::SudoRefused { address, user: target.user.clone(), message },
-                None => Error::PathNotWritable { address, path, message },
+            ssh::Error::UploadFailed {
+                address, message, ..
+            } => match sudo_complaint(&message) {
+                Some(message) => Error::SudoRefused {
+                    address,
+                    user: target.user.clone(),
+                    message,
+                },
+                None => Error::PathNotWritable {
+                    address,
+                    path,
+                    message,
+                },
             },
-            source => Error::Delivery { address: target.endpoint(), source },
+            source => Error::Delivery {
+                address: target.endpoint(),
+                source,
+            },
         })
     }
 
     fn explain(&self, target: &Target, opening: Opening) -> Error {
         let (address, path) = (target.endpoint(), self.path());
         match opening {
-            Opening::Unsafe(message) => Error::PathNotSafe { address, path: self.folder.clone(), message },
+            Opening::Unsafe(message) => Error::PathNotSafe {
+                address,
+                path: self.folder.clone(),
+                message,
+            },
             Opening::Complaint(message) => match sudo_complaint(&message) {
-                Some(message) => Error::SudoRefused { address, user: target.user.clone(), message },
-                None => Error::ToolkitNotRunnable { address, path, message },
+                Some(message) => Error::SudoRefused {
+                    address,
+                    user: target.user.clone(),
+                    message,
+                },
+                None => Error::ToolkitNotRunnable {
+                    address,
+                    path,
+                    message,
+                },
             },
             Opening::Absent => {
                 let message = "what was just copied is not there, or differs".to_owned();
-                Error::ToolkitNotRunnable { address, path, message }
+                Error::ToolkitNotRunnable {
+                    address,
+                    path,
+                    message,
+                }
             }
-            Opening::Answering => Error::NotUnderstood { address, message: "an answer where none was due".to_owned() },
+            Opening::Answering => Error::NotUnderstood {
+                address,
+                message: "an answer where none was due".to_owned(),
+            },
         }
     }
 

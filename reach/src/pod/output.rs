@@ -205,7 +205,7 @@ mod tests {
         let secrets = [SecretString::from("hunter22")];
         let mut recorder = Recorder::new(&secrets, 1 << 20, 2, sink).expect("recorder");
         recorder.record(Stream::Stdout, b"ab hun").await;
-        recorder.record(Stream::Stderr, b"+ echo\n").await;
+        recorder.record(Stream::Stderr, b"+ ls ?\n").await;
         recorder.record(Stream::Stdout, b"ter22.").await;
         assert_eq!(recorder.masked("no hunter22 here"), "no *** here");
         let volume = recorder.finish().await;
@@ -214,7 +214,7 @@ mod tests {
             assert_eq!(piece.offset, 2 + text.len() as u64);
             text.extend(piece.data);
         }
-        assert_eq!(String::from_utf8_lossy(&text), " + echo\n***.");
+        assert_eq!(String::from_utf8_lossy(&text), " + ls ?\n***.");
         assert_eq!(volume, Volume { output_bytes: 14, dropped_bytes: 0 });
     }
 

@@ -9,6 +9,8 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 
+use super::error::Refusal;
+
 /// What the API says of the pod now.
 pub(super) enum Sight {
     Pod(Box<Pod>),
@@ -31,7 +33,7 @@ impl PodWatch {
     }
 
     /// The next sight; an error only where trying again can not help.
-    pub(super) async fn next(&mut self) -> Result<Sight, kube::Error> {
+    pub(super) async fn next(&mut self) -> Result<Sight, Refusal> {
         loop {
             match self.sights.next().await.expect("a watch never ends") {
                 Ok(Some(pod)) if pod.uid().as_ref() == Some(&self.uid) => {
@@ -40,7 +42,7 @@ impl PodWatch {
                 Ok(Some(_)) => return Ok(Sight::Replaced),
                 Ok(None) => return Ok(Sight::Gone),
                 Err(error) => match kube_error(error) {
-                    Ok(refused) if is_denied(&refused) => return Err(refused),
+                    Ok(refused) if is_denied(&refused) => return Err(Refusal(refused)),
                     Ok(error) => tracing::debug!(%error, "watching a pod again"),
                     Err(error) => tracing::debug!(%error, "watching a pod again"),
                 },

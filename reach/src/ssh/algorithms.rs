@@ -20,17 +20,32 @@ const KEX: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
 ];
 
-const CIPHERS: &[cipher::Name] = &[cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_128_CTR];
+const CIPHERS: &[cipher::Name] = &[
+    cipher::AES_256_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_CTR,
+    cipher::AES_128_CTR,
+];
 
-const RSA_SHA512: Algorithm = Algorithm::Rsa { hash: Some(HashAlg::Sha512) };
-const RSA_SHA256: Algorithm = Algorithm::Rsa { hash: Some(HashAlg::Sha256) };
+const RSA_SHA512: Algorithm = Algorithm::Rsa {
+    hash: Some(HashAlg::Sha512),
+};
+const RSA_SHA256: Algorithm = Algorithm::Rsa {
+    hash: Some(HashAlg::Sha256),
+};
 
 /// RSA with SHA-1 is not here: it can be forged.
 const HOST_KEYS: [Algorithm; 6] = [
     Algorithm::Ed25519,
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP256,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP384,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP521,
+    },
     RSA_SHA512,
     RSA_SHA256,
 ];
@@ -45,7 +60,11 @@ pub(super) fn config(host: &HostKeys, secret: &HostKeys) -> Arc<client::Config> 
         preferred: Preferred {
             kex: Cow::Borrowed(KEX),
             key: Cow::Owned(host_key_order(host, secret)),
-            host_key_certificates: if certificates { Cow::Owned(HOST_KEYS.to_vec()) } else { Cow::Borrowed(&[]) },
+            host_key_certificates: if certificates {
+                Cow::Owned(HOST_KEYS.to_vec())
+            } else {
+                Cow::Borrowed(&[])
+            },
             cipher: Cow::Borrowed(CIPHERS),
             compression: Cow::Borrowed(&[compression::NONE]),
             ..Preferred::DEFAULT
@@ -65,7 +84,10 @@ fn host_key_order(host: &HostKeys, secret: &HostKeys) -> Vec<Algorithm> {
             (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
             (pin, algorithm) => pin == algorithm,
         };
-        host.pinned.iter().chain(&secret.pinned).any(|key| same(&key.algorithm()))
+        host.pinned
+            .iter()
+            .chain(&secret.pinned)
+            .any(|key| same(&key.algorithm()))
     };
     let (mut first, rest): (Vec<_>, Vec<_>) = HOST_KEYS.into_iter().partition(pinned);
     first.extend(rest);

@@ -39,7 +39,11 @@ enum Failure {
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// Connects and logs in, trying again what congestion spoils, until the deadline.
-pub(super) async fn connect(fleet: &Fleet, target: &Target, deadline: Instant) -> Result<Connection, Error> {
+pub(super) async fn connect(
+    fleet: &Fleet,
+    target: &Target,
+    deadline: Instant,
+) -> Result<Connection, Error> {
     target.credentials.permit(target)?;
     let began = Instant::now();
     let (mut last, mut silent, mut pause) = (None, false, BACKOFF.0);
@@ -53,7 +57,9 @@ pub(super) async fn connect(fleet: &Fleet, target: &Target, deadline: Instant) -
         // The way through a jump host comes first: it needs a place of its own.
         let via = through(fleet, target, deadline).await?;
         let place = timeout_at(deadline, fleet.limiter().acquire()).await;
-        let Ok(place) = place else { return Err(timed_out("waiting for its turn", last)) };
+        let Ok(place) = place else {
+            return Err(timed_out("waiting for its turn", last));
+        };
         match attempt(fleet, target, via, deadline).await {
             // Silence was congestion, since the address does answer.
             Ok(connection) if silent => {
@@ -72,7 +78,10 @@ pub(super) async fn connect(fleet: &Fleet, target: &Target, deadline: Instant) -
             }
         }
         let jitter = rand::rng().random_range(0.5..1.5);
-        if timeout_at(deadline, sleep(pause.mul_f64(jitter))).await.is_err() {
+        if timeout_at(deadline, sleep(pause.mul_f64(jitter)))
+            .await
+            .is_err()
+        {
             return Err(timed_out("connecting", last));
         }
         pause = (pause * 2).min(BACKOFF.1);
@@ -80,13 +89,27 @@ pub(super) async fn connect(fleet: &Fleet, target: &Target, deadline: Instant) -
 }
 
 /// A place on the jump host's connection, where the target has one.
-async fn through(fleet: &Fleet, target: &Target, deadline: Instant) -> Result<Option<Lease>, Error> {
-    let Some(jump) = &target.jump else { return Ok(None) };
+async fn through(
+    fleet: &Fleet,
+    target: &Target,
+    deadline: Instant,
+) -> Result<Option<Lease>, Error> {
+    let Some(jump) = &target.jump else {
+        return Ok(None);
+    };
     let lease = Box::pin(fleet.lease(jump, deadline)).await;
-    lease.map(Some).map_err(|source| Error::JumpHost { jump: jump.endpoint(), source: Box::new(source) })
+    lease.map(Some).map_err(|source| Error::JumpHost {
+        jump: jump.endpoint(),
+        source: Box::new(source),
+    })
 }
 
-async fn attempt(fleet: &Fleet, target: &Target, via: Option<Lease>, deadline: Instant) -> Result<Connection, Failure> {
+async fn attempt(
+    fleet: &Fleet,
+    target: &Target,
+    via: Option<Lease>,
+    deadline: Instant,
+) -> Result<Connection, Failure> {
     let limits = fleet.limits();
     let dialled = match &via {
         Some(lease) => tunnel(lease, target, limits.connect_timeout).await?,
@@ -96,7 +119,10 @@ async fn attempt(fleet: &Fleet, target: &Target, via: Option<Lease>, deadline: I
     let logged_in = timeout_at(patience, shake_hands(target, dialled)).await;
     let (handle, seen) = logged_in.unwrap_or_else(|_| {
         let source = russh::Error::ConnectionTimeout;
-        Err(Failure::Congested(Error::Handshake { address: target.endpoint(), source }))
+        Err(Failure::Congested(Error::Handshake {
+            address: target.endpoint(),
+            source,
+        }))
     })?;
     Ok(Connection::new(handle, seen, target.endpoint(), via))
 }
@@ -105,7 +131,12 @@ async fn dial(target: &Target, patience: Duration) -> Result<Box<dyn Stream>, Fa
     let address = target.endpoint();
     let mut last = None;
     for ip in permitted(target).await.map_err(Failure::Final)? {
-        match timeout(patience, TcpStream::connect(SocketAddr::new(ip, target.port))).await {
+        match timeout(
+            patience,
+            TcpStream::connect(SocketAddr::new(ip, target.port)),
+        )
+        .await
+        {
             Ok(Ok(stream)) => {
                 // Small packets go out at once; a failure only costs time.
                 let _ = stream.set_nodelay(true);
@@ -131,18 +162,30 @@ async fn permitted(target: &Target) -> Result<Vec<IpAddr>, Error> {
         Ok(ip) => vec![ip],
         Err(_) => tokio::net::lookup_host((target.address.as_str(), target.port))
             .await
-            .map_err(|source| Error::Resolve { address: target.address.clone(), source })?
+            .map_err(|source| Error::Resolve {
+                address: target.address.clone(),
+                source,
+            })?
             .map(|found| found.ip())
             .collect(),
     };
-    let chosen = target.credentials.addresses().choose(&target.address, &resolved);
+    let chosen = target
+        .credentials
+        .addresses()
+        .choose(&target.address, &resolved);
     if chosen.is_empty() {
-        return Err(Error::CredentialNotForAddress { address: target.address.clone() });
+        return Err(Error::CredentialNotForAddress {
+            address: target.address.clone(),
+        });
     }
     Ok(chosen)
 }
 
-async fn tunnel(via: &Lease, target: &Target, patience: Duration) -> Result<Box<dyn Stream>, Failure> {
+async fn tunnel(
+    via: &Lease,
+    target: &Target,
+    patience: Duration,
+) -> Result<Box<dyn Stream>, Failure> {
     let address = target.endpoint();
     match timeout(patience, via.open_tunnel(&target.address, target.port)).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
@@ -152,13 +195,21 @@ async fn tunnel(via: &Lease, target: &Target, patience: Duration) -> Result<Box<
         }
         Ok(Err(_)) => {
             via.retire();
-            Err(Failure::Silent(Error::ConnectionLost { address: via.endpoint().to_owned() }))
+            Err(Failure::Silent(Error::ConnectionLost {
+                address: via.endpoint().to_owned(),
+            }))
         }
-        Err(_) => Err(Failure::Silent(Error::Connect { address, source: io::ErrorKind::TimedOut.into() })),
+        Err(_) => Err(Failure::Silent(Error::Connect {
+            address,
+            source: io::ErrorKind::TimedOut.into(),
+        })),
     }
 }
 
-async fn shake_hands(target: &Target, stream: Box<dyn Stream>) -> Result<(client::Handle<Guard>, SeenKey), Failure> {
+async fn shake_hands(
+    target: &Target,
+    stream: Box<dyn Stream>,
+) -> Result<(client::Handle<Guard>, SeenKey), Failure> {
     let address = target.endpoint();
     let shown = Arc::new(OnceLock::new());
     let secret = target.credentials.host_keys();
@@ -169,20 +220,53 @@ async fn shake_hands(target: &Target, stream: Box<dyn Stream>) -> Result<(client
         shown: Arc::clone(&shown),
     };
     let config = algorithms::config(&target.host_keys, secret);
-    let lost = |source| Failure::Congested(Error::Handshake { address: address.clone(), source });
+    let lost = |source| {
+        Failure::Congested(Error::Handshake {
+            address: address.clone(),
+            source,
+        })
+    };
     let mut handle = match client::connect_stream(config, stream, guard).await {
         Ok(handle) => handle,
         Err(Refusal::HostKey(error)) => return Err(Failure::Final(*error)),
         Err(Refusal::Protocol(source)) if is_dropped(&source) => return Err(lost(source)),
-        Err(Refusal::Protocol(source)) => return Err(Failure::Final(Error::Handshake { address, source })),
+        Err(Refusal::Protocol(source)) => {
+            return Err(Failure::Final(Error::Handshake { address, source }));
+        }
     };
-    let seen: SeenKey = shown.get().cloned().ok_or_else(|| lost(russh::Error::Disconnect))?;
-    match login(&mut handle, &target.user, &target.credentials, seen.first_use).await {
+    let seen: SeenKey = shown
+        .get()
+        .cloned()
+        .ok_or_else(|| lost(russh::Error::Disconnect))?;
+    match login(
+        &mut handle,
+        &target.user,
+        &target.credentials,
+        seen.first_use,
+    )
+    .await
+    {
         Ok(Login::Accepted) => Ok((handle, seen)),
-        Ok(Login::Rejected { offered, password_withheld }) => {
-            let offered = offered.iter().map(<&str>::from).collect::<Vec<_>>().join(", ");
-            let offered = if offered.is_empty() { "nothing more".to_owned() } else { offered };
-            Err(Failure::Final(Error::AuthRejected { address, user: target.user.clone(), offered, password_withheld }))
+        Ok(Login::Rejected {
+            offered,
+            password_withheld,
+        }) => {
+            let offered = offered
+                .iter()
+                .map(<&str>::from)
+                .collect::<Vec<_>>()
+                .join(", ");
+            let offered = if offered.is_empty() {
+                "nothing more".to_owned()
+            } else {
+                offered
+            };
+            Err(Failure::Final(Error::AuthRejected {
+                address,
+                user: target.user.clone(),
+                offered,
+                password_withheld,
+            }))
         }
         Err(source) => Err(lost(source)),
     }
@@ -191,7 +275,10 @@ async fn shake_hands(target: &Target, stream: Box<dyn Stream>) -> Result<(client
 /// Whether the server went away rather than disagreed: what `MaxStartups` does to those above it.
 fn is_dropped(error: &russh::Error) -> bool {
     use russh::Error as E;
-    matches!(error, E::Disconnect | E::HUP | E::IO(_) | E::ConnectionTimeout | E::SendError | E::RecvError)
+    matches!(
+        error,
+        E::Disconnect | E::HUP | E::IO(_) | E::ConnectionTimeout | E::SendError | E::RecvError
+    )
 }
 
 /// Judges the host key in the middle of the handshake.
@@ -218,8 +305,13 @@ impl From<russh::Error> for Refusal {
 impl client::Handler for Guard {
     type Error = Refusal;
 
-    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    async fn check_server_key(
+        &mut self,
+        shown: &PublicKeyOrCertificate,
+    ) -> Result<bool, Self::Error> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         let names = host_key::names(&self.address);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let key = shown.public_key();
@@ -230,16 +322,29 @@ impl client::Handler for Guard {
             Verdict::FirstUse => true,
             Verdict::Unknown => {
                 let address = self.address.clone();
-                return Err(Refusal::HostKey(Box::new(Error::HostKeyUnknown { address, seen })));
+                return Err(Refusal::HostKey(Box::new(Error::HostKeyUnknown {
+                    address,
+                    seen,
+                })));
             }
             Verdict::Mismatch => {
-                let expected = [&self.host, &self.secret].iter().flat_map(|keys| keys.expected()).collect();
+                let expected = [&self.host, &self.secret]
+                    .iter()
+                    .flat_map(|keys| keys.expected())
+                    .collect();
                 let seen = host_key::fingerprint(&key);
                 let address = self.address.clone();
-                return Err(Refusal::HostKey(Box::new(Error::HostKeyMismatch { address, expected, seen })));
+                return Err(Refusal::HostKey(Box::new(Error::HostKeyMismatch {
+                    address,
+                    expected,
+                    seen,
+                })));
             }
         };
-        let _ = self.shown.set(SeenKey { openssh: seen, first_use });
+        let _ = self.shown.set(SeenKey {
+            openssh: seen,
+            first_use,
+        });
         Ok(true)
     }
 }

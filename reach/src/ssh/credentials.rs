@@ -38,29 +38,48 @@ impl Credentials {
         let key = text(data, "ssh-privatekey")?
             .map(|pem| private_key(pem, passphrase))
             .transpose()?;
-        let certificate = text(data, "ssh-certificate")?.map(certificate).transpose()?;
-        let password = text(data, "password")?.map(|p| SecretString::from(p.trim_end_matches(['\r', '\n'])));
+        let certificate = text(data, "ssh-certificate")?
+            .map(certificate)
+            .transpose()?;
+        let password =
+            text(data, "password")?.map(|p| SecretString::from(p.trim_end_matches(['\r', '\n'])));
         let addresses = Scope::parse("addresses", text(data, "addresses")?.unwrap_or_default())?;
         let jump_hosts = lines(text(data, "jumpHosts")?).map(str::to_owned).collect();
         let mut host_keys = HostKeys::default();
         host_keys.pinned = host_key::parse("hostKeys", lines(text(data, "hostKeys")?))?;
         host_keys.authorities = host_key::parse("hostCA", lines(text(data, "hostCA")?))?;
         let digest = digest(data);
-        let inner = Inner { key, certificate, password, addresses, jump_hosts, host_keys, digest };
+        let inner = Inner {
+            key,
+            certificate,
+            password,
+            addresses,
+            jump_hosts,
+            host_keys,
+            digest,
+        };
         inner.check()?;
         Ok(Self(Arc::new(inner)))
     }
 
     /// Whether these credentials may be used with this target and its jump host, as far as names tell; resolved addresses are chosen by [`Scope::choose`].
     pub fn permit(&self, target: &Target) -> Result<(), Error> {
-        let Some(jump) = &target.jump else { return Ok(()) };
+        let Some(jump) = &target.jump else {
+            return Ok(());
+        };
         // Behind a jump host the name is resolved out of our sight, so the name or literal address itself must be permitted.
         if !self.0.addresses.permits(&target.address) {
-            return Err(Error::CredentialNotForAddress { address: target.address.clone() });
+            return Err(Error::CredentialNotForAddress {
+                address: target.address.clone(),
+            });
         }
-        let named = |entry: &String| entry.eq_ignore_ascii_case(&jump.name) || entry.eq_ignore_ascii_case(&jump.address);
+        let named = |entry: &String| {
+            entry.eq_ignore_ascii_case(&jump.name) || entry.eq_ignore_ascii_case(&jump.address)
+        };
         if !self.0.jump_hosts.iter().any(named) {
-            return Err(Error::CredentialNotForJumpHost { jump: jump.name.clone() });
+            return Err(Error::CredentialNotForJumpHost {
+                jump: jump.name.clone(),
+            });
         }
         jump.credentials.permit(jump)
     }
@@ -92,16 +111,26 @@ impl Credentials {
 
 impl Inner {
     fn check(&self) -> Result<(), Error> {
-        let bad = |field, reason: &str| Err(Error::BadCredential { field, reason: reason.to_owned() });
+        let bad = |field, reason: &str| {
+            Err(Error::BadCredential {
+                field,
+                reason: reason.to_owned(),
+            })
+        };
         if self.addresses.is_empty() {
-            return bad("addresses", "names no address, so the credentials may go nowhere");
+            return bad(
+                "addresses",
+                "names no address, so the credentials may go nowhere",
+            );
         }
         if self.key.is_none() && self.password.is_none() {
             return bad("ssh-privatekey", "neither a key nor a password is given");
         }
         match (&self.certificate, &self.key) {
             (Some(_), None) => bad("ssh-certificate", "a certificate needs its ssh-privatekey"),
-            (Some(certificate), Some(key)) if certificate.public_key() != key.public_key().key_data() => {
+            (Some(certificate), Some(key))
+                if certificate.public_key() != key.public_key().key_data() =>
+            {
                 bad("ssh-certificate", "it does not belong to ssh-privatekey")
             }
             _ => Ok(()),
@@ -109,11 +138,19 @@ impl Inner {
     }
 }
 
-fn text<'a>(data: &'a BTreeMap<String, ByteString>, field: &'static str) -> Result<Option<&'a str>, Error> {
-    let Some(bytes) = data.get(field).filter(|bytes| !bytes.0.is_empty()) else { return Ok(None) };
+fn text<'a>(
+    data: &'a BTreeMap<String, ByteString>,
+    field: &'static str,
+) -> Result<Option<&'a str>, Error> {
+    let Some(bytes) = data.get(field).filter(|bytes| !bytes.0.is_empty()) else {
+        return Ok(None);
+    };
     std::str::from_utf8(&bytes.0)
         .map(Some)
-        .map_err(|_| Error::BadCredential { field, reason: "is no UTF-8 text".to_owned() })
+        .map_err(|_| Error::BadCredential {
+            field,
+            reason: "is no UTF-8 text".to_owned(),
+        })
 }
 
 fn lines(list: Option<&str>) -> impl Iterator<Item = &str> {
@@ -126,7 +163,10 @@ fn lines(list: Option<&str>) -> impl Iterator<Item = &str> {
 fn private_key(pem: &str, passphrase: Option<&str>) -> Result<Arc<PrivateKey>, Error> {
     let passphrase = passphrase.map(|p| p.trim_end_matches(['\r', '\n']));
     // The library's own error could quote parts of the key, so only its kind is told.
-    let bad = |reason: &str| Error::BadCredential { field: "ssh-privatekey", reason: reason.to_owned() };
+    let bad = |reason: &str| Error::BadCredential {
+        field: "ssh-privatekey",
+        reason: reason.to_owned(),
+    };
     match decode_secret_key(pem, passphrase) {
         Ok(key) if key.is_encrypted() => Err(bad("is encrypted; give its passphrase")),
         Ok(key) => Ok(Arc::new(key)),

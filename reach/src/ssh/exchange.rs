@@ -51,7 +51,12 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(channel: Channel<Msg>, lease: Lease) -> Self {
         let (output, input) = channel.split();
-        Self { output, input: Arc::new(input), lease: Arc::new(lease), closed: false }
+        Self {
+            output,
+            input: Arc::new(input),
+            lease: Arc::new(lease),
+            closed: false,
+        }
     }
 
     pub(super) fn lease(&self) -> &Lease {
@@ -59,7 +64,9 @@ impl Open {
     }
 
     fn lost(&self) -> Error {
-        Error::ConnectionLost { address: self.lease.endpoint().to_owned() }
+        Error::ConnectionLost {
+            address: self.lease.endpoint().to_owned(),
+        }
     }
 }
 
@@ -87,13 +94,18 @@ pub struct Exchange {
 
 impl std::fmt::Debug for Exchange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Exchange").field("to", &self.open.lease.endpoint()).finish_non_exhaustive()
+        f.debug_struct("Exchange")
+            .field("to", &self.open.lease.endpoint())
+            .finish_non_exhaustive()
     }
 }
 
 impl Exchange {
     pub(super) async fn start(open: Open, command: &str, stdin: Bytes) -> Result<Self, Error> {
-        open.input.exec(true, command).await.map_err(|_| open.lost())?;
+        open.input
+            .exec(true, command)
+            .await
+            .map_err(|_| open.lost())?;
         // Input waits for the server's window, which opens only while somebody reads the output.
         let feeder = match stdin.is_empty() {
             true => {
@@ -102,7 +114,11 @@ impl Exchange {
             }
             false => Some(tokio::spawn(feed(Arc::clone(&open.input), stdin))),
         };
-        Ok(Self { open, feeder, exit: None })
+        Ok(Self {
+            open,
+            feeder,
+            exit: None,
+        })
     }
 
     /// The next piece of output; `None` at the end, after which `exit` tells how it ended.
@@ -110,18 +126,26 @@ impl Exchange {
         loop {
             let message = match &self.exit {
                 None => self.open.output.wait().await,
-                Some(_) => timeout(LINGER, self.open.output.wait()).await.unwrap_or(None),
+                Some(_) => timeout(LINGER, self.open.output.wait())
+                    .await
+                    .unwrap_or(None),
             };
             self.open.closed |= matches!(message, Some(ChannelMsg::Close));
             match message {
                 Some(ChannelMsg::Data { data }) => return Ok(Some(Chunk::Stdout(data))),
-                Some(ChannelMsg::ExtendedData { data, ext: 1 }) => return Ok(Some(Chunk::Stderr(data))),
-                Some(ChannelMsg::ExitStatus { exit_status }) => self.exit = Some(Exit::Code(exit_status)),
+                Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
+                    return Ok(Some(Chunk::Stderr(data)));
+                }
+                Some(ChannelMsg::ExitStatus { exit_status }) => {
+                    self.exit = Some(Exit::Code(exit_status))
+                }
                 Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                     self.exit = Some(Exit::Signal(format!("{signal_name:?}")));
                 }
                 Some(ChannelMsg::Failure) => {
-                    return Err(Error::ExecRefused { address: self.open.lease.endpoint().to_owned() });
+                    return Err(Error::ExecRefused {
+                        address: self.open.lease.endpoint().to_owned(),
+                    });
                 }
                 Some(ChannelMsg::Close) | None if self.exit.is_some() => return Ok(None),
                 Some(ChannelMsg::Close) | None => return Err(self.open.lost()),
@@ -146,7 +170,11 @@ impl Exchange {
             kept.extend_from_slice(&bytes[..bytes.len().min(keep - kept.len())]);
         }
         let exit = self.exit.take().ok_or_else(|| self.open.lost())?;
-        Ok(Finished { exit, stdout, stderr })
+        Ok(Finished {
+            exit,
+            stdout,
+            stderr,
+        })
     }
 }
 

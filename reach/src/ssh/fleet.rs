@@ -10,7 +10,7 @@ use super::{
     connect::connect,
     exchange::Open,
     limiter::Limiter,
-    pool::{self, Bounds, Lease, Pool},
+    pool::{self, Bounds, Lease, Pool, Tidy},
 };
 
 /// How much is done at once and how long things are waited for.
@@ -58,7 +58,9 @@ struct Inner {
 
 impl fmt::Debug for Fleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fleet").field("limits", &self.0.limits).finish_non_exhaustive()
+        f.debug_struct("Fleet")
+            .field("limits", &self.0.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,7 +72,11 @@ impl Fleet {
             idle_timeout: limits.idle_timeout,
         };
         let limiter = Limiter::new(limits.handshakes_at_start, limits.max_handshakes);
-        Self(Arc::new(Inner { limits, limiter, pool: Pool::new(bounds) }))
+        Self(Arc::new(Inner {
+            limits,
+            limiter,
+            pool: Pool::new(bounds),
+        }))
     }
 
     /// A session on the target, over an open connection where there is one. Whatever happens before the deadline is delivery: no command has been sent.
@@ -84,18 +90,28 @@ impl Fleet {
                 Ok(Err(russh::Error::ChannelOpenFailure(_))) if lease.lower() => {}
                 Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
                     let reason = reason.description().to_owned();
-                    return Err(Error::ChannelRefused { address: target.endpoint(), reason });
+                    return Err(Error::ChannelRefused {
+                        address: target.endpoint(),
+                        reason,
+                    });
                 }
                 Ok(Err(_)) if lease.is_reused() => lease.retire(),
                 Ok(Err(_)) => {
                     lease.retire();
-                    return Err(Error::ConnectionLost { address: target.endpoint() });
+                    return Err(Error::ConnectionLost {
+                        address: target.endpoint(),
+                    });
                 }
                 Err(_) => lease.retire(),
             }
             if Instant::now() >= deadline {
                 let (address, waited) = (target.endpoint(), began.elapsed());
-                return Err(Error::DeliveryTimedOut { address, waited, step: "opening a session", last: None });
+                return Err(Error::DeliveryTimedOut {
+                    address,
+                    waited,
+                    step: "opening a session",
+                    last: None,
+                });
             }
         }
     }
@@ -107,18 +123,22 @@ impl Fleet {
             return Ok(lease);
         }
         let began = Instant::now();
+        let _tidy = Tidy(pool, key);
         let gate = pool.gate(key);
-        let Ok(turn) = timeout_at(deadline, gate.lock()).await else {
+        let Ok(_turn) = timeout_at(deadline, gate.lock()).await else {
             let (address, waited) = (target.endpoint(), began.elapsed());
-            return Err(Error::DeliveryTimedOut { address, waited, step: "waiting for a connection", last: None });
+            return Err(Error::DeliveryTimedOut {
+                address,
+                waited,
+                step: "waiting for a connection",
+                last: None,
+            });
         };
         if let Some(lease) = pool.lease(key) {
             return Ok(lease);
         }
-        let connected = connect(self, target, deadline).await;
-        drop(turn);
-        drop(gate);
-        connected.map(|connection| pool.add(key, connection)).inspect_err(|_| pool.tidy(key))
+        let connection = connect(self, target, deadline).await?;
+        Ok(pool.add(key, connection))
     }
 
     /// How many handshakes may be under way at once just now.
@@ -145,7 +165,9 @@ pub struct Session(Open);
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Session").field(&self.0.lease().endpoint()).finish()
+        f.debug_tuple("Session")
+            .field(&self.0.lease().endpoint())
+            .finish()
     }
 }
 

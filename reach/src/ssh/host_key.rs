@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use russh::keys::{Certificate, HashAlg, PublicKey, PublicKeyOrCertificate, ssh_key::certificate::CertType};
+use russh::keys::{
+    Certificate, HashAlg, PublicKey, PublicKeyOrCertificate, ssh_key::certificate::CertType,
+};
 
 use super::Error;
 
@@ -36,12 +38,18 @@ impl HostKeys {
     /// Any of these keys is accepted, and nothing else.
     pub fn pinned<'a>(keys: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
         let pinned = parse("hostKeys", keys.into_iter())?;
-        Ok(Self { pinned, ..Self::default() })
+        Ok(Self {
+            pinned,
+            ..Self::default()
+        })
     }
 
     /// The first key seen is accepted and told to the caller, who pins it.
     pub fn trust_on_first_use() -> Self {
-        Self { first_use: true, ..Self::default() }
+        Self {
+            first_use: true,
+            ..Self::default()
+        }
     }
 
     pub(super) fn is_silent(&self) -> bool {
@@ -50,7 +58,10 @@ impl HostKeys {
 
     pub(super) fn expected(&self) -> Vec<String> {
         let pinned = self.pinned.iter().map(fingerprint);
-        let authorities = self.authorities.iter().map(|ca| format!("a certificate of {}", fingerprint(ca)));
+        let authorities = self
+            .authorities
+            .iter()
+            .map(|ca| format!("a certificate of {}", fingerprint(ca)));
         pinned.chain(authorities).collect()
     }
 
@@ -62,7 +73,11 @@ impl HostKeys {
     fn matches(&self, shown: &PublicKeyOrCertificate, names: &[&str], now: u64) -> bool {
         let key = shown.public_key();
         // The exchange was signed with this key, in a certificate or not, so a pin of it holds either way.
-        if self.pinned.iter().any(|pin| pin.key_data() == key.key_data()) {
+        if self
+            .pinned
+            .iter()
+            .any(|pin| pin.key_data() == key.key_data())
+        {
             return true;
         }
         let vouched = |certificate| vouches(&self.authorities, certificate, names, now);
@@ -91,22 +106,37 @@ pub(super) fn judge(
 }
 
 fn vouches(authorities: &[PublicKey], certificate: &Certificate, names: &[&str], now: u64) -> bool {
-    let fingerprints: Vec<_> = authorities.iter().map(|ca| ca.fingerprint(HashAlg::Sha256)).collect();
-    let named = |principal: &String| names.iter().any(|name| name.eq_ignore_ascii_case(principal));
+    let fingerprints: Vec<_> = authorities
+        .iter()
+        .map(|ca| ca.fingerprint(HashAlg::Sha256))
+        .collect();
+    let holds = |principal: &String| {
+        names
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(principal))
+    };
     certificate.cert_type() == CertType::Host
         && certificate.critical_options().is_empty()
         // A certificate without principals would hold for every machine.
-        && certificate.valid_principals().iter().any(named)
+        && certificate.valid_principals().iter().any(holds)
         && certificate.validate_at(now, &fingerprints).is_ok()
 }
 
 /// Names under which a certificate may know a machine: as it is addressed, and an address in its canonical form.
 pub(super) fn names(address: &str) -> Vec<String> {
-    let canonical = address.parse::<IpAddr>().ok().map(|ip| ip.to_canonical().to_string());
-    std::iter::once(address.to_owned()).chain(canonical).collect()
+    let canonical = address
+        .parse::<IpAddr>()
+        .ok()
+        .map(|ip| ip.to_canonical().to_string());
+    std::iter::once(address.to_owned())
+        .chain(canonical)
+        .collect()
 }
 
-pub(super) fn parse<'a>(field: &'static str, keys: impl Iterator<Item = &'a str>) -> Result<Vec<PublicKey>, Error> {
+pub(super) fn parse<'a>(
+    field: &'static str,
+    keys: impl Iterator<Item = &'a str>,
+) -> Result<Vec<PublicKey>, Error> {
     keys.map(|key| {
         PublicKey::from_openssh(key.trim()).map_err(|_| Error::BadCredential {
             field,
@@ -123,5 +153,7 @@ pub(super) fn fingerprint(key: &PublicKey) -> String {
 
 /// The key as one line of OpenSSH text, without a comment.
 pub(super) fn openssh(key: &PublicKey) -> String {
-    PublicKey::new(key.key_data().clone(), "").to_openssh().unwrap_or_default()
+    PublicKey::new(key.key_data().clone(), "")
+        .to_openssh()
+        .unwrap_or_default()
 }

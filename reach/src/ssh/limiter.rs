@@ -35,7 +35,13 @@ impl Limiter {
         let limit = start.clamp(FLOOR, max);
         Self {
             permits: Arc::new(Semaphore::new(limit)),
-            state: Arc::new(Mutex::new(State { limit, max, successes: 0, debt: 0, shrunk: None })),
+            state: Arc::new(Mutex::new(State {
+                limit,
+                max,
+                successes: 0,
+                debt: 0,
+                shrunk: None,
+            })),
         }
     }
 
@@ -61,7 +67,11 @@ impl Limiter {
     fn grow(&self) {
         let mut state = self.lock();
         state.successes += 1;
-        let needed = if state.shrunk.is_some() { state.limit } else { 1 };
+        let needed = if state.shrunk.is_some() {
+            state.limit
+        } else {
+            1
+        };
         if state.successes < needed || state.limit == state.max {
             return;
         }
@@ -134,21 +144,31 @@ mod tests {
     #[tokio::test]
     async fn it_doubles_until_the_first_congestion_then_grows_by_one_a_round() {
         let limiter = Limiter::new(8, 100);
-        places(&limiter, 8).await.into_iter().for_each(Place::succeeded);
+        places(&limiter, 8)
+            .await
+            .into_iter()
+            .for_each(Place::succeeded);
         assert_eq!(limiter.limit(), 16);
         limiter.acquire().await.congested();
         assert_eq!(limiter.limit(), 10);
-        places(&limiter, 10).await.into_iter().for_each(Place::succeeded);
+        places(&limiter, 10)
+            .await
+            .into_iter()
+            .for_each(Place::succeeded);
         assert_eq!(limiter.limit(), 11);
     }
 
     #[tokio::test]
     async fn one_round_of_failures_cuts_once_and_returned_places_vanish() {
         let limiter = Limiter::new(30, 30);
-        places(&limiter, 30).await.into_iter().for_each(Place::congested);
+        places(&limiter, 30)
+            .await
+            .into_iter()
+            .for_each(Place::congested);
         assert_eq!(limiter.limit(), 20);
         let held = places(&limiter, 20).await;
-        let more = tokio::time::timeout(std::time::Duration::from_millis(5), limiter.acquire()).await;
+        let more =
+            tokio::time::timeout(std::time::Duration::from_millis(5), limiter.acquire()).await;
         assert!(more.is_err(), "no more places than the limit");
         drop(held);
     }

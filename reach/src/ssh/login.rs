@@ -19,7 +19,10 @@ use super::{Credentials, connect::Guard};
 /// How a login ended.
 pub(super) enum Login {
     Accepted,
-    Rejected { offered: MethodSet, password_withheld: bool },
+    Rejected {
+        offered: MethodSet,
+        password_withheld: bool,
+    },
 }
 
 /// Methods in the order in which they are tried.
@@ -65,7 +68,9 @@ pub(super) async fn login(
     let mut offered: Option<MethodSet> = None;
     let mut password_withheld = false;
     for method in Method::ALL {
-        let taken = offered.as_ref().is_none_or(|set| set.contains(&method.kind()));
+        let taken = offered
+            .as_ref()
+            .is_none_or(|set| set.contains(&method.kind()));
         if !taken || !method.is_possible(credentials) {
             continue;
         }
@@ -76,12 +81,19 @@ pub(super) async fn login(
         match attempt(handle, user, credentials, method).await? {
             AuthResult::Success => return Ok(Login::Accepted),
             // The library reports a connection that went away as a rejection that leaves no method.
-            AuthResult::Failure { .. } if handle.is_closed() && offered.is_none() => return Err(russh::Error::Disconnect),
-            AuthResult::Failure { remaining_methods, .. } => offered = Some(remaining_methods),
+            AuthResult::Failure { .. } if handle.is_closed() && offered.is_none() => {
+                return Err(russh::Error::Disconnect);
+            }
+            AuthResult::Failure {
+                remaining_methods, ..
+            } => offered = Some(remaining_methods),
         }
     }
     let offered = offered.unwrap_or_else(MethodSet::empty);
-    Ok(Login::Rejected { offered, password_withheld })
+    Ok(Login::Rejected {
+        offered,
+        password_withheld,
+    })
 }
 
 async fn attempt(
@@ -92,44 +104,75 @@ async fn attempt(
 ) -> Result<AuthResult, russh::Error> {
     // Servers that verify RSA with SHA-2 take SHA-512; asking first would cost a round trip.
     let hash = Some(HashAlg::Sha512);
-    match (method, credentials.key(), credentials.certificate(), credentials.password()) {
+    match (
+        method,
+        credentials.key(),
+        credentials.certificate(),
+        credentials.password(),
+    ) {
         (Method::Certificate, Some(key), Some(certificate), _) => {
             let mut signer = KeySigner(key.clone());
             let hash = key.algorithm().is_rsa().then_some(HashAlg::Sha512);
-            let attempt = handle.authenticate_certificate_with(user, certificate.clone(), hash, &mut signer).await;
+            let attempt = handle
+                .authenticate_certificate_with(user, certificate.clone(), hash, &mut signer)
+                .await;
             attempt.map_err(|error| match error {
                 AgentAuthError::Send(_) => russh::Error::SendError,
                 AgentAuthError::Key(error) => error.into(),
             })
         }
         (Method::Key, Some(key), ..) => {
-            handle.authenticate_publickey(user, PrivateKeyWithHashAlg::new(key.clone(), hash)).await
+            handle
+                .authenticate_publickey(user, PrivateKeyWithHashAlg::new(key.clone(), hash))
+                .await
         }
-        (Method::Password, .., Some(password)) => handle.authenticate_password(user, password).await,
+        (Method::Password, .., Some(password)) => {
+            handle.authenticate_password(user, password).await
+        }
         (Method::Prompt, .., Some(password)) => prompt(handle, user, password).await,
-        _ => Ok(AuthResult::Failure { remaining_methods: MethodSet::empty(), partial_success: false }),
+        _ => Ok(AuthResult::Failure {
+            remaining_methods: MethodSet::empty(),
+            partial_success: false,
+        }),
     }
 }
 
 /// Answers one hidden prompt with the password; anything else a server asks is not ours to answer.
-async fn prompt(handle: &mut Handle<Guard>, user: &str, password: &str) -> Result<AuthResult, russh::Error> {
-    let mut reply = handle.authenticate_keyboard_interactive_start(user, None::<String>).await?;
+async fn prompt(
+    handle: &mut Handle<Guard>,
+    user: &str,
+    password: &str,
+) -> Result<AuthResult, russh::Error> {
+    let mut reply = handle
+        .authenticate_keyboard_interactive_start(user, None::<String>)
+        .await?;
     let mut answered = false;
     loop {
         let prompts = match reply {
             KeyboardInteractiveAuthResponse::Success => return Ok(AuthResult::Success),
-            KeyboardInteractiveAuthResponse::Failure { remaining_methods, partial_success } => {
-                return Ok(AuthResult::Failure { remaining_methods, partial_success });
+            KeyboardInteractiveAuthResponse::Failure {
+                remaining_methods,
+                partial_success,
+            } => {
+                return Ok(AuthResult::Failure {
+                    remaining_methods,
+                    partial_success,
+                });
             }
             KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } => prompts,
         };
         let hidden = prompts.len() == 1 && !prompts[0].echo;
         if !prompts.is_empty() && (answered || !hidden) {
-            return Ok(AuthResult::Failure { remaining_methods: MethodSet::empty(), partial_success: false });
+            return Ok(AuthResult::Failure {
+                remaining_methods: MethodSet::empty(),
+                partial_success: false,
+            });
         }
         answered |= hidden;
         let answers = prompts.iter().map(|_| password.to_owned()).collect();
-        reply = handle.authenticate_keyboard_interactive_respond(answers).await?;
+        reply = handle
+            .authenticate_keyboard_interactive_respond(answers)
+            .await?;
     }
 }
 
@@ -150,8 +193,9 @@ impl Signer for KeySigner {
             key => key.try_sign(&to_sign),
         };
         let signature = signed.map_err(|error| keys::Error::from(ssh_key::Error::from(error)))?;
-        signature.encode_prefixed(&mut to_sign).map_err(|error| keys::Error::from(ssh_key::Error::from(error)))?;
+        signature
+            .encode_prefixed(&mut to_sign)
+            .map_err(|error| keys::Error::from(ssh_key::Error::from(error)))?;
         Ok(to_sign)
     }
 }
-

@@ -21,7 +21,12 @@ pub(super) fn key(target: &Target) -> Key {
     let mut next = Some(target);
     while let Some(hop) = next {
         let keys = hop.host_keys.identity();
-        let parts: [&[u8]; 4] = [hop.address.as_bytes(), hop.user.as_bytes(), hop.credentials.digest(), keys.as_bytes()];
+        let parts: [&[u8]; 4] = [
+            hop.address.as_bytes(),
+            hop.user.as_bytes(),
+            hop.credentials.digest(),
+            keys.as_bytes(),
+        ];
         hash.update(hop.port.to_be_bytes());
         for part in parts {
             hash.update((part.len() as u64).to_be_bytes());
@@ -42,8 +47,18 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(handle: client::Handle<Guard>, seen: SeenKey, endpoint: String, via: Option<Lease>) -> Self {
-        Self { handle, seen, endpoint, _via: via }
+    pub(super) fn new(
+        handle: client::Handle<Guard>,
+        seen: SeenKey,
+        endpoint: String,
+        via: Option<Lease>,
+    ) -> Self {
+        Self {
+            handle,
+            seen,
+            endpoint,
+            _via: via,
+        }
     }
 }
 
@@ -84,7 +99,10 @@ struct Member {
 
 impl Pool {
     pub(super) fn new(bounds: Bounds) -> Arc<Self> {
-        Arc::new(Self { bounds, state: Mutex::default() })
+        Arc::new(Self {
+            bounds,
+            state: Mutex::default(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -97,13 +115,21 @@ impl Pool {
         let State { groups, idle, .. } = &mut *state;
         let group = groups.get_mut(&key)?;
         group.forget_closed(idle);
-        let member = group.members.iter_mut().find(|member| member.leases < member.channels)?;
+        let member = group
+            .members
+            .iter_mut()
+            .find(|member| member.leases < member.channels)?;
         if member.idle_since.take().is_some() {
             *idle -= 1;
         }
         member.leases += 1;
         let connection = Arc::clone(&member.connection);
-        Some(Lease { pool: Arc::clone(self), key, connection, reused: true })
+        Some(Lease {
+            pool: Arc::clone(self),
+            key,
+            connection,
+            reused: true,
+        })
     }
 
     /// Who holds the gate may open a connection for this key.
@@ -111,8 +137,7 @@ impl Pool {
         Arc::clone(&self.lock().groups.entry(key).or_default().gate)
     }
 
-    /// Drops the group of a key under which nothing could be opened.
-    pub(super) fn tidy(&self, key: Key) {
+    fn tidy(&self, key: Key) {
         let mut state = self.lock();
         if state.groups.get(&key).is_some_and(Group::is_abandoned) {
             state.groups.remove(&key);
@@ -128,20 +153,46 @@ impl Pool {
             channels: self.bounds.channels,
             idle_since: None,
         };
-        self.lock().groups.entry(key).or_default().members.push(member);
-        Lease { pool: Arc::clone(self), key, connection, reused: false }
+        self.lock()
+            .groups
+            .entry(key)
+            .or_default()
+            .members
+            .push(member);
+        Lease {
+            pool: Arc::clone(self),
+            key,
+            connection,
+            reused: false,
+        }
     }
 
     /// Number of open connections.
     pub(super) fn size(&self) -> usize {
-        self.lock().groups.values().map(|group| group.members.len()).sum()
+        self.lock()
+            .groups
+            .values()
+            .map(|group| group.members.len())
+            .sum()
     }
 
     fn give_back(self: &Arc<Self>, key: Key, connection: &Arc<Connection>) {
         let mut state = self.lock();
-        let State { groups, idle, reaping } = &mut *state;
-        let Some(group) = groups.get_mut(&key) else { return };
-        let Some(at) = group.position(connection) else { return };
+        let State {
+            groups,
+            idle,
+            reaping,
+        } = &mut *state;
+        let Some(group) = groups.get_mut(&key) else {
+            return;
+        };
+        let Some(at) = group.position(connection) else {
+            // It was retired while in use.
+            if group.is_abandoned() {
+                groups.remove(&key);
+            }
+            return;
+        };
         let member = &mut group.members[at];
         member.leases -= 1;
         if member.leases > 0 {
@@ -164,12 +215,22 @@ impl Pool {
     /// Closes what has been idle for too long; says when to look again.
     fn close_idle(&self, now: Instant) -> Option<Instant> {
         let mut state = self.lock();
-        let State { groups, idle, reaping } = &mut *state;
-        let expiry = |member: &Member| member.idle_since.map(|since| since + self.bounds.idle_timeout);
+        let State {
+            groups,
+            idle,
+            reaping,
+        } = &mut *state;
+        let expiry = |member: &Member| {
+            member
+                .idle_since
+                .map(|since| since + self.bounds.idle_timeout)
+        };
         let mut next: Option<Instant> = None;
         groups.retain(|_, group| {
             group.members.retain(|member| {
-                let Some(at) = expiry(member) else { return true };
+                let Some(at) = expiry(member) else {
+                    return true;
+                };
                 if at <= now || member.connection.handle.is_closed() {
                     *idle -= 1;
                     return false;
@@ -186,7 +247,9 @@ impl Pool {
 
 impl Group {
     fn position(&self, connection: &Arc<Connection>) -> Option<usize> {
-        self.members.iter().position(|member| Arc::ptr_eq(&member.connection, connection))
+        self.members
+            .iter()
+            .position(|member| Arc::ptr_eq(&member.connection, connection))
     }
 
     fn forget_closed(&mut self, idle: &mut usize) {
@@ -199,6 +262,15 @@ impl Group {
 
     fn is_abandoned(&self) -> bool {
         self.members.is_empty() && Arc::strong_count(&self.gate) == 1
+    }
+}
+
+/// Forgets a key under which nothing was opened after all, also when the caller gave up half-way.
+pub(super) struct Tidy<'a>(pub &'a Pool, pub Key);
+
+impl Drop for Tidy<'_> {
+    fn drop(&mut self) {
+        self.0.tidy(self.1);
     }
 }
 
@@ -241,9 +313,15 @@ impl Lease {
         opened
     }
 
-    pub(super) async fn open_tunnel(&self, address: &str, port: u16) -> Result<russh::ChannelStream<Msg>, russh::Error> {
+    pub(super) async fn open_tunnel(
+        &self,
+        address: &str,
+        port: u16,
+    ) -> Result<russh::ChannelStream<Msg>, russh::Error> {
         let handle = &self.connection.handle;
-        let channel = handle.channel_open_direct_tcpip(address, port.into(), "127.0.0.1", 0).await?;
+        let channel = handle
+            .channel_open_direct_tcpip(address, port.into(), "127.0.0.1", 0)
+            .await?;
         Ok(channel.into_stream())
     }
 
@@ -261,7 +339,9 @@ impl Lease {
     pub(super) fn lower(&self) -> bool {
         let mut state = self.pool.lock();
         let group = state.groups.get_mut(&self.key);
-        let Some((group, at)) = group.and_then(|group| group.position(&self.connection).map(|at| (group, at))) else {
+        let Some((group, at)) =
+            group.and_then(|group| group.position(&self.connection).map(|at| (group, at)))
+        else {
             return false;
         };
         let member = &mut group.members[at];

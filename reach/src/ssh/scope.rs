@@ -85,11 +85,15 @@ impl Entry {
         }
         let name_like = |c: char| c.is_ascii_alphanumeric() || "-._*?".contains(c);
         if prefix.is_some() || !line.chars().all(name_like) {
-            return Err(bad(format!("{line:?} is no IP address, CIDR range or host name pattern")));
+            return Err(bad(format!(
+                "{line:?} is no IP address, CIDR range or host name pattern"
+            )));
         }
         // A pattern of digits would match names such as 10.0.0.example.org, which anybody can own.
         if line != "*" && !line.chars().any(|c| c.is_ascii_alphabetic()) {
-            return Err(bad(format!("{line:?} has no letter; write ranges of addresses as CIDR")));
+            return Err(bad(format!(
+                "{line:?} has no letter; write ranges of addresses as CIDR"
+            )));
         }
         Ok(Self::Name(line.trim_end_matches('.').to_ascii_lowercase()))
     }
@@ -158,21 +162,42 @@ mod tests {
             ("bastion\n10.0.0.1", "bastion", true),
         ];
         for (list, address, expected) in cases {
-            assert_eq!(scope(list).permits(address), expected, "{address} in {list:?}");
+            assert_eq!(
+                scope(list).permits(address),
+                expected,
+                "{address} in {list:?}"
+            );
         }
     }
 
     #[test]
     fn a_name_goes_to_those_of_its_addresses_that_are_permitted() {
-        let resolved: Vec<IpAddr> = ["10.0.0.1", "192.0.2.1"].map(|ip| ip.parse().expect("ip")).to_vec();
-        assert_eq!(scope("10.0.0.0/8").choose("web.lan", &resolved), resolved[..1]);
+        let resolved: Vec<IpAddr> = ["10.0.0.1", "192.0.2.1"]
+            .map(|ip| ip.parse().expect("ip"))
+            .to_vec();
+        assert_eq!(
+            scope("10.0.0.0/8").choose("web.lan", &resolved),
+            resolved[..1]
+        );
         assert_eq!(scope("*.lan").choose("web.lan", &resolved), resolved);
-        assert!(scope("172.16.0.0/12").choose("web.lan", &resolved).is_empty());
+        assert!(
+            scope("172.16.0.0/12")
+                .choose("web.lan", &resolved)
+                .is_empty()
+        );
     }
 
     #[test]
     fn what_could_be_misread_is_refused() {
-        for line in ["10.0.0.*", "10.0.0.0/33", "10.0.0.0/x", "!web.lan", "web lan", "web.lan:22", "web.lan/24"] {
+        for line in [
+            "10.0.0.*",
+            "10.0.0.0/33",
+            "10.0.0.0/x",
+            "!web.lan",
+            "web lan",
+            "web.lan:22",
+            "web.lan/24",
+        ] {
             assert!(Scope::parse("addresses", line).is_err(), "{line}");
         }
     }

@@ -29,17 +29,24 @@ impl Fleet {
         };
         let session = self.session(target, deadline).await?;
         let copying = async { session.exec(&command, bytes).await?.finish(COMPLAINT).await };
-        let finished = timeout_at(deadline, copying).await.map_err(|_| failed("took too long".to_owned()))??;
+        let finished = timeout_at(deadline, copying)
+            .await
+            .map_err(|_| failed("took too long".to_owned()))??;
         if finished.succeeded() {
             return Ok(());
         }
-        Err(failed(String::from_utf8_lossy(&finished.stderr).trim().to_owned()))
+        Err(failed(
+            String::from_utf8_lossy(&finished.stderr).trim().to_owned(),
+        ))
     }
 }
 
 /// The new file lies beside its place under a name of its own, so that two copies under way do no harm.
 fn script(path: &str, mode: u32, digest: &str) -> String {
-    let (folder, path) = (quote(path.rsplit_once('/').map_or(".", |(folder, _)| folder)), quote(path));
+    let (folder, path) = (
+        quote(path.rsplit_once('/').map_or(".", |(folder, _)| folder)),
+        quote(path),
+    );
     format!(
         "set -e; umask 077; d={folder}; p={path}; mkdir -p \"$d\"; t=\"$p.$$\"; trap 'rm -f \"$t\"' EXIT; \
          cat >\"$t\"; printf '%s  %s\\n' {digest} \"$t\" | sha256sum -c - >/dev/null; \

@@ -75,8 +75,11 @@ fn in_namespace(
     }
     for term in &selector.0 {
         let marks = vec!["?"; term.values.len()].join(", ");
-        let not = if term.among { "" } else { "NOT " };
-        sql.push_str(&format!(" AND {} {not}IN ({marks})", sql_name(term.column)));
+        let not = if term.among { "" } else { " NOT" };
+        let name = sql_name(term.column);
+        for part in [" AND ", name, not, " IN (", &marks, ")"] {
+            sql.push_str(part);
+        }
         values.extend(term.values.iter().map(|v| v as &dyn ToSql));
     }
     let limit = as_sql(limit);

@@ -9,7 +9,10 @@ use crds::{
     names::FINALIZER_RUN,
     v1alpha1::{JobRun, JobRunStatus, RunAction, RunActionStatus, Verdict, set_condition},
 };
-use decide::{run::Next, status::Frozen};
+use decide::{
+    run::Next,
+    status::{self, Frozen},
+};
 use jiff::Timestamp;
 use kube::{
     Api, Resource as _, ResourceExt as _,
@@ -18,11 +21,12 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{CALM, COUNTS, Turn, observe::World};
+use super::{CALM, COUNTS, Turn};
 use crate::{
     context::Context,
     error::{Result, acting},
-    report, work,
+    report,
+    work::{self, RunFacts},
 };
 
 /// Puts the finalizer on before there can be any effect to end.
@@ -47,19 +51,18 @@ async fn put_finalizers(ctx: &Context, run: &JobRun, finalizers: &[String]) -> R
 }
 
 /// Carries out what was decided; returns when to look again.
-pub fn carry_out(ctx: &Arc<Context>, run: &JobRun, world: &World, next: &Next, now: Timestamp) -> Duration {
-    let uid = run.uid().unwrap_or_default();
+pub fn carry_out(ctx: &Arc<Context>, run: &RunFacts, next: &Next, now: Timestamp) -> Duration {
     for &(task, attempt) in &next.settle {
-        work::settle(ctx, &world.facts, task, attempt);
+        work::settle(ctx, run, task, attempt);
     }
     for &(task, attempt) in &next.cancel {
-        if !ctx.ledgers.cancel(&uid, task) {
-            work::begin(ctx, &world.facts, task, attempt);
-            ctx.ledgers.cancel(&uid, task);
+        if !ctx.ledgers.cancel(&run.uid, task) {
+            work::begin(ctx, run, task, attempt);
+            ctx.ledgers.cancel(&run.uid, task);
         }
     }
     for &(task, attempt) in &next.start {
-        work::begin(ctx, &world.facts, task, attempt);
+        work::begin(ctx, run, task, attempt);
     }
     next.again.map_or(CALM, |at| Duration::try_from(at.duration_since(now)).unwrap_or_default().min(CALM))
 }
@@ -67,10 +70,13 @@ pub fn carry_out(ctx: &Arc<Context>, run: &JobRun, world: &World, next: &Next, n
 /// Writes the status where it changed, then marks the actions that it took in.
 pub async fn report(ctx: &Context, run: &JobRun, turn: &Result<Turn>, now: Timestamp) -> Result<Action> {
     let Ok(turn) = turn else { return Ok(Action::await_change()) };
-    let world = turn.world.as_ref();
-    let frozen = world.map(|w| Frozen { plan: &w.plan, name: &w.plan_name, hash: &w.plan_hash });
-    let forgiven = world.map_or(0, |w| w.control.decided.forgiven);
-    let status = decide::status::status(run, frozen, forgiven, &turn.news.outlook(), now);
+    let told = status::Turn {
+        frozen: turn.kept.as_ref().map(|k| Frozen { plan: &k.plan, name: &k.name, hash: &k.hash }),
+        control: turn.control.decided,
+        begun: turn.begun,
+        outlook: turn.news.outlook(),
+    };
+    let status = status::status(run, &told, now);
     let old = run.status.as_ref();
     if old != Some(&status) {
         if let Some(rest) = too_soon(ctx, run, old, &status) {
@@ -79,7 +85,7 @@ pub async fn report(ctx: &Context, run: &JobRun, turn: &Result<Turn>, now: Times
         report::status(&ctx.client, run, "pilothouse-jobrun", &status).await?;
         tell(ctx, run, old, &status).await;
     }
-    for action in world.iter().flat_map(|w| &w.control.fresh) {
+    for action in &turn.control.fresh {
         applied(ctx, action, now).await?;
     }
     Ok(Action::requeue(turn.again.max(Duration::from_millis(10))))
@@ -89,7 +95,7 @@ pub async fn report(ctx: &Context, run: &JobRun, turn: &Result<Turn>, now: Times
 fn too_soon(ctx: &Context, run: &JobRun, old: Option<&JobRunStatus>, new: &JobRunStatus) -> Option<Duration> {
     let uid = run.uid().unwrap_or_default();
     let mut reported = ctx.reported.lock().expect("no holder panics");
-    let calm = |s: &JobRunStatus| (s.summary.clone(), s.started_at.clone(), s.forgiven_failures, s.plan_hash.clone());
+    let calm = |s: &JobRunStatus| (s.summary.clone(), s.started_at.clone(), s.forgiven_failures, s.asked, s.plan_hash.clone());
     let rest = reported.get(&uid).and_then(|at| COUNTS.checked_sub(at.elapsed()));
     if let (Some(old), Some(rest)) = (old, rest)
         && calm(old) == calm(new)

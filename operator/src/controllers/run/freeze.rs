@@ -20,27 +20,26 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 
-use super::{News, Turn, observe, waiting};
+use super::{News, WAITING, observe};
 use crate::{
     context::Context,
     error::{Error, Result, acting, observing},
     resolve::{self, Gap, Resolver},
 };
 
-/// One turn of a run that has no plan.
-pub async fn turn(ctx: &Arc<Context>, run: &JobRun, control: &observe::Control, now: Timestamp) -> Result<Turn> {
-    let ended = |news| Ok(Turn { world: None, news, again: Duration::ZERO });
+/// One turn of a run that has no plan: what there is to say, and when to look again.
+pub async fn turn(ctx: &Arc<Context>, run: &JobRun, control: &observe::Control, now: Timestamp) -> Result<(News, Duration)> {
     if control.decided.cancel {
-        return ended(News::Cancelled);
+        return Ok((News::Cancelled, Duration::ZERO));
     }
-    let frozen = match look_up(ctx, run, now).await {
+    let plan = match look_up(ctx, run, now).await {
         Ok(plan) => plan,
-        Err(Gap::Refused(refusal)) => return ended(News::Refused(refusal)),
-        Err(Gap::Forbidden(message)) => return Ok(waiting("AccountForbidden", format!("{message}; grant it, or cancel the run"))),
+        Err(Gap::Refused(refusal)) => return Ok((News::Refused(refusal), Duration::ZERO)),
+        Err(Gap::Forbidden(message)) => return Ok((News::Waiting { reason: "AccountForbidden", message: format!("{message}; grant it, or cancel the run") }, WAITING)),
         Err(Gap::Failed { what, source }) => return Err(Error::Observe { what, source }),
     };
-    store(ctx, run, &frozen).await?;
-    Ok(Turn { again: Duration::ZERO, ..waiting("Planned", "the plan is frozen".into()) })
+    store(ctx, run, &plan).await?;
+    Ok((News::Waiting { reason: "Planned", message: "the plan is frozen".into() }, Duration::ZERO))
 }
 
 async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Gap> {

@@ -15,7 +15,7 @@ use kube::{
 };
 
 pub use observe::plan_of;
-use observe::{World, world};
+use observe::{Control, Kept};
 
 use super::valid;
 use crate::{
@@ -45,7 +45,10 @@ pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) ->
 
 /// What a turn came to.
 pub struct Turn {
-    pub world: Option<World>,
+    pub kept: Option<Kept>,
+    pub control: Control,
+    /// The run has its machines.
+    pub begun: bool,
     pub news: News,
     pub again: Duration,
 }
@@ -71,39 +74,48 @@ impl News {
 
 async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<Turn> {
     act::hold(ctx, run).await?;
-    let control = observe::control(ctx, run).await?;
-    let Some((plan, name)) = plan_of(ctx, run).await? else {
-        return freeze::turn(ctx, run, &control, now).await;
+    let mut control = observe::control(ctx, run).await?;
+    let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
+    let Some(kept) = plan_of(ctx, run).await? else {
+        let (news, again) = freeze::turn(ctx, run, &control, now).await?;
+        return Ok(Turn { kept: None, control, begun, news, again });
     };
-    ctx.claims.register(claim(run, &plan));
-    let mut world = match world(ctx, run, plan, name, control).await {
-        Ok(world) => world,
-        Err(Error::Records(error)) => return Ok(waiting("WaitingForRecords", crate::error::chain(&*error))),
-        Err(error) => return Err(error),
-    };
-    let mut next = decide::run::next(&world.plan, &world.ledger, world.control.decided, now);
-    if world.control.resumes() {
-        // The threshold counts from the failures that stand when somebody resumes.
-        world.control.decided.forgiven = next.failed_targets;
-        next = decide::run::next(&world.plan, &world.ledger, world.control.decided, now);
-    }
-    let begins = run.status.as_ref().is_none_or(|s| s.started_at.is_none());
-    if begins
-        && next.phase == Phase::Running
-        && let Err(message) = ctx.claims.take(&run.uid().unwrap_or_default())
-    {
-        return Ok(Turn { world: Some(world), ..waiting("WaitingForMachine", message) });
-    }
-    if let Some(message) = ctx.desk.away().filter(|_| !next.start.is_empty()) {
-        return Ok(Turn { world: Some(world), ..waiting("WaitingForRecords", message) });
-    }
-    // The turn that gets the machines only says so; effects come once that is written.
-    let again = if begins { Duration::ZERO } else { act::carry_out(ctx, run, &world, &next, now) };
-    Ok(Turn { world: Some(world), news: News::Moving(Box::new(next)), again })
+    ctx.claims.register(claim(run, &kept.plan));
+    let (begun, news, again) = moves(run, ctx, &kept, &mut control, begun, now).await?;
+    Ok(Turn { kept: Some(kept), control, begun, news, again })
 }
 
-fn waiting(reason: &'static str, message: String) -> Turn {
-    Turn { world: None, news: News::Waiting { reason, message }, again: WAITING }
+/// One turn of a planned run: whether it has its machines, what there is to say, and when to look again.
+async fn moves(run: &JobRun, ctx: &Arc<Context>, kept: &Kept, control: &mut Control, begun: bool, now: jiff::Timestamp) -> Result<(bool, News, Duration)> {
+    let waiting = |reason, message| Ok((begun, News::Waiting { reason, message }, WAITING));
+    let ledger = match observe::ledger(ctx, run, &kept.plan).await {
+        Ok(ledger) => ledger,
+        Err(Error::Records(error)) => return waiting("WaitingForRecords", crate::error::chain(&*error)),
+        Err(error) => return Err(error),
+    };
+    let mut next = decide::run::next(&kept.plan, &ledger, control.decided, now);
+    if control.resumes() {
+        // The threshold counts from the failures that stand when somebody resumes.
+        control.decided.forgiven = next.failed_targets;
+        next = decide::run::next(&kept.plan, &ledger, control.decided, now);
+    }
+    if let Some(message) = ctx.desk.away().filter(|_| !next.start.is_empty()) {
+        return waiting("WaitingForRecords", message);
+    }
+    if begun {
+        let facts = observe::facts(ctx, run, kept).await?;
+        let again = act::carry_out(ctx, &facts, &next, now);
+        return Ok((true, News::Moving(Box::new(next)), again));
+    }
+    let mut has_machines = false;
+    if next.phase == Phase::Running {
+        if let Err(message) = ctx.claims.take(&run.uid().unwrap_or_default()) {
+            return waiting("WaitingForMachine", message);
+        }
+        has_machines = true;
+    }
+    // The turn that gets the machines only says so; effects come once that is written.
+    Ok((has_machines, News::Moving(Box::new(next)), if has_machines { Duration::ZERO } else { CALM }))
 }
 
 /// The run's place in the order of those that touch the same machines.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crds::v1alpha1::{Action, JobRun, RunAction, condition_is_true, find_condition};
+use crds::v1alpha1::{Action, Asked, JobRun, RunAction, find_condition};
 use decide::{
     ledger::Ledger,
     plan::{self, Plan},
@@ -17,14 +17,12 @@ use crate::{
     work::RunFacts,
 };
 
-/// Everything that a turn of a planned run decides on.
-pub struct World {
-    pub facts: RunFacts,
+/// A plan and where it is kept.
+#[derive(Clone)]
+pub struct Kept {
     pub plan: Arc<Plan>,
-    pub plan_name: String,
-    pub plan_hash: String,
-    pub ledger: Ledger,
-    pub control: Control,
+    pub name: String,
+    pub hash: String,
 }
 
 /// What people did, and which of their actions were not taken in yet.
@@ -47,10 +45,11 @@ pub fn plan_name(run: &JobRun) -> String {
 }
 
 /// The frozen plan, if there is one that belongs to this run and is what its status says.
-pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<(Arc<Plan>, String)>> {
+pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<Kept>> {
     let (uid, name) = (run.uid().unwrap_or_default(), plan_name(run));
     if let Some(plan) = ctx.ledgers.plan(&uid) {
-        return Ok(Some((plan, name)));
+        let hash = plan.seal().1;
+        return Ok(Some(Kept { plan, name, hash }));
     }
     let expected = run.status.as_ref().and_then(|s| s.plan_hash.as_ref());
     let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
@@ -59,33 +58,38 @@ pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<(Arc<Plan>, S
     let Some(stored) = owned.and_then(|r| r.data) else {
         return if expected.is_some() { Err(Error::PlanChanged { name }) } else { Ok(None) };
     };
-    if expected.is_some_and(|hash| *hash != plan::hash(&stored.0)) {
+    let hash = plan::hash(&stored.0);
+    if expected.is_some_and(|expected| *expected != hash) {
         return Err(Error::PlanChanged { name });
     }
     let plan: Plan = serde_json::from_value(stored.0).map_err(|e| Error::Invalid(format!("plan {name}: {e}")))?;
     if !plan.is_coherent() {
         return Err(Error::Invalid(format!("plan {name} is of version {} or does not hang together", plan.version)));
     }
-    Ok(Some((Arc::new(plan), name)))
+    Ok(Some(Kept { plan: Arc::new(plan), name, hash }))
 }
 
-/// The world of a planned run. Its ledger is read back from records the first time.
-pub async fn world(ctx: &Context, run: &JobRun, plan: Arc<Plan>, plan_name: String, control: Control) -> Result<World> {
-    let (uid, namespace) = (run.uid().unwrap_or_default(), run.namespace().unwrap_or_default());
+/// The ledger of a planned run. It is read back from records the first time.
+pub async fn ledger(ctx: &Context, run: &JobRun, plan: &Arc<Plan>) -> Result<Ledger> {
+    let uid = run.uid().unwrap_or_default();
     if ctx.ledgers.plan(&uid).is_none() {
         let rows = ctx.records.rows(&uid).await.map_err(|e| Error::Records(Box::new(e)))?;
         ctx.ledgers.open(&uid, plan.clone(), rows);
     }
-    let (_, plan_hash) = plan.seal();
-    let facts = RunFacts {
+    Ok(ctx.ledgers.read(&uid))
+}
+
+/// What workers need to know of the run.
+pub async fn facts(ctx: &Context, run: &JobRun, kept: &Kept) -> Result<RunFacts> {
+    let namespace = run.namespace().unwrap_or_default();
+    Ok(RunFacts {
         name: run.name_any(),
         namespace_uid: ctx.namespace_uid(&namespace).await?,
         namespace,
-        plan: plan.clone(),
-        hash: plan_hash.trim_start_matches("sha256:").to_owned(),
-        uid: uid.clone(),
-    };
-    Ok(World { facts, plan, plan_name, plan_hash, ledger: ctx.ledgers.read(&uid), control })
+        plan: kept.plan.clone(),
+        hash: kept.hash.trim_start_matches("sha256:").to_owned(),
+        uid: run.uid().unwrap_or_default(),
+    })
 }
 
 /// What people have asked for, in the order in which they did. What was taken in stands in the run's own status.
@@ -96,12 +100,12 @@ pub async fn control(ctx: &Context, run: &JobRun) -> Result<Control> {
     let taken_in = |a: &RunAction| a.status.as_ref().is_some_and(|s| find_condition(&s.conditions, "Applied").is_some());
     let mut fresh: Vec<_> = list.items.into_iter().filter(mine).filter(|a| !taken_in(a) && a.spec.requested_by.is_some()).collect();
     fresh.sort_by_key(|a| (a.creation_timestamp(), a.name_any()));
-    let status = run.status.clone().unwrap_or_default();
-    let reason = |type_| find_condition(&status.conditions, type_).map_or("", |c| c.reason.as_str());
+    let status = run.status.as_ref();
+    let asked = status.and_then(|s| s.asked);
     let mut decided = Decided {
-        cancel: reason("Running") == "Cancelling" || run.metadata.deletion_timestamp.is_some(),
-        suspend: condition_is_true(&status.conditions, "Suspended") && reason("Suspended") == "Asked",
-        forgiven: status.forgiven_failures.and_then(|n| usize::try_from(n).ok()).unwrap_or(0),
+        cancel: asked == Some(Asked::Cancel) || run.metadata.deletion_timestamp.is_some(),
+        suspend: asked == Some(Asked::Suspend),
+        forgiven: status.and_then(|s| usize::try_from(s.forgiven_failures?).ok()).unwrap_or(0),
     };
     for action in &fresh {
         match action.spec.action {

@@ -1,0 +1,207 @@
+//! What can be typed.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use crds::{
+    names::DEFAULT_RUNNER,
+    v1alpha1::{Duration, SecretKeyRef, Selector},
+};
+
+use crate::{connection::Connection, output::Format, parameters, selector};
+
+/// Run, watch and explain operations work. Everything is done with your own rights.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-pilothouse", bin_name = "kubectl pilothouse", version, after_help = CODES)]
+pub struct Args {
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Print the result for programs: json, yaml, wide or name
+    #[arg(short, long, global = true, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const CODES: &str = "Exit codes: 0 succeeded or skipped, 1 failed, 2 cancelled, 3 refused, 4 this command could not be carried out.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a Job
+    Run(RunArgs),
+    /// Run one command on hosts now, and print what each of them says
+    Exec(ExecArgs),
+    /// Watch a run until it ends
+    Watch {
+        /// Name of the JobRun
+        run: String,
+    },
+    /// Print what a run's steps printed
+    Logs(LogsArgs),
+    /// Show targets, order, batches, scripts and values before anything happens, or those of a run
+    Plan(PlanArgs),
+    /// End what runs and start nothing more
+    Cancel(ActionArgs),
+    /// Start nothing more until the run is resumed
+    Suspend(ActionArgs),
+    /// Go on with a suspended run
+    Resume(ActionArgs),
+    /// Say what a run waits for or why it failed, and what to do next
+    Explain {
+        /// Name of the JobRun
+        run: String,
+    },
+    /// Check the installation and your rights, and name what is missing
+    Doctor(DoctorArgs),
+    /// Print the completion script of a shell
+    Completion { shell: Shell },
+}
+
+/// Values of parameters, as run and plan take them.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Given {
+    /// Value of a parameter
+    #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = parameters::plain)]
+    pub params: Vec<(String, String)>,
+    /// Where the value of a parameter is kept; sensitive parameters are only taken from Secrets
+    #[arg(long = "secret", value_name = "NAME=SECRET/KEY", value_parser = parameters::secret)]
+    pub secrets: Vec<(String, SecretKeyRef)>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Name of the Job
+    pub job: String,
+    #[command(flatten)]
+    pub given: Given,
+    /// ServiceAccount whose rights the run has
+    #[arg(long, value_name = "ACCOUNT", default_value = DEFAULT_RUNNER)]
+    pub service_account: String,
+    /// Name of the run; otherwise one is made from the Job's
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Watch the run until it ends, and exit by its outcome
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ExecArgs {
+    /// What the interpreter on the host is given
+    pub command: String,
+    /// Hosts by labels, as in group=web,tier!=db
+    #[arg(long, value_name = "SELECTOR", value_parser = selector::parse, required_unless_present = "host", conflicts_with = "host")]
+    pub hosts: Option<Selector>,
+    /// A host by name; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub host: Vec<String>,
+    /// What runs the command
+    #[arg(long, value_enum, default_value_t = Interpreter::Shell)]
+    pub interpreter: Interpreter,
+    /// How long the command may take on a host
+    #[arg(long, default_value = "1m")]
+    pub timeout: Duration,
+    /// How long a host may take to be reached
+    #[arg(long, value_name = "TIMEOUT", default_value = "30s")]
+    pub delivery_timeout: Duration,
+    /// User on the host
+    #[arg(long, value_name = "USER")]
+    pub run_as: Option<String>,
+    /// ServiceAccount whose rights the run has
+    #[arg(long, value_name = "ACCOUNT", default_value = DEFAULT_RUNNER)]
+    pub service_account: String,
+    /// Print what hosts say and exit by the outcome; with =false only create the run
+    #[arg(long, action = clap::ArgAction::Set, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub watch: bool,
+}
+
+/// Programs that run a command on a host.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum Interpreter {
+    Shell,
+    Bash,
+    Python,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct LogsArgs {
+    /// Name of the JobRun
+    pub run: String,
+    /// Only this target
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Only this step
+    #[arg(long)]
+    pub step: Option<String>,
+    /// Go on until the run ends
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Leave out which step and target a line is of
+    #[arg(long)]
+    pub no_prefix: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    /// A Job or a JobRun; job/NAME and run/NAME say which
+    pub subject: String,
+    #[command(flatten)]
+    pub given: Given,
+    /// ServiceAccount whose rights the run would have
+    #[arg(long, value_name = "ACCOUNT", default_value = DEFAULT_RUNNER)]
+    pub service_account: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ActionArgs {
+    /// Name of the JobRun
+    pub run: String,
+    /// Why, for those who read the timeline
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Watch the run until it ends, and exit by its outcome
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Namespace that Pilothouse is installed in
+    #[arg(long, value_name = "NAMESPACE", default_value = "pilothouse-system")]
+    pub system_namespace: String,
+    /// ServiceAccount of runs that is looked at
+    #[arg(long, value_name = "ACCOUNT", default_value = DEFAULT_RUNNER)]
+    pub service_account: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, Command};
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[test]
+    fn the_command_line_hangs_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn exec_watches_unless_told_otherwise() {
+        let watch = |more: &[&str]| {
+            let typed = ["k", "exec", "true", "--host", "a", "--host", "b", "-n", "x"]
+                .iter()
+                .chain(more);
+            match Args::try_parse_from(typed).expect("valid").command {
+                Command::Exec(exec) => (exec.watch, exec.host.len()),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            (watch(&[]), watch(&["--watch=false"])),
+            ((true, 2), (false, 2))
+        );
+        assert!(
+            Args::try_parse_from(["k", "exec", "true"]).is_err(),
+            "no hosts"
+        );
+    }
+}

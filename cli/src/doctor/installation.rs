@@ -1,0 +1,275 @@
+//! The installation: Kubernetes' version, the kinds, the operator's Lease and version, the admission policies.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, coordination::v1::Lease},
+    apimachinery::pkg::version::Info,
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ApiResource, DynamicObject, ListParams},
+    core::GroupVersionKind,
+};
+
+use super::{Finding, Level};
+use crate::{age, args::DoctorArgs, cluster::Cluster, error::status};
+
+/// Name of the operator's Lease and Deployment.
+const OPERATOR: &str = "pilothouse-operator";
+/// Kinds by their plural names.
+pub const KINDS: [&str; 5] = ["hosts", "scripts", "jobs", "jobruns", "runactions"];
+/// Policies that say whose rights count.
+const POLICIES: [&str; 6] = [
+    "pilothouse-account",
+    "pilothouse-requester",
+    "pilothouse-run-action",
+    "pilothouse-ssh-secret",
+    "pilothouse-status",
+    "pilothouse-use-hosts",
+];
+/// The policy that writes who asked, where the API server can.
+const STAMP: &str = "pilothouse-stamp-requester";
+/// Minor versions of Kubernetes 1 that are supported.
+const MINORS: std::ops::RangeInclusive<u32> = 33..=36;
+const VERSION_LABEL: &str = "app.kubernetes.io/version";
+
+pub fn kubernetes(version: &Info) -> Finding {
+    let digits: String = version
+        .minor
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let minor = digits.parse().unwrap_or(0);
+    let found = format!(
+        "{}, this plugin is {}",
+        version.git_version,
+        env!("CARGO_PKG_VERSION")
+    );
+    if version.major == "1" && MINORS.contains(&minor) {
+        return Finding::good("kubernetes", found);
+    }
+    Finding::bad(
+        "kubernetes",
+        Level::Lacking,
+        found,
+        format!(
+            "1.{} to 1.{} are supported; others may lack what is needed",
+            MINORS.start(),
+            MINORS.end()
+        ),
+    )
+}
+
+pub async fn look(cluster: &Cluster, asked: &DoctorArgs) -> Vec<Finding> {
+    let system = &asked.system_namespace;
+    let (kinds, lease, version, policies) = tokio::join!(
+        kinds(cluster),
+        operator(cluster, system),
+        version(cluster, system),
+        policies(cluster)
+    );
+    [vec![kinds, lease], version.into_iter().collect(), policies].concat()
+}
+
+/// Discovery is open to everybody, so this is never hidden.
+async fn kinds(cluster: &Cluster) -> Finding {
+    let served = match cluster
+        .client
+        .list_api_group_resources("pilothouse.dev/v1alpha1")
+        .await
+    {
+        Ok(list) => list.resources.into_iter().map(|r| r.name).collect(),
+        Err(error) if status(&error) == Some(404) => BTreeSet::new(),
+        Err(error) => return Finding::unseen("kinds", "pilothouse.dev/v1alpha1", &error),
+    };
+    let missing: Vec<_> = KINDS
+        .into_iter()
+        .filter(|kind| !served.contains(*kind))
+        .collect();
+    if missing.is_empty() {
+        return Finding::good(
+            "kinds",
+            format!("pilothouse.dev/v1alpha1 serves {}", KINDS.join(", ")),
+        );
+    }
+    Finding::bad(
+        "kinds",
+        Level::Broken,
+        format!("pilothouse.dev/v1alpha1 lacks {}", missing.join(", ")),
+        "helm upgrade --install pilothouse-crds charts/pilothouse-crds",
+    )
+}
+
+async fn operator(cluster: &Cluster, system: &str) -> Finding {
+    let api: Api<Lease> = Api::namespaced(cluster.client.clone(), system);
+    let fix = format!(
+        "kubectl get pods -n {system} -l app.kubernetes.io/component=operator, and their logs; installed elsewhere? give --system-namespace"
+    );
+    match api.get_opt(OPERATOR).await {
+        Ok(Some(lease)) => fresh(&lease, Timestamp::now(), fix),
+        Ok(None) => Finding::bad(
+            "operator",
+            Level::Broken,
+            format!("no Lease {OPERATOR} in namespace {system}: it has never run"),
+            fix,
+        ),
+        Err(error) => Finding::unseen(
+            "operator",
+            &format!("Lease {OPERATOR} in namespace {system}"),
+            &error,
+        ),
+    }
+}
+
+/// Whether somebody holds the Lease and still renews it.
+fn fresh(lease: &Lease, now: Timestamp, fix: String) -> Finding {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+    let renewed = spec.renew_time.map(|at| at.0);
+    let limit = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(15).into());
+    match (holder, renewed) {
+        (Some(holder), Some(at)) if at.duration_until(now) <= limit => Finding::good(
+            "operator",
+            format!(
+                "{holder} leads, Lease renewed {} ago",
+                age::between(at, now)
+            ),
+        ),
+        (Some(holder), Some(at)) => Finding::bad(
+            "operator",
+            Level::Broken,
+            format!(
+                "{holder} led last; its Lease has not been renewed for {}",
+                age::between(at, now)
+            ),
+            fix,
+        ),
+        _ => Finding::bad("operator", Level::Broken, "nobody holds the Lease", fix),
+    }
+}
+
+/// Whether plugin and operator are of one version; silent where that cannot be seen.
+async fn version(cluster: &Cluster, system: &str) -> Option<Finding> {
+    let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), system);
+    let deployment = api.get_opt(OPERATOR).await.ok()??;
+    let installed = deployment.labels().get(VERSION_LABEL)?;
+    let mine = env!("CARGO_PKG_VERSION");
+    if installed == mine {
+        return Some(Finding::good(
+            "version",
+            format!("the installation is {installed}, as this plugin"),
+        ));
+    }
+    let fix = "use the plugin that was released with the installation";
+    Some(Finding::bad(
+        "version",
+        Level::Lacking,
+        format!("the installation is {installed}, this plugin is {mine}"),
+        fix,
+    ))
+}
+
+/// The validating policies, and the one that stamps where the API server knows such.
+async fn policies(cluster: &Cluster) -> Vec<Finding> {
+    let (checks, stamps) = tokio::join!(
+        in_force(cluster, "ValidatingAdmissionPolicy", &POLICIES),
+        in_force(cluster, "MutatingAdmissionPolicy", &[STAMP])
+    );
+    let fix = "helm upgrade pilothouse charts/pilothouse; without them anybody could write in the name of others, so the operator does nothing for objects that are not stamped";
+    let checks = match checks {
+        Ok(missing) if missing.is_empty() => {
+            Finding::good("policies", format!("all {} are in force", POLICIES.len()))
+        }
+        Ok(missing) => Finding::bad(
+            "policies",
+            Level::Broken,
+            format!("not in force: {}", missing.join(", ")),
+            fix,
+        ),
+        Err(error) => Finding::unseen("policies", "validating admission policies", &error),
+    };
+    let stamps = match stamps {
+        Ok(missing) if missing.is_empty() => {
+            Finding::good("stamping", "the API server writes spec.requestedBy")
+        }
+        Err(error) if status(&error) == Some(404) => Finding::good(
+            "stamping",
+            "this API server compares spec.requestedBy, which the plugin fills in",
+        ),
+        Ok(_) => Finding::good(
+            "stamping",
+            "nothing writes spec.requestedBy; it is compared, and the plugin fills it in",
+        ),
+        Err(error) => Finding::unseen("stamping", "mutating admission policies", &error),
+    };
+    vec![checks, stamps]
+}
+
+/// Which of these policies are not there or not bound.
+async fn in_force(
+    cluster: &Cluster,
+    kind: &str,
+    wanted: &[&str],
+) -> Result<Vec<String>, kube::Error> {
+    let (there, bound) = tokio::try_join!(
+        names(cluster, kind),
+        names(cluster, &format!("{kind}Binding"))
+    )?;
+    Ok(wanted
+        .iter()
+        .filter(|name| !there.contains(**name) || !bound.contains(**name))
+        .map(ToString::to_string)
+        .collect())
+}
+
+async fn names(cluster: &Cluster, kind: &str) -> Result<BTreeSet<String>, kube::Error> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "admissionregistration.k8s.io",
+        "v1",
+        kind,
+    ));
+    let api: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &resource);
+    let list = api.list_metadata(&ListParams::default()).await?;
+    Ok(list.items.iter().map(ResourceExt::name_any).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(renewed: &str) -> Lease {
+        serde_json::from_value(serde_json::json!({"metadata": {}, "spec": {
+            "holderIdentity": "a", "leaseDurationSeconds": 15, "renewTime": renewed}}))
+        .expect("a lease")
+    }
+
+    #[test]
+    fn a_lease_is_fresh_for_its_own_duration() {
+        let now = "2026-01-01T00:00:20Z".parse().expect("a time");
+        assert_eq!(
+            fresh(&lease("2026-01-01T00:00:10.000000Z"), now, String::new()).level,
+            Level::Good
+        );
+        assert_eq!(
+            fresh(&lease("2026-01-01T00:00:01.000000Z"), now, String::new()).level,
+            Level::Broken
+        );
+        assert_eq!(
+            fresh(&Lease::default(), now, String::new()).level,
+            Level::Broken
+        );
+    }
+
+    #[test]
+    fn versions_with_a_plus_are_read() {
+        let version = |minor: &str| Info {
+            major: "1".into(),
+            minor: minor.into(),
+            ..Info::default()
+        };
+        assert_eq!(kubernetes(&version("34+")).level, Level::Good);
+        assert_eq!(kubernetes(&version("31")).level, Level::Lacking);
+    }
+}

@@ -1,0 +1,204 @@
+//! What the caller may do in the namespace, asked of the API server right by right.
+
+use futures::future::join_all;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::{Api, api::PostParams};
+
+use super::{Finding, Level, installation::KINDS};
+use crate::{args::DoctorArgs, cluster::Cluster};
+
+/// Rights that belong together: who holds one of them usually holds all.
+struct Topic {
+    check: &'static str,
+    grant: &'static str,
+    wanted: Vec<Right>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Right {
+    verb: &'static str,
+    group: &'static str,
+    /// A resource, and a subresource after a slash.
+    resource: &'static str,
+    name: Option<String>,
+}
+
+fn right(verb: &'static str, group: &'static str, resource: &'static str) -> Right {
+    Right {
+        verb,
+        group,
+        resource,
+        name: None,
+    }
+}
+
+impl Right {
+    fn words(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{} {}/{name}", self.verb, self.resource),
+            None => format!("{} {}", self.verb, self.resource),
+        }
+    }
+}
+
+pub async fn look(cluster: &Cluster, asked: &DoctorArgs) -> Vec<Finding> {
+    join_all(
+        topics(&asked.service_account)
+            .into_iter()
+            .map(|topic| ask(cluster, topic)),
+    )
+    .await
+}
+
+fn topics(account: &str) -> Vec<Topic> {
+    const GROUP: &str = "pilothouse.dev";
+    const RECORDS: &str = "records.pilothouse.dev";
+    let all = |verbs: &[&'static str]| {
+        verbs
+            .iter()
+            .flat_map(|verb| KINDS.map(|kind| right(verb, GROUP, kind)))
+            .collect::<Vec<_>>()
+    };
+    let looks = [
+        right("get", RECORDS, "executions"),
+        right("list", RECORDS, "executions"),
+        right("watch", RECORDS, "executions"),
+        right("get", RECORDS, "executions/log"),
+    ];
+    let impersonate = Right {
+        name: Some(account.to_owned()),
+        ..right("impersonate", "", "serviceaccounts")
+    };
+    vec![
+        Topic {
+            check: "may look",
+            grant: "pilothouse-viewer",
+            wanted: [all(&["get", "list", "watch"]), looks.to_vec()].concat(),
+        },
+        Topic {
+            check: "may run",
+            grant: "pilothouse-admin",
+            wanted: vec![
+                right("create", GROUP, "jobruns"),
+                impersonate,
+                right("use", GROUP, "hosts"),
+            ],
+        },
+        Topic {
+            check: "may control",
+            grant: "pilothouse-admin",
+            wanted: [
+                vec![right("create", GROUP, "runactions")],
+                ["cancel", "suspend", "resume"]
+                    .map(|verb| right(verb, GROUP, "jobruns"))
+                    .to_vec(),
+            ]
+            .concat(),
+        },
+        Topic {
+            check: "may define",
+            grant: "pilothouse-admin",
+            wanted: ["create", "update", "patch", "delete"]
+                .iter()
+                .flat_map(|verb| ["hosts", "scripts", "jobs"].map(|kind| right(verb, GROUP, kind)))
+                .collect(),
+        },
+    ]
+}
+
+async fn ask(cluster: &Cluster, topic: Topic) -> Finding {
+    let answers = join_all(topic.wanted.iter().map(|right| allowed(cluster, right))).await;
+    let mut missing = Vec::new();
+    for (right, answer) in topic.wanted.iter().zip(answers) {
+        match answer {
+            Ok(true) => {}
+            Ok(false) => missing.push(right.words()),
+            Err(error) => return Finding::unseen(topic.check, "access review", &error),
+        }
+    }
+    verdict(&topic, &missing, &cluster.namespace)
+}
+
+fn verdict(topic: &Topic, missing: &[String], namespace: &str) -> Finding {
+    if missing.is_empty() {
+        return Finding::good(
+            topic.check,
+            format!("all {} rights in namespace {namespace}", topic.wanted.len()),
+        );
+    }
+    let found = if missing.len() == topic.wanted.len() {
+        format!(
+            "none of the {} rights in namespace {namespace}",
+            missing.len()
+        )
+    } else {
+        format!(
+            "in namespace {namespace} you may not {}",
+            missing.join(", ")
+        )
+    };
+    let fix = format!(
+        "have an admin of the namespace: kubectl create rolebinding NAME -n {namespace} --clusterrole {} --user YOU",
+        topic.grant
+    );
+    Finding::bad(topic.check, Level::Lacking, found, fix)
+}
+
+async fn allowed(cluster: &Cluster, right: &Right) -> Result<bool, kube::Error> {
+    let (resource, subresource) = right
+        .resource
+        .split_once('/')
+        .map_or((right.resource, None), |(r, s)| (r, Some(s)));
+    let attributes = ResourceAttributes {
+        group: Some(right.group.to_owned()),
+        namespace: Some(cluster.namespace.clone()),
+        resource: Some(resource.to_owned()),
+        subresource: subresource.map(ToOwned::to_owned),
+        verb: Some(right.verb.to_owned()),
+        name: right.name.clone(),
+        ..ResourceAttributes::default()
+    };
+    let spec = SelfSubjectAccessReviewSpec {
+        resource_attributes: Some(attributes),
+        ..SelfSubjectAccessReviewSpec::default()
+    };
+    let review = SelfSubjectAccessReview {
+        spec,
+        ..SelfSubjectAccessReview::default()
+    };
+    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
+    let answer = api.create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|s| s.allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_rights_are_named_one_by_one_and_with_what_grants_them() {
+        let topics = topics("db-runner");
+        let run = topics
+            .iter()
+            .find(|t| t.check == "may run")
+            .expect("a topic");
+        assert_eq!(
+            run.wanted[1].words(),
+            "impersonate serviceaccounts/db-runner"
+        );
+        assert_eq!(verdict(run, &[], "shop").level, Level::Good);
+        let lacking = verdict(run, &["use hosts".into()], "shop");
+        assert_eq!(
+            (lacking.level, lacking.found.as_str()),
+            (Level::Lacking, "in namespace shop you may not use hosts")
+        );
+        assert!(
+            lacking
+                .fix
+                .expect("a fix")
+                .contains("--clusterrole pilothouse-admin")
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! Looks up what a run of a Job would find, as the operator does for a run, but with the caller's own rights.
+
+use std::collections::BTreeMap;
+
+use crds::v1alpha1::{Host, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Transport};
+use decide::{
+    Limits, Refusal,
+    freeze::{Findings, freeze},
+    graph::{self, LaneSpec},
+    parameters::{self, Values},
+    plan::{Plan, PlannedTarget, SecretSource},
+    template,
+};
+use jiff::Timestamp;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{Pod, Secret},
+};
+use kube::{Resource, ResourceExt as _, api::ListParams};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    cluster::Cluster,
+    error::{Error, Result, doing, status},
+};
+
+/// The schema's own ceilings; what the installation allows below them is its secret.
+const CEILINGS: Limits = Limits {
+    targets: 2000,
+    parameters: 300,
+};
+
+/// What a run of the Job is asked to be.
+pub struct Wanted<'a> {
+    pub job_name: &'a str,
+    pub job: &'a JobSpec,
+    pub account: &'a str,
+    pub plain: BTreeMap<String, String>,
+    pub secret: BTreeMap<String, SecretKeyRef>,
+    /// Name and namespace that templates see.
+    pub run: template::Run<'a>,
+}
+
+/// A plan that nobody has frozen, and what could not be checked while it was made.
+pub struct Preview {
+    pub plan: Plan,
+    pub notes: Vec<String>,
+}
+
+/// The plan that a run would get now, or the refusal that it would meet.
+pub async fn preview(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Preview> {
+    let job = wanted.job;
+    let values = parameters::resolve(&job.parameters, &wanted.plain, &wanted.secret)
+        .map_err(Error::Refused)?;
+    graph::order(&job.steps).map_err(Error::Refused)?;
+    let (lanes, _) = graph::lanes(job).map_err(Error::Refused)?;
+    let mut targets = Vec::with_capacity(lanes.len());
+    for spec in &lanes {
+        targets.push(lane(cluster, spec).await?);
+    }
+    let mut notes = Vec::new();
+    let found = Findings {
+        job_name: wanted.job_name,
+        job,
+        account: wanted.account,
+        run: wanted.run,
+        scripts: scripts(cluster, job).await?,
+        secrets: secrets(cluster, &values, &mut notes).await?,
+        values,
+        targets,
+    };
+    // A preview is of no moment, so that two of the same things have the same digest.
+    let plan = freeze(&found, &CEILINGS, Timestamp::UNIX_EPOCH).map_err(Error::Refused)?;
+    notes.extend(over(&plan, job));
+    Ok(Preview { plan, notes })
+}
+
+fn over(plan: &Plan, job: &JobSpec) -> Vec<String> {
+    let usual = Limits::default();
+    let counts = [
+        (plan.total(), usual.targets, "targets"),
+        (job.parameters.len(), usual.parameters, "parameters"),
+    ];
+    let over = counts.iter().filter(|(count, limit, _)| count > limit);
+    over.map(|(count, limit, what)| format!("{count} {what} are more than the usual limit of {limit}; the run is refused unless the installation raises operator.limits.{what}")).collect()
+}
+
+async fn lane(cluster: &Cluster, spec: &LaneSpec) -> Result<Vec<PlannedTarget>> {
+    match spec {
+        LaneSpec::Once => Ok(vec![PlannedTarget::default()]),
+        LaneSpec::Hosts(wanted) => Ok(objects::<Host>(cluster, "Host", wanted)
+            .await?
+            .iter()
+            .map(host)
+            .collect()),
+        LaneSpec::Pods(wanted) => {
+            let pods = objects::<Pod>(cluster, "Pod", wanted).await?;
+            Ok(pods
+                .iter()
+                .filter(|p| wanted.selector.is_none() || is_running(p))
+                .map(pod)
+                .collect())
+        }
+    }
+}
+
+async fn objects<K>(cluster: &Cluster, kind: &str, wanted: &ObjectTargets) -> Result<Vec<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let api = cluster.api::<K>();
+    if let Some(selector) = &wanted.selector {
+        let list = api
+            .list(&ListParams::default().labels(&selector.query()))
+            .await;
+        let mut found = list
+            .map_err(doing(format!("list {kind}s as targets")))?
+            .items;
+        found.sort_by_key(ResourceExt::name_any);
+        return Ok(found);
+    }
+    let mut found = Vec::with_capacity(wanted.names.len());
+    for name in &wanted.names {
+        let one = api
+            .get_opt(name)
+            .await
+            .map_err(doing(format!("read {kind} {name} as a target")))?;
+        found.push(one.ok_or_else(|| missing("TargetNotFound", format!("targets name {kind} {name}, which is not in namespace {}; correct the name or create it", cluster.namespace)))?);
+    }
+    Ok(found)
+}
+
+/// The Scripts that steps name; `freeze` refuses those that are not there.
+async fn scripts(
+    cluster: &Cluster,
+    job: &JobSpec,
+) -> Result<BTreeMap<String, (ScriptSpec, String)>> {
+    let mut found = BTreeMap::new();
+    for name in job
+        .steps
+        .iter()
+        .filter_map(|s| s.script.as_ref())
+        .map(|s| &s.name)
+    {
+        if found.contains_key(name) {
+            continue;
+        }
+        let script = cluster
+            .api::<Script>()
+            .get_opt(name)
+            .await
+            .map_err(doing(format!("read Script {name}")))?;
+        if let Some(script) = script {
+            let digest = decide::script::digest(&script.spec);
+            found.insert(name.clone(), (script.spec, digest));
+        }
+    }
+    Ok(found)
+}
+
+/// Where secret parameters are. Whoever plans need not be allowed to read them; the run's account is.
+async fn secrets(
+    cluster: &Cluster,
+    values: &Values,
+    notes: &mut Vec<String>,
+) -> Result<BTreeMap<String, SecretSource>> {
+    let mut found = BTreeMap::new();
+    for (parameter, place) in &values.secret {
+        let source = match cluster.api::<Secret>().get_opt(&place.name).await {
+            Ok(secret) => Some(source(cluster, parameter, place, secret)?),
+            Err(error) if status(&error) == Some(403) => None,
+            Err(error) => return Err(doing(format!("read Secret {}", place.name))(error)),
+        };
+        if source.is_none() {
+            notes.push(format!("parameter {parameter}: you may not read Secret {}, so it was not checked that it holds key {}", place.name, place.key));
+        }
+        found.insert(parameter.clone(), source.unwrap_or_else(|| unseen(place)));
+    }
+    Ok(found)
+}
+
+fn source(
+    cluster: &Cluster,
+    parameter: &str,
+    place: &SecretKeyRef,
+    secret: Option<Secret>,
+) -> Result<SecretSource> {
+    let (name, key) = (&place.name, &place.key);
+    let Some(secret) = secret else {
+        return Err(missing(
+            "MissingSecret",
+            format!(
+                "parameter {parameter}: there is no Secret {name} in namespace {}; create it or correct the name",
+                cluster.namespace
+            ),
+        ));
+    };
+    if !secret
+        .data
+        .as_ref()
+        .is_some_and(|data| data.contains_key(key))
+    {
+        return Err(missing(
+            "MissingSecretKey",
+            format!(
+                "parameter {parameter}: Secret {name} has no key {key}; add it or correct the key"
+            ),
+        ));
+    }
+    let (uid, resource_version) = (
+        secret.uid().unwrap_or_default(),
+        secret.resource_version().unwrap_or_default(),
+    );
+    Ok(SecretSource {
+        uid,
+        resource_version,
+        ..unseen(place)
+    })
+}
+
+fn unseen(place: &SecretKeyRef) -> SecretSource {
+    SecretSource {
+        name: place.name.clone(),
+        key: place.key.clone(),
+        uid: String::new(),
+        resource_version: String::new(),
+    }
+}
+
+fn missing(reason: &'static str, message: String) -> Error {
+    Error::Refused(Refusal::new(reason, message))
+}
+
+fn host(host: &Host) -> PlannedTarget {
+    let facts = host.status.as_ref().and_then(|s| s.facts.as_ref());
+    PlannedTarget {
+        name: host.name_any(),
+        uid: host.uid().unwrap_or_default(),
+        address: host.spec.address.clone(),
+        machine: facts.map(|f| f.machine_id.clone()).unwrap_or_default(),
+        plain: host.spec.transport == Transport::Plain,
+    }
+}
+
+fn pod(pod: &Pod) -> PlannedTarget {
+    PlannedTarget {
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        ..PlannedTarget::default()
+    }
+}
+
+fn is_running(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
+}

@@ -1,0 +1,81 @@
+//! Parameter values as they are typed: `NAME=VALUE`, and `NAME=SECRET/KEY` for what is kept in a Secret.
+
+use std::collections::BTreeMap;
+
+use crds::v1alpha1::SecretKeyRef;
+
+use crate::args::Given;
+
+/// Reads `NAME=VALUE`; the value may hold anything, further equal signs too.
+pub fn plain(typed: &str) -> Result<(String, String), String> {
+    match typed.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// Reads `NAME=SECRET/KEY`.
+pub fn secret(typed: &str) -> Result<(String, SecretKeyRef), String> {
+    let wrong = || "write NAME=SECRET/KEY, the name of a Secret and a key in it".to_owned();
+    let (name, place) = typed
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(wrong)?;
+    let (secret, key) = place
+        .split_once('/')
+        .filter(|(s, k)| !s.is_empty() && !k.is_empty())
+        .ok_or_else(wrong)?;
+    Ok((
+        name.to_owned(),
+        SecretKeyRef {
+            name: secret.to_owned(),
+            key: key.to_owned(),
+        },
+    ))
+}
+
+impl Given {
+    /// Values by name; of a name given twice the last counts, as with kubectl.
+    pub fn plain(&self) -> BTreeMap<String, String> {
+        self.params.iter().cloned().collect()
+    }
+
+    /// Places of secret values by name.
+    pub fn secret(&self) -> BTreeMap<String, SecretKeyRef> {
+        self.secrets.iter().cloned().collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.params.is_empty() && self.secrets.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{plain, secret};
+
+    #[test]
+    fn a_value_may_hold_equal_signs_and_be_empty() {
+        assert_eq!(plain("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(plain("a="), Ok(("a".into(), String::new())));
+        assert!(plain("a").is_err() && plain("=b").is_err());
+    }
+
+    #[test]
+    fn a_secret_is_named_with_its_key() {
+        let (name, place) = secret("password=shop-db/password").expect("valid");
+        assert_eq!(
+            (name.as_str(), place.name.as_str(), place.key.as_str()),
+            ("password", "shop-db", "password")
+        );
+        for wrong in [
+            "password",
+            "password=shop-db",
+            "password=/key",
+            "password=shop-db/",
+            "=a/b",
+        ] {
+            assert!(secret(wrong).is_err(), "{wrong}");
+        }
+    }
+}

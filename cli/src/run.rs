@@ -1,0 +1,65 @@
+//! Running a Job: a JobRun in the caller's name, checked as far as that is possible before it is created.
+
+use crds::v1alpha1::{JobRun, JobRunSpec, LocalRef};
+use decide::parameters;
+use kube::{ResourceExt as _, api::PostParams};
+
+use crate::{
+    args::RunArgs,
+    caller,
+    cluster::Cluster,
+    error::{Error, Result, doing},
+    output::{self, Format},
+    watch,
+};
+
+pub async fn run(cluster: &Cluster, asked: &RunArgs, format: Option<Format>) -> Result<u8> {
+    let job = cluster.job(&asked.job).await?;
+    let (plain, secret) = (asked.given.plain(), asked.given.secret());
+    parameters::resolve(&job.spec.parameters, &plain, &secret).map_err(Error::Refused)?;
+    let spec = JobRunSpec {
+        job_ref: Some(LocalRef {
+            name: asked.job.clone(),
+        }),
+        job: None,
+        service_account_name: asked.service_account.clone(),
+        parameters: plain,
+        secret_parameters: secret,
+        requested_by: Some(caller::requester(cluster).await?),
+    };
+    let mut run = JobRun::new("", spec);
+    run.metadata.name.clone_from(&asked.name);
+    if asked.name.is_none() {
+        run.metadata.generate_name = Some(format!("{}-", asked.job));
+    }
+    let run = create(cluster, &run).await?;
+    if asked.watch {
+        return watch::watch(cluster, &run.name_any(), format).await;
+    }
+    created(cluster, &run, format).map(|()| 0)
+}
+
+/// Creates a run.
+pub async fn create(cluster: &Cluster, run: &JobRun) -> Result<JobRun> {
+    cluster
+        .api::<JobRun>()
+        .create(&PostParams::default(), run)
+        .await
+        .map_err(doing("create the JobRun"))
+}
+
+/// Says that a run was created and how to see what becomes of it.
+pub fn created(cluster: &Cluster, run: &JobRun, format: Option<Format>) -> Result<()> {
+    let name = run.name_any();
+    output::result(
+        run,
+        format,
+        &format!("jobrun.pilothouse.dev/{name}"),
+        |_| {
+            format!(
+                "jobrun.pilothouse.dev/{name} created\n{}\n",
+                cluster.command(&format!("watch {name}"))
+            )
+        },
+    )
+}

@@ -1,0 +1,387 @@
+//! Every bound of the schemas: specs that use every field are accepted, and each bound of each field, broken by one, is rejected where it stands.
+
+use std::collections::BTreeSet;
+
+use crds::v1alpha1;
+use e2e::{Cluster, Manifest, TestNamespace};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use serde_json::{Value, json};
+
+/// Specs that together use every field that people write.
+const FULL: [(&str, &str); 7] = [
+    (
+        "Host",
+        r"{type: PhysicalMachine, address: 192.0.2.1, port: 22, user: root, escalation: Sudo, credentialsRef: {name: key},
+            serviceAccountName: pilothouse-runner, hostKeys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA], hostKeyPolicy: Pinned,
+            jumpHostRef: {name: gate}, nodeName: node1, transport: Plain, requestedBy: {user: a, groups: [b]}}",
+    ),
+    (
+        "Script",
+        r#"{interpreter: Bash, content: "true", description: d, riskLevel: High, requestedBy: {user: a, groups: [b]},
+            parameters: [{name: unit, description: d, default: a, required: false, pattern: "^a$", allowed: [a], sensitive: false}]}"#,
+    ),
+    (
+        "Job",
+        r#"{description: d, sharing: Shared, requestedBy: {user: a, groups: [b]}, targets: {hosts: {names: [a]}},
+            parameters: [{name: unit, description: d, default: a, required: false, pattern: "^a$", allowed: [a], sensitive: false}],
+            strategy: {batches: ["1", 100%], maxParallel: 5, pauseBetween: 1s, maxFailures: 1, onThreshold: Pause},
+            steps: [{name: one, runAs: deploy, timeout: 1m, deliveryTimeout: 1m, retries: 1, backoff: 1s,
+              inline: {interpreter: Python, content: pass, env: {A: b}}},
+              {name: two, needs: [one], script: {name: s, parameters: {A: b}}}]}"#,
+    ),
+    (
+        "Job",
+        r"{steps: [{name: one, pod: {image: i, command: [c], args: [a], env: {A: b}, runAsUser: 1000,
+            resources: {requests: {cpu: 10m}, limits: {memory: 1Gi}}}}]}",
+    ),
+    (
+        "JobRun",
+        r"{jobRef: {name: j}, serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, requestedBy: {user: a, groups: [b]}}",
+    ),
+    (
+        "JobRun",
+        r#"{job: {steps: [{name: one, inline: {content: "true"}, targets: {hosts: {names: [a]}}}]}}"#,
+    ),
+    (
+        "RunAction",
+        r"{runRef: {name: r}, action: Cancel, reason: because, requestedBy: {user: a, groups: [b]}}",
+    ),
+];
+
+/// Everything that targets can be, of a job and of a step.
+const TARGETS: [&str; 5] = [
+    "{none: {}}",
+    "{hosts: {names: [a]}}",
+    "{pods: {names: [a]}}",
+    "{hosts: {selector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]}}}",
+    "{pods: {selector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]}}}",
+];
+
+/// A value that breaks one bound of one field.
+struct Breach {
+    /// Where, as a JSON pointer into the spec.
+    pointer: String,
+    /// The value; none takes the field away.
+    value: Option<Value>,
+    /// Where, as the API server words it.
+    field: String,
+    says: &'static str,
+}
+
+#[tokio::test]
+async fn full_specs_are_accepted() {
+    let cluster = Cluster::connect().await;
+    let namespace = TestNamespace::create(&cluster, "full").await;
+    for (kind, spec) in full() {
+        let answer = Manifest::of(kind, "asked", &spec)
+            .within(namespace.name())
+            .try_create(&cluster.client())
+            .await;
+        answer.unwrap_or_else(|error| panic!("{kind}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn every_bound_broken_by_one_is_rejected() {
+    let cluster = Cluster::connect().await;
+    let namespace = TestNamespace::create(&cluster, "bounds").await;
+    let client = cluster.client();
+    let breaches: Vec<_> = full()
+        .into_iter()
+        .flat_map(|(kind, spec)| breaches(kind, &spec))
+        .collect();
+    assert!(
+        breaches.len() > 150,
+        "only {} breaches were made",
+        breaches.len()
+    );
+    let asked = stream::iter(breaches).map(|(kind, spec, breach)| {
+        let (client, manifest) = (
+            client.clone(),
+            Manifest::of(kind, "asked", &spec).within(namespace.name()),
+        );
+        async move {
+            let refusal = manifest
+                .try_create(&client)
+                .await
+                .map_or_else(|error| error.to_string(), |_| "accepted".to_owned());
+            let told = refusal.contains(&breach.field) && refusal.contains(breach.says);
+            if told {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{kind} {}: wanted {:?}, got {}",
+                    breach.field,
+                    breach.says,
+                    v1alpha1::clip(&refusal, 600)
+                ))
+            }
+        }
+    });
+    let outcome: Result<Vec<()>, String> = asked.buffer_unordered(8).try_collect().await;
+    outcome.unwrap_or_else(|complaint| panic!("{complaint}"));
+}
+
+#[test]
+fn full_specs_use_every_field() {
+    let mut unused = BTreeSet::new();
+    for crd in v1alpha1::all() {
+        let kind = crd.spec.names.kind.clone();
+        paths(&spec_schema(&kind), "", &mut |path| {
+            unused.insert(format!("{kind} {path}"));
+        });
+    }
+    for (kind, spec) in full() {
+        used(&spec_schema(kind), &spec, "", &mut |path| {
+            unused.remove(&format!("{kind} {path}"));
+            // A run carries the very job that a Job is.
+            unused.remove(&format!(
+                "{} job.{path}",
+                if kind == "Job" { "JobRun" } else { kind }
+            ));
+        });
+    }
+    assert!(unused.is_empty(), "no full spec uses {unused:#?}");
+}
+
+fn full() -> Vec<(&'static str, Value)> {
+    let read =
+        |yaml: &str| serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{yaml}: {error}"));
+    let targeted = TARGETS.map(|yaml| {
+        let targets: Value = read(yaml);
+        ("Job", json!({"targets": targets, "steps": [{"name": "one", "exec": {"command": ["c"], "container": "c"}, "targets": targets}]}))
+    });
+    FULL.map(|(kind, yaml)| (kind, read(yaml)))
+        .into_iter()
+        .chain(targeted)
+        .collect()
+}
+
+fn spec_schema(kind: &str) -> JSONSchemaProps {
+    let crd = v1alpha1::all()
+        .into_iter()
+        .find(|crd| crd.spec.names.kind == kind)
+        .expect("a kind of this API");
+    let schema = crd
+        .spec
+        .versions
+        .into_iter()
+        .next()
+        .and_then(|version| version.schema)
+        .and_then(|s| s.open_api_v3_schema);
+    schema
+        .and_then(|schema| schema.properties)
+        .and_then(|mut properties| properties.remove("spec"))
+        .expect("every kind has a spec")
+}
+
+/// Every breach of a full spec, each with the spec that has it.
+fn breaches(kind: &'static str, spec: &Value) -> Vec<(&'static str, Value, Breach)> {
+    let mut found = Vec::new();
+    search(&spec_schema(kind), spec, "", "spec", &mut found);
+    // The API server writes over this field whatever it says.
+    found.retain(|breach| !breach.field.starts_with("spec.requestedBy"));
+    found
+        .into_iter()
+        .map(|breach| (kind, broken(spec, &breach), breach))
+        .collect()
+}
+
+fn broken(spec: &Value, breach: &Breach) -> Value {
+    let mut spec = spec.clone();
+    if let Some(value) = &breach.value {
+        *spec.pointer_mut(&breach.pointer).expect("found there") = value.clone();
+    } else {
+        let (parent, name) = breach
+            .pointer
+            .rsplit_once('/')
+            .expect("a pointer has a slash");
+        spec.pointer_mut(parent)
+            .and_then(Value::as_object_mut)
+            .expect("found there")
+            .remove(name);
+    }
+    spec
+}
+
+fn search(
+    schema: &JSONSchemaProps,
+    value: &Value,
+    pointer: &str,
+    field: &str,
+    found: &mut Vec<Breach>,
+) {
+    for (broken, says) in of_value(schema, value) {
+        found.push(Breach {
+            pointer: pointer.into(),
+            value: Some(broken),
+            field: field.into(),
+            says,
+        });
+    }
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let (pointer, field) = (format!("{pointer}/{name}"), format!("{field}.{name}"));
+                let inner = schema
+                    .properties
+                    .as_ref()
+                    .and_then(|properties| properties.get(name))
+                    .or(entry(schema));
+                search(
+                    inner.expect("a full spec has no unknown field"),
+                    value,
+                    &pointer,
+                    &field,
+                    found,
+                );
+                if schema
+                    .required
+                    .iter()
+                    .flatten()
+                    .any(|required| required == name)
+                {
+                    found.push(Breach {
+                        pointer,
+                        value: None,
+                        field,
+                        says: "Required value",
+                    });
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                search(
+                    item(schema).expect("a list has items"),
+                    value,
+                    &format!("{pointer}/{index}"),
+                    &format!("{field}[{index}]"),
+                    found,
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Values that break the bounds of one field by one, and what the API server says of each.
+fn of_value(schema: &JSONSchemaProps, value: &Value) -> Vec<(Value, &'static str)> {
+    let count = |bound: i64| usize::try_from(bound).expect("a bound is no negative number");
+    let mut broken = Vec::new();
+    let mut add = |value: Option<Value>, says| broken.extend(value.map(|value| (value, says)));
+    if value.is_string() {
+        add(
+            schema
+                .max_length
+                .map(|max| json!("a".repeat(count(max) + 1))),
+            "Too long",
+        );
+        add(
+            schema
+                .min_length
+                .filter(|min| *min > 0)
+                .map(|min| json!("a".repeat(count(min) - 1))),
+            "should be at least",
+        );
+        add(
+            schema.pattern.as_ref().map(|_| json!("\n!")),
+            "should match",
+        );
+        add(
+            schema.enum_.as_ref().map(|_| json!("Nonsense")),
+            "Unsupported value",
+        );
+    }
+    #[allow(clippy::cast_possible_truncation)]
+    // The bounds are whole numbers; the schema's type has no other.
+    if value.is_i64() {
+        add(
+            schema.maximum.map(|max| json!(max as i64 + 1)),
+            "should be less than or equal to",
+        );
+        add(
+            schema.minimum.map(|min| json!(min as i64 - 1)),
+            "should be greater than or equal to",
+        );
+    }
+    if let Some(items) = value.as_array() {
+        add(
+            schema
+                .max_items
+                .map(|max| json!(vec![items[0].clone(); count(max) + 1])),
+            "must have at most",
+        );
+        add(
+            schema.min_items.filter(|min| *min > 0).map(|_| json!([])),
+            "should have at least",
+        );
+    }
+    if let Some(entry) = value.as_object().and_then(|fields| fields.values().next()) {
+        let many = |max: i64| {
+            (0..=max)
+                .map(|i| (format!("k{i}"), entry.clone()))
+                .collect::<serde_json::Map<_, _>>()
+        };
+        add(
+            schema.max_properties.map(|max| Value::Object(many(max))),
+            "must have at most",
+        );
+    }
+    broken
+}
+
+fn paths(schema: &JSONSchemaProps, path: &str, tell: &mut impl FnMut(&str)) {
+    for (name, property) in schema.properties.iter().flatten() {
+        let path = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
+        tell(&path);
+        paths(property, &path, tell);
+    }
+    for inner in item(schema).into_iter().chain(entry(schema)) {
+        paths(inner, path, tell);
+    }
+}
+
+fn used(schema: &JSONSchemaProps, value: &Value, path: &str, tell: &mut impl FnMut(&str)) {
+    for value in value.as_array().into_iter().flatten() {
+        used(item(schema).expect("a list has items"), value, path, tell);
+    }
+    for (name, value) in value.as_object().into_iter().flatten() {
+        if let Some(property) = schema
+            .properties
+            .as_ref()
+            .and_then(|properties| properties.get(name))
+        {
+            let path = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{path}.{name}")
+            };
+            tell(&path);
+            used(property, value, &path, tell);
+        } else if let Some(inner) = entry(schema) {
+            used(inner, value, path, tell);
+        }
+    }
+}
+
+fn item(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
+    match schema.items.as_ref()? {
+        JSONSchemaPropsOrArray::Schema(item) => Some(item),
+        JSONSchemaPropsOrArray::Schemas(items) => items.first(),
+    }
+}
+
+fn entry(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
+    match schema.additional_properties.as_ref()? {
+        JSONSchemaPropsOrBool::Schema(entry) => Some(entry),
+        JSONSchemaPropsOrBool::Bool(_) => None,
+    }
+}

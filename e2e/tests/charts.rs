@@ -1,0 +1,245 @@
+//! The charts as Helm renders them: values that are wrong are refused, and whatever is rendered keeps the promises about rights and pods.
+
+use std::{env, path::Path, process::Command};
+
+use e2e::Manifest;
+use serde_json::Value;
+
+const CHART: &str = "../charts/pilothouse";
+const MUTATES: [&str; 2] = [
+    "--api-versions",
+    "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",
+];
+
+/// Settings that between them render every template.
+const SETTINGS: [&[&str]; 4] = [
+    &[],
+    &[
+        "--set",
+        "certificates.mode=certManager,certificates.certManager.issuerRef.name=internal",
+    ],
+    &[
+        "--set",
+        "certificates.mode=existingSecret,certificates.existingSecret.name=serving",
+    ],
+    &[
+        "--set",
+        "serviceMonitor.enabled=true,networkPolicy.enabled=true,policies.stamping=Mutate,rbac.aggregateToView=false,commonLabels.team=a",
+    ],
+];
+
+/// What is wrong, and how Helm says so.
+const REFUSED: [(&[&str], &str); 9] = [
+    (
+        &["--set", "typo=1"],
+        "additional properties 'typo' not allowed",
+    ),
+    (&["--set", "operator.replicas=0"], "/operator/replicas"),
+    (
+        &["--set", "operator.limits.targets=2001"],
+        "/operator/limits/targets",
+    ),
+    (&["--set", "image.digest=latest"], "/image/digest"),
+    (&["--set", "policies.stamping=on"], "/policies/stamping"),
+    (
+        &["--set", "certificates.mode=certManager"],
+        "/certificates/certManager/issuerRef/name",
+    ),
+    (
+        &["--set", "certificates.mode=existingSecret"],
+        "/certificates/existingSecret/name",
+    ),
+    (
+        &["--set", "rbac.runners=null"],
+        "missing property 'runners'",
+    ),
+    (
+        &["--kube-version", "1.32.0"],
+        "incompatible with Kubernetes",
+    ),
+];
+
+#[test]
+fn wrong_values_are_refused_where_they_stand() {
+    for (settings, message) in REFUSED {
+        let refusal = render(settings).expect_err("rendered, but should be refused");
+        assert!(refusal.contains(message), "{settings:?}: {refusal}");
+    }
+}
+
+#[test]
+fn every_pod_is_restricted() {
+    for (title, object) in everything() {
+        let spec = object.pointer("/spec/template/spec").or(object
+            .get("spec")
+            .filter(|spec| spec.get("containers").is_some()));
+        let Some(spec) = spec else { continue };
+        let holds = |pointer: &str, wanted: Value| {
+            assert_eq!(spec.pointer(pointer), Some(&wanted), "{title} {pointer}");
+        };
+        holds("/securityContext/runAsNonRoot", true.into());
+        holds(
+            "/securityContext/seccompProfile/type",
+            "RuntimeDefault".into(),
+        );
+        for at in 0..spec["containers"].as_array().map_or(0, Vec::len) {
+            let context = format!("/containers/{at}/securityContext");
+            holds(&format!("{context}/readOnlyRootFilesystem"), true.into());
+            holds(&format!("{context}/allowPrivilegeEscalation"), false.into());
+            holds(&format!("{context}/capabilities/drop"), vec!["ALL"].into());
+            assert!(
+                spec.pointer(&format!("/containers/{at}/resources/limits/memory"))
+                    .is_some(),
+                "{title} has no memory limit"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_role_has_wildcards_and_accounts_are_impersonated_by_name_only() {
+    for (title, object) in everything() {
+        for rule in object["rules"].as_array().into_iter().flatten() {
+            let list = |name: &str| {
+                rule[name]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .collect::<Vec<_>>()
+            };
+            assert!(
+                !["apiGroups", "resources", "verbs"]
+                    .iter()
+                    .any(|name| list(name).contains(&"*")),
+                "{title}: {rule}"
+            );
+            if list("verbs").contains(&"impersonate") {
+                assert_eq!(list("resources"), ["serviceaccounts"], "{title}");
+                assert!(!list("resourceNames").is_empty(), "{title}: {rule}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_operator_reads_no_secret_touches_no_pod_and_impersonates_nobody_by_itself() {
+    for (title, object) in everything()
+        .iter()
+        .filter(|(title, _)| title.ends_with("Role pilothouse-operator"))
+    {
+        let text = object["rules"].to_string();
+        for forbidden in ["secrets", "\"pods", "impersonate", "bind", "escalate"] {
+            assert!(!text.contains(forbidden), "{title} holds {forbidden}");
+        }
+    }
+}
+
+#[test]
+fn every_policy_denies_and_fails_closed() {
+    let all = everything();
+    let policies: Vec<_> = all
+        .iter()
+        .filter(|(title, _)| title.contains("AdmissionPolicy "))
+        .collect();
+    assert!(
+        policies.len() > 12,
+        "only {} policies were rendered",
+        policies.len()
+    );
+    for (title, policy) in policies {
+        assert_eq!(policy["spec"]["failurePolicy"], "Fail", "{title}");
+        let binding = title.replace("AdmissionPolicy ", "AdmissionPolicyBinding ");
+        assert!(
+            all.iter().any(|(other, object)| *other == binding
+                && object["spec"]["policyName"] == policy["metadata"]["name"]),
+            "{title} is not bound"
+        );
+    }
+    for (title, binding) in all
+        .iter()
+        .filter(|(title, _)| title.starts_with("ValidatingAdmissionPolicyBinding"))
+    {
+        assert_eq!(
+            binding["spec"]["validationActions"],
+            serde_json::json!(["Deny"]),
+            "{title}"
+        );
+    }
+}
+
+#[test]
+fn the_requester_is_stamped_where_the_cluster_can_and_demanded_elsewhere() {
+    let stamped = |settings: &[&str]| {
+        titles(settings).contains(&"MutatingAdmissionPolicy pilothouse-stamp-requester".to_owned())
+    };
+    assert!(stamped(&MUTATES));
+    assert!(!stamped(&[]));
+    assert!(stamped(&["--set", "policies.stamping=Mutate"]));
+    assert!(!stamped(&[
+        MUTATES[0],
+        MUTATES[1],
+        "--set",
+        "policies.stamping=Demand"
+    ]));
+    for settings in [&[][..], &MUTATES] {
+        assert!(
+            titles(settings).contains(&"ValidatingAdmissionPolicy pilothouse-requester".to_owned())
+        );
+    }
+}
+
+#[test]
+fn one_replica_takes_no_disruption_budget() {
+    let budget = "PodDisruptionBudget pilothouse-operator".to_owned();
+    assert!(titles(&[]).contains(&budget));
+    assert!(
+        !titles(&["--set", "operator.replicas=1"]).contains(&budget),
+        "it would block every drain"
+    );
+}
+
+fn titles(settings: &[&str]) -> Vec<String> {
+    rendered(settings)
+        .into_iter()
+        .map(|(title, _)| title)
+        .collect()
+}
+
+fn everything() -> Vec<(String, Value)> {
+    SETTINGS.into_iter().flat_map(rendered).collect()
+}
+
+fn rendered(settings: &[&str]) -> Vec<(String, Value)> {
+    let text = render(settings).unwrap_or_else(|refusal| panic!("{settings:?}: {refusal}"));
+    let manifests = Manifest::read(&text).into_iter();
+    manifests
+        .map(|manifest| (manifest.title(), manifest.into_json()))
+        .collect()
+}
+
+/// The rendered text, or what Helm says.
+fn render(settings: &[&str]) -> Result<String, String> {
+    let state = env::var_os("PILOTHOUSE_E2E_STATE").expect(
+        "PILOTHOUSE_E2E_STATE names the folder that holds bin/helm; `cargo xtask test` sets it",
+    );
+    let helm = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(state)
+        .join("bin/helm");
+    let mut command = Command::new(helm);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args([
+        "template",
+        "pilothouse",
+        CHART,
+        "--namespace",
+        "pilothouse-system",
+    ]);
+    let output = command.args(settings).output().expect("helm runs");
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
+}

@@ -1,0 +1,340 @@
+//! Every rule of the schemas, asked of the API server, the only true evaluator: one accept and one reject each, and none left out.
+
+use std::collections::BTreeSet;
+
+use crds::v1alpha1;
+use e2e::{Cluster, Manifest, TestNamespace};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use serde_json::{Value, json};
+
+/// One rule: what it accepts and what it rejects, both written over the least spec of the kind; null takes a field away.
+struct Case {
+    kind: &'static str,
+    accept: Value,
+    reject: Value,
+    message: &'static str,
+}
+
+fn least(kind: &str) -> Value {
+    match kind {
+        "Host" => {
+            json!({"type": "VirtualMachine", "address": "192.0.2.1", "credentialsRef": {"name": "key"}, "hostKeyPolicy": "TrustOnFirstUse"})
+        }
+        "Script" => json!({"content": "true"}),
+        "Job" => {
+            json!({"targets": {"hosts": {"names": ["a"]}}, "steps": [{"name": "one", "inline": {"content": "true"}}]})
+        }
+        "JobRun" => json!({"jobRef": {"name": "job"}}),
+        "RunAction" => json!({"runRef": {"name": "run"}, "action": "Cancel"}),
+        other => panic!("no least spec of {other}"),
+    }
+}
+
+/// The least job with one step written over.
+fn step(over: &Value) -> Value {
+    let mut one = json!({"name": "one", "inline": {"content": "true"}});
+    merge(&mut one, over);
+    json!({"steps": [one]})
+}
+
+fn targets(targets: &Value) -> Value {
+    json!({"targets": targets})
+}
+
+fn parameter(over: &Value) -> Value {
+    let mut one = json!({"name": "unit"});
+    merge(&mut one, over);
+    json!({"parameters": [one]})
+}
+
+fn host_cases() -> Vec<Case> {
+    vec![Case {
+        kind: "Host",
+        accept: json!({"hostKeyPolicy": null, "hostKeys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"]}),
+        reject: json!({"hostKeyPolicy": null}),
+        message: "pin hostKeys, or set hostKeyPolicy to TrustOnFirstUse and give none",
+    }]
+}
+
+fn parameter_cases(kind: &'static str) -> Vec<Case> {
+    vec![
+        Case {
+            kind,
+            accept: parameter(&json!({"required": true})),
+            reject: parameter(&json!({"required": true, "default": "web"})),
+            message: "a required parameter has no default",
+        },
+        Case {
+            kind,
+            accept: parameter(&json!({"sensitive": true})),
+            reject: parameter(&json!({"sensitive": true, "default": "web"})),
+            message: "a sensitive parameter has no default; its value comes from a Secret",
+        },
+        Case {
+            kind,
+            accept: parameter(&json!({"allowed": ["web", "db"], "default": "web"})),
+            reject: parameter(&json!({"allowed": ["web", "db"], "default": "mail"})),
+            message: "default must be one of allowed",
+        },
+    ]
+}
+
+fn step_cases() -> Vec<Case> {
+    let kind = "Job";
+    vec![
+        Case {
+            kind,
+            accept: step(&json!({"inline": null, "script": {"name": "restart"}})),
+            reject: step(&json!({"script": {"name": "restart"}})),
+            message: "a step has exactly one body: script, inline, exec or pod",
+        },
+        Case {
+            kind,
+            accept: step(&json!({"inline": null, "pod": {"image": "local/busybox:1"}})),
+            reject: step(
+                &json!({"inline": null, "pod": {"image": "local/busybox:1"}, "targets": {"none": {}}}),
+            ),
+            message: "a pod step runs once and takes no targets",
+        },
+        Case {
+            kind,
+            accept: json!({"steps": [{"name": "one", "inline": {"content": "true"}}, {"name": "two", "needs": ["one"], "inline": {"content": "true"}}]}),
+            reject: step(&json!({"needs": ["one"]})),
+            message: "a step cannot need itself",
+        },
+        Case {
+            kind,
+            accept: step(&json!({"inline": null, "exec": {"command": ["true"]}})),
+            reject: step(&json!({"inline": null, "exec": {"command": ["true"]}, "retries": 1})),
+            message: "exec happens at most once and takes no retries",
+        },
+        Case {
+            kind,
+            accept: step(&json!({"runAs": "deploy"})),
+            reject: step(
+                &json!({"inline": null, "exec": {"command": ["true"]}, "runAs": "deploy"}),
+            ),
+            message: "runAs is for script and inline",
+        },
+    ]
+}
+
+fn job_cases() -> Vec<Case> {
+    let kind = "Job";
+    vec![
+        Case {
+            kind,
+            accept: json!({}),
+            reject: step(&json!({"needs": ["two"]})),
+            message: "needs names a step that this job does not have",
+        },
+        Case {
+            kind,
+            accept: json!({"targets": null, "steps": [{"name": "one", "inline": {"content": "true"}, "targets": {"hosts": {"names": ["a"]}}}]}),
+            reject: json!({"targets": null}),
+            message: "a step without a pod body needs targets, its own or the job's",
+        },
+        Case {
+            kind,
+            accept: targets(&json!({"hosts": null, "pods": {"names": ["web-0"]}})),
+            reject: targets(&json!({"pods": {"names": ["web-0"]}})),
+            message: "targets is exactly one of hosts, pods and none",
+        },
+        Case {
+            kind,
+            accept: targets(
+                &json!({"hosts": {"names": null, "selector": {"matchLabels": {"app": "shop"}}}}),
+            ),
+            reject: targets(&json!({"hosts": {"selector": {"matchLabels": {"app": "shop"}}}})),
+            message: "give either names or a selector",
+        },
+        Case {
+            kind,
+            accept: targets(
+                &json!({"hosts": {"names": null, "selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}}),
+            ),
+            reject: targets(
+                &json!({"hosts": {"names": null, "selector": {"matchExpressions": [{"key": "app", "operator": "In"}]}}}),
+            ),
+            message: "In and NotIn take values; Exists and DoesNotExist take none",
+        },
+    ]
+}
+
+fn run_cases() -> Vec<Case> {
+    let kind = "JobRun";
+    let ad_hoc = json!({"jobRef": null, "job": least("Job")});
+    let mut signed = ad_hoc.clone();
+    signed["job"]["requestedBy"] = json!({"user": "somebody"});
+    vec![
+        Case {
+            kind,
+            accept: ad_hoc.clone(),
+            reject: json!({"job": least("Job")}),
+            message: "give either jobRef or job",
+        },
+        Case {
+            kind,
+            accept: ad_hoc,
+            reject: signed,
+            message: "a job written in a run has no requestedBy of its own",
+        },
+        Case {
+            kind,
+            accept: json!({"parameters": {"a": "1"}, "secretParameters": {"b": {"name": "s", "key": "k"}}}),
+            reject: json!({"parameters": {"a": "1"}, "secretParameters": {"a": {"name": "s", "key": "k"}}}),
+            message: "a parameter is given in parameters or in secretParameters, not in both",
+        },
+    ]
+}
+
+fn cases() -> Vec<Case> {
+    let jobs = step_cases()
+        .into_iter()
+        .chain(job_cases())
+        .chain(parameter_cases("Job"));
+    host_cases()
+        .into_iter()
+        .chain(parameter_cases("Script"))
+        .chain(jobs)
+        .chain(run_cases())
+        .collect()
+}
+
+/// Rules that look at the old object, too; `a_run_and_an_action_never_change` asks them.
+const OF_CHANGES: [&str; 2] = [
+    "a JobRun is immutable; create another one, or control it with a RunAction",
+    "a RunAction is immutable; create another one",
+];
+
+#[tokio::test]
+async fn every_rule_accepts_what_is_right_and_rejects_what_is_not() {
+    let cluster = Cluster::connect().await;
+    let namespace = TestNamespace::create(&cluster, "schema").await;
+    let client = cluster.client();
+    for case in cases() {
+        for (kind, accept, reject) in written(&case) {
+            let answer = Manifest::of(kind, "asked", &accept)
+                .within(namespace.name())
+                .try_create(&client)
+                .await;
+            assert!(answer.is_ok(), "{kind}, {:?}: {answer:?}", case.message);
+            let refusal = Manifest::of(kind, "asked", &reject)
+                .within(namespace.name())
+                .try_create(&client)
+                .await;
+            let refusal = refusal.map_or_else(|error| error.to_string(), |_| String::new());
+            assert!(
+                refusal.contains(case.message),
+                "{kind}, {:?}: {refusal:?}",
+                case.message
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_and_an_action_never_change() {
+    let cluster = Cluster::connect().await;
+    let namespace = TestNamespace::create(&cluster, "immutable").await;
+    let client = cluster.client();
+    let changes = [
+        ("JobRun", json!({"parameters": {"a": "1"}})),
+        ("RunAction", json!({"reason": "another"})),
+    ];
+    for ((kind, change), message) in changes.into_iter().zip(OF_CHANGES) {
+        let kept = Manifest::of(kind, "asked", &least(kind)).within(namespace.name());
+        kept.create(&client)
+            .await
+            .unwrap_or_else(|error| panic!("{kind}: {error}"));
+        kept.apply(&client)
+            .await
+            .unwrap_or_else(|error| panic!("{kind} applied as it is: {error}"));
+        let mut spec = least(kind);
+        merge(&mut spec, &change);
+        let refusal = Manifest::of(kind, "asked", &spec)
+            .within(namespace.name())
+            .apply(&client)
+            .await;
+        let refusal = refusal
+            .expect_err("an immutable object changed")
+            .to_string();
+        assert!(refusal.contains(message), "{kind}: {refusal}");
+    }
+}
+
+#[test]
+fn no_rule_is_left_out() {
+    let asked: BTreeSet<_> = cases()
+        .iter()
+        .map(|case| case.message)
+        .chain(OF_CHANGES)
+        .collect();
+    let mut written = BTreeSet::new();
+    for crd in v1alpha1::all() {
+        let schema = crd.spec.versions[0]
+            .schema
+            .as_ref()
+            .and_then(|s| s.open_api_v3_schema.as_ref());
+        collect(schema.expect("every kind has a schema"), &mut written);
+    }
+    let written: BTreeSet<_> = written.iter().map(String::as_str).collect();
+    assert_eq!(asked, written);
+}
+
+fn collect(schema: &JSONSchemaProps, found: &mut BTreeSet<String>) {
+    found.extend(
+        schema
+            .x_kubernetes_validations
+            .iter()
+            .flatten()
+            .filter_map(|rule| rule.message.clone()),
+    );
+    schema
+        .properties
+        .iter()
+        .flat_map(|properties| properties.values())
+        .for_each(|property| collect(property, found));
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = &schema.items {
+        collect(item, found);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(value)) = &schema.additional_properties {
+        collect(value, found);
+    }
+}
+
+/// The specs of a case: a job's are also asked where a run carries the job in itself.
+fn written(case: &Case) -> Vec<(&'static str, Value, Value)> {
+    let over = |change: &Value| {
+        let mut spec = least(case.kind);
+        merge(&mut spec, change);
+        spec
+    };
+    let (accept, reject) = (over(&case.accept), over(&case.reject));
+    let mut all = vec![(case.kind, accept.clone(), reject.clone())];
+    if case.kind == "Job" {
+        all.push(("JobRun", json!({"job": accept}), json!({"job": reject})));
+    }
+    all
+}
+
+/// A JSON merge patch.
+fn merge(target: &mut Value, change: &Value) {
+    let Value::Object(change) = change else {
+        *target = change.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let target = target.as_object_mut().expect("made one above");
+    for (name, value) in change {
+        if value.is_null() {
+            target.remove(name);
+        } else {
+            merge(target.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! A command in a running pod, as the run's account: at most once.
+
+use crds::{journal::KEEP_BYTES, v1alpha1::ExecStep};
+use reach::pod::{self, Command, Recorder};
+use tokio::sync::mpsc;
+
+use super::{Outcome, Work, pod::forward};
+
+/// Pieces of output on their way to records before the command's stream is read more slowly.
+const PIECES: usize = 64;
+
+/// Runs the command in the task's pod. Having been started by another operator, it was settled and never gets here.
+pub async fn command(work: &Work, exec: &ExecStep) -> Outcome {
+    match try_command(work, exec).await {
+        Ok(outcome) | Err(outcome) => outcome,
+    }
+}
+
+async fn try_command(work: &Work, exec: &ExecStep) -> Result<Outcome, Outcome> {
+    let (step, target) = (work.step(), work.target());
+    let command = Command {
+        namespace: work.run.namespace.clone(),
+        pod: target.name.clone(),
+        uid: target.uid.clone(),
+        container: exec.container.clone(),
+        argv: work.render_all("exec.command", &exec.command)?,
+        delivery: step.delivery_timeout.get(),
+        execution: step.timeout.get(),
+    };
+    let client = work.resolver()?.client;
+    let (sink, pieces) = mpsc::channel(PIECES);
+    let keep = usize::try_from(KEEP_BYTES).unwrap_or(usize::MAX);
+    let recorder = Recorder::new(&[], keep, 0, sink).map_err(|short| Outcome::undeliverable("SecretTooShort", short.to_string()))?;
+    let forwarding = tokio::spawn(forward(work.ctx.desk.clone(), work.row.key.clone(), pieces));
+    let outcome = pod::exec(&client, &command, recorder, &work.cancel).await;
+    // The chunks go to records before the row that ends the execution.
+    forwarding.await.expect("forwarding does not panic");
+    Ok(outcome.into())
+}

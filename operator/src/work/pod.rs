@@ -1,0 +1,136 @@
+//! A pod of the step's own: created as the run's account, followed to its end, released once records have its result.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crds::{
+    execution::{LogChunk, State},
+    journal::KEEP_BYTES,
+    v1alpha1::PodStep,
+};
+use decide::plan::Value;
+use kube::Client;
+use reach::pod::{self, EnvValue, Error, Piece, Placed, Recorder, StepPod};
+use secrecy::SecretString;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{Outcome, Work};
+
+/// Pieces of output on their way to records before the pod's log is read more slowly.
+const PIECES: usize = 64;
+/// Rest between two asks of an API that does not answer.
+const REST: Duration = Duration::from_millis(500);
+
+/// Runs the step's pod to its end.
+pub async fn step(work: &Work, step: &PodStep, env: &BTreeMap<String, Value>) -> Outcome {
+    match prepared(work, step, env).await {
+        Ok((client, wanted, mask)) => carried(work, &client, &wanted, &mask).await,
+        Err(outcome) => outcome,
+    }
+}
+
+async fn prepared(work: &Work, step: &PodStep, env: &BTreeMap<String, Value>) -> Result<(Client, StepPod, Vec<SecretString>), Outcome> {
+    let values = work.values(env).await?;
+    let source = |(name, value): (&String, &Value)| {
+        let from = match value {
+            Value::Text(_) => EnvValue::Plain(values.env[name].clone()),
+            Value::Secret(parameter) => {
+                let secret = &work.run.plan.secrets[parameter];
+                EnvValue::Secret { name: secret.name.clone(), key: secret.key.clone() }
+            }
+        };
+        (name.clone(), from)
+    };
+    let env = env.iter().map(source).collect();
+    Ok((work.resolver()?.client, wanted(work, step, env)?, values.mask))
+}
+
+fn wanted(work: &Work, step: &PodStep, env: BTreeMap<String, EnvValue>) -> Result<StepPod, Outcome> {
+    let planned = work.step();
+    Ok(StepPod {
+        namespace: work.run.namespace.clone(),
+        run: work.run.name.clone(),
+        key: work.row.key.clone(),
+        service_account: work.run.plan.account.clone(),
+        image: step.image.clone(),
+        command: work.render_all("pod.command", &step.command)?,
+        args: work.render_all("pod.args", &step.args)?,
+        env,
+        resources: step.resources.clone(),
+        run_as_user: step.run_as_user,
+        delivery: planned.delivery_timeout.get(),
+        execution: planned.timeout.get(),
+    })
+}
+
+async fn carried(work: &Work, client: &Client, wanted: &StepPod, mask: &[SecretString]) -> Outcome {
+    let deadline = Instant::now() + wanted.delivery;
+    let placed = loop {
+        match pod::start(client, wanted).await {
+            Ok(placed) => break placed,
+            Err(error) if error.is_passing() && Instant::now() < deadline && !work.cancel.is_cancelled() => tokio::time::sleep(REST).await,
+            Err(error) => return refused(&error),
+        }
+    };
+    let (sink, pieces) = mpsc::channel(PIECES);
+    let forwarding = tokio::spawn(forward(work.ctx.desk.clone(), work.row.key.clone(), pieces));
+    let outcome = followed(work, client, &placed, mask, sink).await;
+    // The chunks go to records before the row that ends the execution.
+    forwarding.await.expect("forwarding does not panic");
+    outcome
+}
+
+/// Follows the pod; asking again while the API is away is safe, because the pod is the record of its own end.
+async fn followed(work: &Work, client: &Client, placed: &Placed, mask: &[SecretString], sink: mpsc::Sender<Piece>) -> Outcome {
+    loop {
+        let recorder = match Recorder::new(mask, usize::try_from(KEEP_BYTES).unwrap_or(usize::MAX), 0, sink.clone()) {
+            Ok(recorder) => recorder,
+            Err(short) => return Outcome::undeliverable("SecretTooShort", short.to_string()),
+        };
+        match pod::follow(client, placed, recorder, &work.cancel).await {
+            Ok(outcome) => return outcome.into(),
+            Err(error) if error.is_passing() => tokio::time::sleep(REST).await,
+            Err(error) => return Outcome::new(State::Unknown, error.reason(), crate::error::chain(&error)),
+        }
+    }
+}
+
+pub(super) async fn forward(desk: crate::desk::Desk, key: crds::key::EffectKey, mut pieces: mpsc::Receiver<Piece>) {
+    while let Some(piece) = pieces.recv().await {
+        desk.log(LogChunk { key: key.clone(), offset: piece.offset, data: piece.data.to_vec() }).await;
+    }
+}
+
+fn refused(error: &Error) -> Outcome {
+    let state = if error.is_passing() { State::DeliveryTimedOut } else { State::Undeliverable };
+    Outcome::new(state, error.reason(), crate::error::chain(error))
+}
+
+impl From<pod::Outcome> for Outcome {
+    fn from(of: pod::Outcome) -> Self {
+        Self {
+            state: of.state,
+            reason: if of.state == State::Succeeded { String::new() } else { of.reason.into_owned() },
+            message: of.message,
+            exit_code: of.exit_code,
+            started_at: of.started_at,
+            finished_at: Some(of.finished_at),
+            output_bytes: of.volume.output_bytes,
+            dropped_bytes: of.volume.dropped_bytes,
+        }
+    }
+}
+
+/// Lets the pod go. One that is not let go keeps its finalizer, and the next leader lets it go with its run.
+pub async fn release(work: &Work) {
+    let Ok(resolver) = work.resolver() else { return };
+    let decide::plan::Body::Pod { step, .. } = &work.step().body else { return };
+    let Ok(wanted) = wanted(work, step, BTreeMap::new()) else { return };
+    let released = match pod::attach(&resolver.client, &wanted).await {
+        Ok(Some(placed)) => pod::release(&resolver.client, &placed).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = released {
+        tracing::warn!(error = %crate::error::chain(&error), "a step pod was not let go");
+    }
+}

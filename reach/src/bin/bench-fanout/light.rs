@@ -1,0 +1,93 @@
+//! The light server: takes every login with the right key and answers any command with the same 200 bytes and exit 0. It stands in for any number of hosts.
+
+use std::{process::Command, sync::Arc, time::Duration};
+
+use russh::{
+    Channel, ChannelId, MethodKind, MethodSet,
+    keys::{PublicKey, decode_secret_key},
+    server::{self, Auth, ChannelOpenHandle, Msg, Session, VerifiedPublicKey},
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    Result,
+    fixture::Fixture,
+    process::{Server, free_port},
+};
+
+const ANSWER: [u8; 200] = [b'.'; 200];
+
+/// Starts this very program again as the server, so that its work is not counted as the client's.
+pub async fn start(fixture: &Fixture) -> Result<Server> {
+    let port = free_port()?;
+    fixture.write("port", &port.to_string())?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("serve").arg(fixture.path(""));
+    Server::start(command, port).await
+}
+
+/// Serves until it is ended.
+pub async fn serve(folder: &str) -> Result<()> {
+    let read = |name: &str| std::fs::read_to_string(format!("{folder}/{name}"));
+    let config = Arc::new(server::Config {
+        keys: vec![decode_secret_key(&read("host_key")?, None)?],
+        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+        auth_rejection_time: Duration::ZERO,
+        nodelay: true,
+        channel_buffer_size: 4,
+        ..server::Config::default()
+    });
+    let user = PublicKey::from_openssh(read("authorized_keys")?.trim())?;
+    let listener = TcpListener::bind(("0.0.0.0", read("port")?.trim().parse()?)).await?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let (config, login) = (Arc::clone(&config), Login { user: user.clone() });
+        tokio::spawn(async move {
+            if let Ok(session) = server::run_stream(config, stream, login).await {
+                // A client that goes away is none of the server's business.
+                let _ = session.await;
+            }
+        });
+    }
+}
+
+struct Login {
+    user: PublicKey,
+}
+
+impl server::Handler for Login {
+    type Error = russh::Error;
+
+    async fn auth_publickey(
+        &mut self,
+        _: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> std::result::Result<Auth, Self::Error> {
+        let known = key.public_key.key_data() == self.user.key_data();
+        Ok(if known { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> std::result::Result<(), Self::Error> {
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn exec_request(
+        &mut self,
+        id: ChannelId,
+        _: &[u8],
+        session: &mut Session,
+    ) -> std::result::Result<(), Self::Error> {
+        session.channel_success(id)?;
+        session.data(id, &ANSWER[..])?;
+        session.exit_status_request(id, 0)?;
+        session.eof(id)?;
+        session.close(id)
+    }
+}

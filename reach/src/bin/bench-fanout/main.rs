@@ -1,0 +1,154 @@
+//! `bench-fanout`: one `true` on many hosts, against pssh and Ansible on the same machine in the same run. Prints a table and, as its last line, JSON.
+//!
+//! All traffic stays on 127/8. `serve` as first argument is the light server, which the bench starts as a process of its own.
+
+mod fixture;
+mod light;
+mod ours;
+mod peers;
+mod process;
+mod real;
+mod report;
+mod usage;
+
+use std::{error::Error, io, time::Duration};
+
+use fixture::Fixture;
+use peers::{Best, Peers};
+use report::{Report, Row};
+use usage::Usage;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Targets of the small rows and of the large one.
+const FEW: usize = 200;
+const MANY: usize = 10_000;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    usage::raise_file_limit()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [verb, folder] = arguments.as_slice()
+        && verb == "serve"
+    {
+        return light::serve(folder).await;
+    }
+    let fixture = Fixture::new()?;
+    let peers = Peers::find()?;
+    let mut report = Report::default();
+    light_rows(&fixture, &peers, &mut report).await?;
+    real_rows(&fixture, &peers, &mut report).await?;
+    report.print()?;
+    if report.is_met() {
+        Ok(())
+    } else {
+        Err(io::Error::other("a goal was not met").into())
+    }
+}
+
+/// 200 and 10,000 targets of a server that costs nearly nothing, so that the client is what is measured.
+async fn light_rows(fixture: &Fixture, peers: &Peers, report: &mut Report) -> Result<()> {
+    let server = light::start(fixture).await?;
+    let mut best: Option<Usage> = None;
+    for _ in 0..3 {
+        let run = ours::run(fixture, server.port, FEW, FEW).await?;
+        run.require_all(FEW)?;
+        best = Some(best.map_or(run.usage, |best| best.faster(run.usage)));
+    }
+    let ours = best.unwrap_or_default();
+    let theirs = peers.light(fixture, server.port, FEW)?;
+    let wall = ours.wall.as_secs_f64();
+    report.push(Row {
+        metric: "200 light targets, wall",
+        unit: "s",
+        ours: wall,
+        peer: theirs.name(),
+        peer_value: theirs.wall(),
+        goal: "< 0.3 and >= 10x ahead".into(),
+        met: wall < 0.3 && theirs.wall().is_none_or(|theirs| wall * 10.0 <= theirs),
+    });
+    usage::forget_peak()?;
+    let run = ours::run(fixture, server.port, MANY, 512).await?;
+    run.require_all(MANY)?;
+    let (wall, peak) = (run.usage.wall.as_secs_f64(), usage::peak_mib()?);
+    report.push(Row::alone(
+        "10,000 light targets, wall",
+        "s",
+        wall,
+        "< 20",
+        wall < 20.0,
+    ));
+    report.push(Row::alone(
+        "10,000 light targets, peak RSS",
+        "MiB",
+        peak,
+        "< 400",
+        peak < 400.0,
+    ));
+    Ok(())
+}
+
+/// 200 targets of a real sshd: the server is the limit, so what counts is that all succeed, sooner and with less work of ours.
+async fn real_rows(fixture: &Fixture, peers: &Peers, report: &mut Report) -> Result<()> {
+    let server = real::start(fixture, "1000").await?;
+    let run = ours::run(fixture, server.port, FEW, FEW).await?;
+    let theirs = peers.real(fixture, server.port, FEW)?;
+    drop(server);
+    push_real(report, &run, &theirs);
+    // With sshd's own MaxStartups most handshakes are dropped at first, and the limiter has to find the rate that is served.
+    let server = real::start(fixture, "10:30:100").await?;
+    let adapted = ours::run(fixture, server.port, FEW, FEW).await?;
+    drop(server);
+    let (done, wall) = (count(adapted.done), adapted.usage.wall.as_secs_f64());
+    report.push(Row::alone(
+        "200 sshd targets, default MaxStartups, succeeded",
+        "hosts",
+        done,
+        "200",
+        adapted.done == FEW,
+    ));
+    report.push(Row::alone(
+        "200 sshd targets, default MaxStartups, wall",
+        "s",
+        wall,
+        "< 120",
+        wall < 120.0,
+    ));
+    Ok(())
+}
+
+fn push_real(report: &mut Report, run: &ours::Run, theirs: &Best) {
+    let (wall, cpu) = (run.usage.wall.as_secs_f64(), run.usage.cpu.as_secs_f64());
+    report.push(Row::alone(
+        "200 sshd targets, succeeded",
+        "hosts",
+        count(run.done),
+        "200",
+        run.done == FEW,
+    ));
+    report.push(Row {
+        metric: "200 sshd targets, wall",
+        unit: "s",
+        ours: wall,
+        peer: theirs.name(),
+        peer_value: theirs.wall(),
+        goal: "faster than the best peer".into(),
+        met: theirs.wall().is_none_or(|theirs| wall < theirs),
+    });
+    report.push(Row {
+        metric: "200 sshd targets, client CPU",
+        unit: "s",
+        ours: cpu,
+        peer: theirs.least_cpu_name(),
+        peer_value: theirs.least_cpu(),
+        goal: "<= 1/10 of the leanest peer".into(),
+        met: theirs.least_cpu().is_none_or(|theirs| cpu * 10.0 <= theirs),
+    });
+}
+
+fn count(hosts: usize) -> f64 {
+    f64::from(u32::try_from(hosts).unwrap_or(u32::MAX))
+}
+
+/// How long a server may take to come up.
+const COME_UP: Duration = Duration::from_secs(20);

@@ -1,0 +1,116 @@
+//! A step as a pod of its own: exactly once by its name, attachable by anyone who knows the key, its result kept by a finalizer until it is released.
+//!
+//! Start it, follow it to its end, store the outcome, release it. Each of these may be repeated by another process at any time. Who removes the finalizer by hand removes the promise.
+
+use std::time::Duration;
+
+use crds::names::{ANNOTATION_EFFECT, FINALIZER_RESULT, LABEL_RUN};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+};
+use serde_json::json;
+
+use super::{
+    StepPod,
+    error::{Error, Refusal},
+};
+
+/// A step pod in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    /// When it was created, by the clock of the API server.
+    pub created_at: Timestamp,
+    /// True when an earlier request created it.
+    pub attached: bool,
+    /// How long after its creation the container may take to start.
+    pub delivery: Duration,
+    /// How long it may run.
+    pub execution: Duration,
+}
+
+/// Creates the pod, or finds the one that an earlier start of the same key created.
+pub async fn start(client: &Client, step: &StepPod) -> Result<Placed, Error> {
+    let pods = Api::<Pod>::namespaced(client.clone(), &step.namespace);
+    match pods.create(&PostParams::default(), &step.manifest()).await {
+        Ok(pod) => placed(&pod, step, false),
+        Err(error) => match Refusal(error) {
+            taken if taken.code() == Some(409) => {
+                attach(client, step).await?.ok_or_else(|| Error::Vanished { name: step.name() })
+            }
+            source => Err(Error::Create { name: step.name(), source }),
+        },
+    }
+}
+
+/// Finds the pod that an earlier start of the same key created, and never creates one.
+pub async fn attach(client: &Client, step: &StepPod) -> Result<Option<Placed>, Error> {
+    let name = step.name();
+    let pods = Api::<Pod>::namespaced(client.clone(), &step.namespace);
+    let found = pods.get_opt(&name).await;
+    let found = found.map_err(|error| Error::Read { name: name.clone(), source: Refusal(error) })?;
+    let Some(pod) = found else { return Ok(None) };
+    if pod.annotations().get(ANNOTATION_EFFECT) != Some(&step.key.digest()) {
+        let run = pod.labels().get(LABEL_RUN).map(|run| format!("the run {run}"));
+        let holder = run.unwrap_or_else(|| "somebody else".to_owned());
+        return Err(Error::NameTaken { name, holder });
+    }
+    placed(&pod, step, true).map(Some)
+}
+
+fn placed(pod: &Pod, step: &StepPod, attached: bool) -> Result<Placed, Error> {
+    let name = step.name();
+    let (Some(uid), Some(created)) = (pod.uid(), pod.creation_timestamp()) else {
+        return Err(Error::Vanished { name });
+    };
+    Ok(Placed {
+        namespace: step.namespace.clone(),
+        name,
+        uid,
+        created_at: created.0,
+        attached,
+        delivery: step.delivery,
+        execution: step.execution,
+    })
+}
+
+/// Asks for the pod's end: its program gets TERM and, after the grace period, KILL. The pod stays until it is released; asking twice is as asking once.
+pub async fn cancel(client: &Client, placed: &Placed) -> Result<(), Error> {
+    let preconditions = Preconditions { uid: Some(placed.uid.clone()), resource_version: None };
+    let params =
+        DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    let pods = Api::<Pod>::namespaced(client.clone(), &placed.namespace);
+    match pods.delete(&placed.name, &params).await.map_err(Refusal) {
+        Ok(_) => Ok(()),
+        Err(gone) if is_gone(&gone) => Ok(()),
+        Err(source) => Err(Error::Delete { name: placed.name.clone(), source }),
+    }
+}
+
+/// Lets go of the pod once its result is safe elsewhere.
+pub async fn release(client: &Client, placed: &Placed) -> Result<(), Error> {
+    cancel(client, placed).await?;
+    // With the UID in the patch a namesake is refused as a conflict.
+    let patch = json!({"metadata": {
+        "uid": placed.uid,
+        "$deleteFromPrimitiveList/finalizers": [FINALIZER_RESULT],
+    }});
+    let pods = Api::<Pod>::namespaced(client.clone(), &placed.namespace);
+    let patched =
+        pods.patch(&placed.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+    match patched.map_err(Refusal) {
+        Ok(_) => Ok(()),
+        Err(gone) if is_gone(&gone) => Ok(()),
+        Err(source) => Err(Error::Release { name: placed.name.clone(), source }),
+    }
+}
+
+/// Not there, or another pod by now.
+fn is_gone(refusal: &Refusal) -> bool {
+    matches!(refusal.code(), Some(404 | 409))
+}

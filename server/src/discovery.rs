@@ -1,0 +1,84 @@
+//! What is served here, for clients that ask: the legacy and the aggregated form. It is the same for everybody and needs neither store nor API
+//! server, because an APIService whose discovery fails holds up the deletion of every namespace of the cluster.
+
+use axum::{
+    Json,
+    http::{HeaderMap, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    accept::aggregated_discovery,
+    object::{API_VERSION, GROUP, KIND, RESOURCE, VERSION},
+};
+
+/// `/apis`
+pub async fn groups(headers: HeaderMap) -> Response {
+    if aggregated_discovery(&headers) {
+        let kind = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        return ([(CONTENT_TYPE, kind)], aggregated().to_string()).into_response();
+    }
+    Json(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [group_entry()]}))
+        .into_response()
+}
+
+/// `/apis/records.pilothouse.dev`
+pub async fn group() -> Json<Value> {
+    let mut group = group_entry();
+    group["kind"] = json!("APIGroup");
+    group["apiVersion"] = json!("v1");
+    Json(group)
+}
+
+/// `/apis/records.pilothouse.dev/v1alpha1`
+pub async fn resources() -> Json<Value> {
+    Json(json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": API_VERSION,
+        "resources": [
+            {
+                "name": RESOURCE,
+                "singularName": "execution",
+                "namespaced": true,
+                "kind": KIND,
+                "verbs": ["get", "list", "watch"],
+                "shortNames": ["exe"],
+                "categories": ["pilothouse-records"],
+            },
+            {"name": "executions/log", "singularName": "", "namespaced": true, "kind": KIND, "verbs": ["get"]},
+        ],
+    }))
+}
+
+fn group_entry() -> Value {
+    let version = json!({"groupVersion": API_VERSION, "version": VERSION});
+    json!({"name": GROUP, "versions": [version], "preferredVersion": version})
+}
+
+fn aggregated() -> Value {
+    let kind = json!({"group": GROUP, "version": VERSION, "kind": KIND});
+    json!({
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": [{
+            "metadata": {"name": GROUP, "creationTimestamp": null},
+            "versions": [{
+                "version": VERSION,
+                "freshness": "Current",
+                "resources": [{
+                    "resource": RESOURCE,
+                    "responseKind": kind,
+                    "scope": "Namespaced",
+                    "singularResource": "execution",
+                    "verbs": ["get", "list", "watch"],
+                    "shortNames": ["exe"],
+                    "categories": ["pilothouse-records"],
+                    "subresources": [{"subresource": "log", "responseKind": kind, "verbs": ["get"]}],
+                }],
+            }],
+        }],
+    })
+}

@@ -1,0 +1,275 @@
+//! Lists and single objects. Pages follow each other by name; their resourceVersion is that of the first page, so that a watch from there misses
+//! nothing that changed while the pages were read.
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::HeaderMap,
+    response::{IntoResponse as _, Response},
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use records::{Cursor, Page, Selector, Store};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    accept,
+    api::{Api, Asking, Target},
+    failure::Failure,
+    object,
+    selector::selector,
+    watch,
+};
+
+/// Rows of one answer at most, whatever was asked.
+pub const MAX_PAGE: usize = 10_000;
+
+/// Parameters of a list or watch, in the words of Kubernetes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Parameters {
+    pub limit: Option<usize>,
+    #[serde(rename = "continue")]
+    pub from: Option<String>,
+    pub label_selector: Option<String>,
+    pub field_selector: Option<String>,
+    pub resource_version: Option<String>,
+    pub resource_version_match: Option<String>,
+    pub watch: Option<String>,
+    pub allow_watch_bookmarks: Option<String>,
+    pub send_initial_events: Option<String>,
+    pub timeout_seconds: Option<u64>,
+    pub include_object: Option<String>,
+}
+
+/// `true` and `1` are yes.
+pub fn yes(flag: Option<&String>) -> bool {
+    flag.is_some_and(|f| f == "true" || f == "1")
+}
+
+impl Parameters {
+    pub fn selector(&self) -> Result<Selector, Failure> {
+        selector(
+            self.label_selector.as_deref(),
+            self.field_selector.as_deref(),
+        )
+    }
+
+    /// The position asked for; none when any will do.
+    pub fn position(&self) -> Result<Option<i64>, Failure> {
+        match self.resource_version.as_deref() {
+            None | Some("" | "0") => Ok(None),
+            Some(text) => {
+                let position = text.parse().ok().filter(|p: &i64| *p > 0);
+                let wrong =
+                    || Failure::BadRequest(format!("resourceVersion {text:?} is not one of ours"));
+                position.map(Some).ok_or_else(wrong)
+            }
+        }
+    }
+}
+
+pub async fn all(
+    state: State<Api>,
+    query: Query<Parameters>,
+    asking: Asking,
+) -> Result<Response, Failure> {
+    list_or_watch(state.0, None, query.0, asking).await
+}
+
+pub async fn namespaced(
+    state: State<Api>,
+    Path(namespace): Path<String>,
+    query: Query<Parameters>,
+    asking: Asking,
+) -> Result<Response, Failure> {
+    list_or_watch(state.0, Some(namespace), query.0, asking).await
+}
+
+async fn list_or_watch(
+    api: Api,
+    namespace: Option<String>,
+    parameters: Parameters,
+    asking: Asking,
+) -> Result<Response, Failure> {
+    let target = Target {
+        namespace: namespace.as_deref(),
+        ..Target::default()
+    };
+    if yes(parameters.watch.as_ref()) {
+        api.admit(&asking, "watch", target).await?;
+        return watch::begin(api, namespace, &parameters, &asking.headers);
+    }
+    api.admit(&asking, "list", target).await?;
+    let list = list(&api, namespace.as_deref(), &parameters, &asking.headers).await?;
+    Ok(Json(list).into_response())
+}
+
+async fn list(
+    api: &Api,
+    namespace: Option<&str>,
+    parameters: &Parameters,
+    headers: &HeaderMap,
+) -> Result<Value, Failure> {
+    let shape = accept::shape(headers, parameters.include_object.as_deref());
+    let selector = parameters.selector()?;
+    let store = api.slot.store()?;
+    let from = parameters
+        .from
+        .as_deref()
+        .filter(|f| !f.is_empty())
+        .map(Continue::read)
+        .transpose()?;
+    let begun = match &from {
+        Some(from) => Some(from.seq),
+        None => parameters.position()?,
+    };
+    if let Some(begun) = begun {
+        // Asking for changes of nothing tells whether the position is still kept.
+        store.changes(begun, None, 0).await?;
+    }
+    let limit = parameters
+        .limit
+        .filter(|l| *l > 0)
+        .unwrap_or(MAX_PAGE)
+        .min(MAX_PAGE);
+    let place = from.as_ref().map(|f| &f.place);
+    let page = page(api, &*store, namespace, &selector, place, limit).await?;
+    if parameters.resource_version_match.as_deref() == Some("Exact")
+        && begun.is_some_and(|b| b != page.seq)
+    {
+        return Err(Failure::Expired("only the present is kept".into()));
+    }
+    let seq = from.map_or(page.seq, |f| f.seq);
+    let next = page.next.map(|(namespace, cursor)| {
+        let place = Place {
+            namespace,
+            uid: cursor.namespace_uid,
+            name: cursor.name,
+        };
+        Continue { seq, place }.write()
+    });
+    let next = next.transpose().map_err(Failure::Encode)?;
+    object::list(&page.rows, shape, seq, next.as_deref()).map_err(Failure::Encode)
+}
+
+/// A page with the name of the namespace in which it ended.
+pub struct Paged {
+    pub rows: Vec<records::Row>,
+    pub seq: i64,
+    pub next: Option<(String, Cursor)>,
+}
+
+/// Reads one page of a namespace, or of all that exist, from a place on.
+pub async fn page(
+    api: &Api,
+    store: &dyn Store,
+    namespace: Option<&str>,
+    selector: &Selector,
+    place: Option<&Place>,
+    limit: usize,
+) -> Result<Paged, Failure> {
+    let mut order = order(api, store, namespace).await?;
+    if let Some(place) = place {
+        order.retain(|(name, _)| *name >= place.namespace);
+    }
+    let after = place.map(|p| Cursor {
+        namespace_uid: p.uid.clone(),
+        name: p.name.clone(),
+    });
+    let query = records::Query {
+        namespaces: order.iter().map(|(_, uid)| uid.clone()).collect(),
+        selector: selector.clone(),
+        after,
+        limit,
+    };
+    let Page { rows, next, seq } = store.list(query).await?;
+    let name_of = |uid: &str| {
+        order
+            .iter()
+            .find(|(_, u)| u == uid)
+            .map(|(name, _)| name.clone())
+    };
+    let next = next.and_then(|cursor| Some((name_of(&cursor.namespace_uid)?, cursor)));
+    Ok(Paged { rows, seq, next })
+}
+
+/// Namespaces with rows that exist today, by name; rows of others are history without an owner.
+async fn order(
+    api: &Api,
+    store: &dyn Store,
+    namespace: Option<&str>,
+) -> Result<Vec<(String, String)>, Failure> {
+    if let Some(name) = namespace {
+        return Ok(api
+            .uid_of(name)?
+            .map(|uid| (name.to_owned(), uid))
+            .into_iter()
+            .collect());
+    }
+    let known = api.namespaces.borrow().clone();
+    let known = known.ok_or(Failure::Waiting("the list of namespaces is"))?;
+    let with_rows = store.namespaces().await?;
+    let exist = known
+        .iter()
+        .filter(|(_, uid)| with_rows.binary_search(uid).is_ok());
+    Ok(exist
+        .map(|(name, uid)| (name.clone(), uid.clone()))
+        .collect())
+}
+
+/// `GET .../executions/NAME`
+pub async fn one(
+    State(api): State<Api>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(parameters): Query<Parameters>,
+    asking: Asking,
+) -> Result<Json<Value>, Failure> {
+    let target = Target {
+        namespace: Some(&namespace),
+        name: Some(&name),
+        subresource: None,
+    };
+    api.admit(&asking, "get", target).await?;
+    let row = find(&api, &namespace, &name).await?;
+    let shape = accept::shape(&asking.headers, parameters.include_object.as_deref());
+    object::one(&row, shape).map(Json).map_err(Failure::Encode)
+}
+
+/// The row of a name, in the namespace as it is today.
+pub async fn find(api: &Api, namespace: &str, name: &str) -> Result<records::Row, Failure> {
+    let not_found = || Failure::NotFound {
+        what: "executions.records.pilothouse.dev",
+        name: name.to_owned(),
+    };
+    let uid = api.uid_of(namespace)?.ok_or_else(not_found)?;
+    let row = api.slot.store()?.get(uid, name.to_owned()).await?;
+    row.ok_or_else(not_found)
+}
+
+/// Where a page ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Place {
+    pub namespace: String,
+    pub uid: String,
+    pub name: String,
+}
+
+/// What a continue token says; opaque to clients.
+#[derive(Serialize, Deserialize)]
+struct Continue {
+    seq: i64,
+    place: Place,
+}
+
+impl Continue {
+    fn read(token: &str) -> Result<Self, Failure> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok();
+        let read = bytes.and_then(|b| serde_json::from_slice(&b).ok());
+        read.ok_or_else(|| Failure::BadRequest("continue: this token is not one of ours".into()))
+    }
+
+    fn write(&self) -> Result<String, serde_json::Error> {
+        Ok(BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(self)?))
+    }
+}

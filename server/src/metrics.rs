@@ -1,0 +1,75 @@
+//! What the server counts about itself.
+
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    batches: Counter,
+    failed: Counter,
+    rows: Counter,
+    seconds: Histogram,
+    removed: Counter,
+    size: Gauge<u64, AtomicU64>,
+}
+
+impl Metrics {
+    /// Makes them and names them to the registry.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            batches: Counter::default(),
+            failed: Counter::default(),
+            rows: Counter::default(),
+            seconds: Histogram::new([0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0]),
+            removed: Counter::default(),
+            size: Gauge::default(),
+        };
+        let records = registry.sub_registry_with_prefix("pilothouse_records");
+        records.register(
+            "batches",
+            "Batches that were stored",
+            metrics.batches.clone(),
+        );
+        records.register(
+            "batches_failed",
+            "Batches that were not stored",
+            metrics.failed.clone(),
+        );
+        records.register("rows", "Rows of stored batches", metrics.rows.clone());
+        records.register(
+            "append_seconds",
+            "Time from a batch to its sync",
+            metrics.seconds.clone(),
+        );
+        records.register(
+            "rows_removed",
+            "Rows that retention took away",
+            metrics.removed.clone(),
+        );
+        records.register(
+            "size_bytes",
+            "Bytes in use, as of the last sweep",
+            metrics.size.clone(),
+        );
+        metrics
+    }
+
+    pub fn ingested(&self, rows: usize, time: Duration, stored: bool) {
+        if stored {
+            self.batches.inc();
+            self.rows.inc_by(rows as u64);
+            self.seconds.observe(time.as_secs_f64());
+        } else {
+            self.failed.inc();
+        }
+    }
+
+    pub fn swept(&self, rows: u64, size: u64) {
+        self.removed.inc_by(rows);
+        self.size.set(size);
+    }
+}

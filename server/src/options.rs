@@ -1,0 +1,149 @@
+//! What an administrator chooses: flags, each also an environment variable.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use jiff::SignedDuration;
+
+/// Serves the records of Pilothouse: the aggregated API for people, the ingest for the operator.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "server", version)]
+pub struct Options {
+    /// Folder of the database, on a volume of its own.
+    #[arg(
+        long,
+        env = "PILOTHOUSE_DATA_DIR",
+        default_value = "/var/lib/pilothouse-records"
+    )]
+    pub data_dir: PathBuf,
+    /// Where the aggregated API listens (TLS).
+    #[arg(long, env = "PILOTHOUSE_API_ADDR", default_value = "0.0.0.0:6443")]
+    pub api_addr: SocketAddr,
+    /// Where the operator's batches arrive (TLS).
+    #[arg(long, env = "PILOTHOUSE_INGEST_ADDR", default_value = "0.0.0.0:7443")]
+    pub ingest_addr: SocketAddr,
+    /// Where health and metrics are served (plain).
+    #[arg(long, env = "PILOTHOUSE_HEALTH_ADDR", default_value = "0.0.0.0:8080")]
+    pub health_addr: SocketAddr,
+    /// Namespace of this server.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "pilothouse-system")]
+    pub namespace: String,
+    /// Service under which clients reach this server; also the beginning of the names of its Secret and ConfigMap.
+    #[arg(
+        long,
+        env = "PILOTHOUSE_SERVICE_NAME",
+        default_value = "pilothouse-server"
+    )]
+    pub service_name: String,
+    /// Who keeps the serving certificate.
+    #[arg(long, env = "PILOTHOUSE_TLS_MODE", value_enum, default_value_t = TlsMode::SelfManaged)]
+    pub tls_mode: TlsMode,
+    /// Folder with tls.crt, tls.key and ca.crt when somebody else keeps it.
+    #[arg(
+        long,
+        env = "PILOTHOUSE_TLS_DIR",
+        default_value = "/etc/pilothouse/tls"
+    )]
+    pub tls_dir: PathBuf,
+    /// Age at which rows and logs are taken away, as in 30d, 12h.
+    #[arg(long, env = "PILOTHOUSE_RETENTION_AGE", default_value = "30d", value_parser = age)]
+    pub retention_age: Duration,
+    /// Size beyond which the oldest are taken away, as in 1Gi, 500Mi.
+    #[arg(long, env = "PILOTHOUSE_RETENTION_SIZE", default_value = "1Gi", value_parser = size)]
+    pub retention_size: u64,
+    /// User that may write records; the operator's account in this namespace when absent.
+    #[arg(long, env = "PILOTHOUSE_OPERATOR_ACCOUNT")]
+    pub operator_account: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsMode {
+    /// The server makes and renews it, in a Secret.
+    #[value(name = "self")]
+    SelfManaged,
+    /// Somebody else does, in a mounted folder.
+    Files,
+}
+
+impl Options {
+    /// Full name of the account that may write.
+    pub fn operator(&self) -> String {
+        let default = || {
+            format!(
+                "system:serviceaccount:{}:pilothouse-operator",
+                self.namespace
+            )
+        };
+        self.operator_account.clone().unwrap_or_else(default)
+    }
+
+    /// Names by which clients in the cluster call this server.
+    pub fn dns_names(&self) -> Vec<String> {
+        let service = format!("{}.{}", self.service_name, self.namespace);
+        vec![
+            format!("{service}.svc"),
+            format!("{service}.svc.cluster.local"),
+            service,
+            self.service_name.clone(),
+        ]
+    }
+}
+
+/// Days count 24 hours here; jiff alone would ask which calendar.
+fn age(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not an age such as 30d or 12h");
+    if let Some(days) = text.strip_suffix('d') {
+        let days: u32 = days.parse().map_err(|_| wrong())?;
+        return Ok(Duration::from_hours(u64::from(days) * 24));
+    }
+    let parsed: SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(parsed).map_err(|_| wrong())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let units = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("Ti", 1 << 40),
+    ];
+    let unit = units
+        .iter()
+        .find_map(|(name, bytes)| Some((text.strip_suffix(name)?, *bytes)));
+    let (number, bytes) = unit.unwrap_or((text, 1_u64));
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("{text:?} is not a size such as 500Mi or 1Gi"))?;
+    number
+        .checked_mul(bytes)
+        .ok_or_else(|| format!("{text:?} is more than can be counted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser as _;
+
+    use super::{Options, age, size};
+
+    #[test]
+    fn ages_and_sizes_are_read_or_refused() {
+        assert_eq!(age("30d"), Ok(Duration::from_hours(720)));
+        assert_eq!(age("90m"), Ok(Duration::from_mins(90)));
+        assert!(age("soon").is_err() && age("-1h").is_err() && age("d").is_err());
+        assert_eq!(size("500Mi"), Ok(500 << 20));
+        assert_eq!(size("7"), Ok(7));
+        assert!(size("1 GB").is_err() && size("99999999999Gi").is_err());
+    }
+
+    #[test]
+    fn defaults_name_the_operator_of_the_own_namespace() {
+        let options = Options::parse_from(["server", "--namespace", "ops"]);
+        assert_eq!(
+            options.operator(),
+            "system:serviceaccount:ops:pilothouse-operator"
+        );
+        assert_eq!(options.dns_names()[0], "pilothouse-server.ops.svc");
+    }
+}

@@ -1,0 +1,64 @@
+//! The operator's batches.
+
+use super::*;
+
+async fn post(world: &World, token: &str, text: String) -> Response {
+    let request =
+        Request::post("/ingest/v1/batches").header("Authorization", format!("Bearer {token}"));
+    world
+        .ingest
+        .clone()
+        .oneshot(request.body(Body::from(text)).unwrap())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn only_the_operator_writes_and_is_acknowledged() {
+    let world = World::new();
+    let batch = serde_json::to_string(&Batch {
+        id: "7".into(),
+        ..rows([row("a", "r", "t", State::Failed)])
+    })
+    .unwrap();
+    for (token, status) in [
+        ("admin", StatusCode::UNAUTHORIZED),
+        (
+            "system:serviceaccount:a:pilothouse-operator",
+            StatusCode::FORBIDDEN,
+        ),
+    ] {
+        assert_eq!(post(&world, token, batch.clone()).await.status(), status);
+    }
+    assert_eq!(names(&world.get("/executions").await), [""; 0]);
+    let stored = post(&world, OPERATOR, batch).await;
+    assert_eq!(body(stored).await, json!({"acknowledged": "7"}));
+    let ledger =
+        Request::get("/ingest/v1/runs/r-uid").header("Authorization", format!("Bearer {OPERATOR}"));
+    let ledger = world
+        .ingest
+        .clone()
+        .oneshot(ledger.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(body(ledger).await["rows"][0]["target"], "t");
+}
+
+#[tokio::test]
+async fn bad_batches_are_refused_for_good() {
+    let world = World::new();
+    let mut newer = rows([row("a", "r", "t", State::Failed)]);
+    newer.rows[0].version = 9;
+    let newer = serde_json::to_string(&newer).unwrap();
+    for (text, status, named) in [
+        ("{}".to_owned(), StatusCode::BAD_REQUEST, "id"),
+        (newer, StatusCode::BAD_REQUEST, "version 9"),
+    ] {
+        let response = post(&world, OPERATOR, text).await;
+        assert_eq!(response.status(), status);
+        let told = body(response).await;
+        assert!(told["message"].as_str().unwrap().contains(named), "{told}");
+    }
+    let large = post(&world, OPERATOR, " ".repeat(records::MAX_BATCH_BYTES + 1)).await;
+    assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}

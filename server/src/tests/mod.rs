@@ -1,0 +1,238 @@
+//! The API over a real store, with a table of rights in place of the API server: what clients send and what they get back.
+#![allow(clippy::unwrap_used)]
+
+mod ingesting;
+mod logs;
+mod over_tls;
+mod reading;
+mod watching;
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::connect_info::MockConnectInfo,
+    http::{Request, StatusCode, header},
+    response::Response,
+};
+use crds::{
+    execution::{Batch, Execution, LogChunk, State},
+    names::RECORDS_AUDIENCE,
+};
+use futures::{StreamExt as _, future::BoxFuture};
+use jiff::Timestamp;
+use prometheus_client::registry::Registry;
+use records::{
+    Options, Retention, SqliteStore, Store,
+    conformance::{row, rows},
+};
+use serde_json::{Value, json};
+use serving::{Attributes, Decision, FrontProxy, Peer, Review, ReviewError, User};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::{
+    api::{self, Api},
+    ingest::{self, Ingest},
+    metrics::Metrics,
+    namespaces::Known,
+    slot::Slot,
+};
+
+const BASE: &str = "/apis/records.pilothouse.dev/v1alpha1";
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+const OPERATOR: &str = "system:serviceaccount:ops:pilothouse-operator";
+
+/// Tokens are names; `reader` may do everything in namespace `a`, `admin` everywhere.
+struct Rights;
+
+impl Review for Rights {
+    fn whose<'a>(
+        &'a self,
+        token: &'a str,
+        audience: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Option<User>, ReviewError>> {
+        let user = User {
+            name: token.to_owned(),
+            ..User::default()
+        };
+        let meant = audience.is_none_or(|a| a == RECORDS_AUDIENCE && token.starts_with("system:"));
+        Box::pin(async move { Ok(Some(user).filter(|u| meant && u.name != "forged")) })
+    }
+
+    fn may<'a>(
+        &'a self,
+        user: &'a User,
+        asked: &'a Attributes,
+    ) -> BoxFuture<'a, Result<Decision, ReviewError>> {
+        assert_eq!(
+            (asked.group.as_str(), asked.resource.as_str()),
+            ("records.pilothouse.dev", "executions")
+        );
+        let allowed = match user.name.as_str() {
+            "admin" => true,
+            "reader" => asked.namespace.as_deref() == Some("a") && asked.subresource.is_none(),
+            _ => false,
+        };
+        let reason = String::new();
+        Box::pin(async move { Ok(Decision { allowed, reason }) })
+    }
+}
+
+struct World {
+    api: Router,
+    ingest: Router,
+    store: Arc<SqliteStore>,
+    namespaces: watch::Sender<Option<Arc<Known>>>,
+    shutdown: CancellationToken,
+    _front_proxy: watch::Sender<FrontProxy>,
+    folder: TempDir,
+}
+
+fn known(pairs: &[(&str, &str)]) -> Arc<Known> {
+    let owned = |(name, uid): &(&str, &str)| ((*name).to_owned(), (*uid).to_owned());
+    Arc::new(pairs.iter().map(owned).collect::<BTreeMap<_, _>>())
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let store = Arc::new(
+            SqliteStore::open(folder.path(), Options::default(), Timestamp::now()).unwrap(),
+        );
+        let slot = Slot::default();
+        slot.fill(store.clone());
+        Self::with(slot, store, folder, None)
+    }
+
+    fn with(
+        slot: Slot,
+        store: Arc<SqliteStore>,
+        folder: TempDir,
+        certificate: Option<&str>,
+    ) -> Self {
+        let (namespaces, heard) = watch::channel(Some(known(&[("a", "a-uid"), ("b", "b-uid")])));
+        let (front_proxy, settings) = watch::channel(FrontProxy {
+            allowed_names: vec!["front-proxy-client".into()],
+            user_headers: vec!["X-Remote-User".into()],
+            ..FrontProxy::default()
+        });
+        let shutdown = CancellationToken::new();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let api = api::router(Api {
+            slot: slot.clone(),
+            namespaces: heard,
+            review: Arc::new(Rights),
+            front_proxy: settings,
+            shutdown: shutdown.clone(),
+        });
+        let ingest = ingest::router(Ingest {
+            slot,
+            review: Arc::new(Rights),
+            operator: OPERATOR.into(),
+            metrics: Metrics::new(&mut Registry::default()),
+        });
+        Self {
+            api: api.layer(MockConnectInfo(Peer::new(
+                address,
+                certificate.map(ToOwned::to_owned),
+            ))),
+            ingest,
+            store,
+            namespaces,
+            shutdown,
+            _front_proxy: front_proxy,
+            folder,
+        }
+    }
+
+    async fn add(&self, executions: impl Into<Vec<Execution>>) {
+        self.store.append(rows(executions)).await.unwrap();
+    }
+
+    async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut request = Request::get(format!("{BASE}{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.api
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let response = self.ask(path, &[("Authorization", "Bearer admin")]).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        body(response).await
+    }
+
+    async fn refused(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        status: StatusCode,
+        reason: &str,
+    ) -> Value {
+        let response = self.ask(path, headers).await;
+        assert_eq!(response.status(), status, "{path}");
+        let told = body(response).await;
+        assert_eq!(
+            (&told["kind"], &told["reason"], &told["code"]),
+            (&json!("Status"), &json!(reason), &json!(status.as_u16()))
+        );
+        told
+    }
+
+    async fn watch(&self, path: &str) -> Events {
+        let response = self.ask(path, &[("Authorization", "Bearer admin")]).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        Events {
+            body: response.into_body().into_data_stream(),
+        }
+    }
+}
+
+async fn body(response: Response) -> Value {
+    serde_json::from_slice(&to_bytes(response.into_body(), usize::MAX).await.unwrap()).unwrap()
+}
+
+struct Events {
+    body: axum::body::BodyDataStream,
+}
+
+impl Events {
+    /// The next event; the test fails rather than waits for ever.
+    async fn next(&mut self) -> Option<Value> {
+        let line = tokio::time::timeout(Duration::from_secs(10), self.body.next())
+            .await
+            .expect("an event comes");
+        line.map(|line| serde_json::from_slice(&line.unwrap()).unwrap())
+    }
+
+    async fn told(&mut self) -> (String, String) {
+        let event = self.next().await.expect("the watch goes on");
+        let name = &event["object"]["metadata"]["name"];
+        (
+            event["type"].as_str().unwrap().into(),
+            name.as_str().unwrap_or_default().into(),
+        )
+    }
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i["metadata"]["name"].as_str().unwrap())
+        .collect()
+}
+
+fn event(kind: &str, name: &str) -> (String, String) {
+    (kind.into(), name.into())
+}

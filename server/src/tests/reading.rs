@@ -1,0 +1,259 @@
+//! Lists, objects, tables, rights and refusals.
+
+use super::*;
+
+#[tokio::test]
+async fn lists_are_paged_and_selected() {
+    let world = World::new();
+    world
+        .add(
+            (0..5)
+                .map(|i| row("a", "r", &format!("t{i}"), State::Succeeded))
+                .collect::<Vec<_>>(),
+        )
+        .await;
+    world
+        .add([
+            row("b", "r", "t0", State::Failed),
+            row("gone", "r", "t0", State::Failed),
+        ])
+        .await;
+    let first = world.get("/executions?limit=4").await;
+    assert_eq!(
+        (&first["kind"], first["items"].as_array().unwrap().len()),
+        (&json!("ExecutionList"), 4)
+    );
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    world.add([row("a", "r", "t9", State::Failed)]).await;
+    let second = world
+        .get(&format!("/executions?limit=4&continue={token}"))
+        .await;
+    let places: Vec<_> = second["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| &i["metadata"]["namespace"])
+        .collect();
+    assert_eq!(
+        places,
+        ["a", "a", "b"],
+        "namespaces that are gone show nothing"
+    );
+    assert_eq!(
+        second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"],
+        "a watch from there misses nothing"
+    );
+    assert_eq!(second["metadata"]["continue"], Value::Null);
+    let failed = world.get("/executions?fieldSelector=state%3DFailed").await;
+    assert_eq!(names(&failed), ["r.step.t9.1", "r.step.t0.1"]);
+    let labelled = world
+        .get("/namespaces/a/executions?labelSelector=pilothouse.dev/target%20in%20(t1,t2)")
+        .await;
+    assert_eq!(names(&labelled), ["r.step.t1.1", "r.step.t2.1"]);
+    assert_eq!(
+        names(&world.get("/namespaces/nowhere/executions").await),
+        [""; 0]
+    );
+}
+
+#[tokio::test]
+async fn an_object_says_what_it_is() {
+    let world = World::new();
+    world.add([row("a", "r", "t", State::Failed)]).await;
+    let one = world.get("/namespaces/a/executions/r.step.t.1").await;
+    assert_eq!(
+        (&one["kind"], &one["apiVersion"]),
+        (
+            &json!("Execution"),
+            &json!("records.pilothouse.dev/v1alpha1")
+        )
+    );
+    assert_eq!(one["metadata"]["labels"]["pilothouse.dev/run"], "r");
+    assert_eq!(one["metadata"]["labels"]["pilothouse.dev/run-uid"], "r-uid");
+    assert_eq!(one["metadata"]["uid"].as_str().unwrap().len(), 36);
+    assert_eq!(one["execution"]["state"], "Failed");
+}
+
+#[tokio::test]
+async fn a_table_has_cells_for_its_columns() {
+    let world = World::new();
+    world.add([row("a", "r", "t", State::Failed)]).await;
+    let headers = [("Authorization", "Bearer admin"), ("Accept", TABLE)];
+    for path in [
+        "/namespaces/a/executions",
+        "/namespaces/a/executions/r.step.t.1",
+    ] {
+        let table = body(world.ask(path, &headers).await).await;
+        assert_eq!(
+            (&table["kind"], &table["apiVersion"]),
+            (&json!("Table"), &json!("meta.k8s.io/v1"))
+        );
+        let (columns, line) = (
+            table["columnDefinitions"].as_array().unwrap(),
+            &table["rows"][0],
+        );
+        assert_eq!(columns.len(), line["cells"].as_array().unwrap().len());
+        assert_eq!(
+            (&line["cells"][0], &line["cells"][1]),
+            (&json!("r.step.t.1"), &json!("Failed"))
+        );
+        assert_eq!(line["object"]["kind"], "PartialObjectMetadata");
+    }
+    let metadata = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let list = body(
+        world
+            .ask("/executions", &[headers[0], ("Accept", metadata)])
+            .await,
+    )
+    .await;
+    assert_eq!(
+        (&list["kind"], &list["items"][0]["execution"]),
+        (&json!("PartialObjectMetadataList"), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn nobody_gets_what_they_may_not() {
+    let world = World::new();
+    world.add([row("a", "r", "t", State::Failed)]).await;
+    let reader = [("Authorization", "Bearer reader")];
+    assert_eq!(
+        world
+            .ask("/namespaces/a/executions", &reader)
+            .await
+            .status(),
+        StatusCode::OK
+    );
+    let forbidden = StatusCode::FORBIDDEN;
+    for path in [
+        "/executions",
+        "/namespaces/b/executions",
+        "/namespaces/b/executions?watch=1",
+        "/namespaces/a/executions/r.step.t.1/log",
+    ] {
+        let told = world.refused(path, &reader, forbidden, "Forbidden").await;
+        assert!(
+            told["message"]
+                .as_str()
+                .unwrap()
+                .contains("User \"reader\" cannot"),
+            "{told}"
+        );
+    }
+    for headers in [
+        &[][..],
+        &[("Authorization", "Bearer forged")],
+        &[("Authorization", "Basic x")],
+        &[("X-Remote-User", "admin")],
+    ] {
+        world
+            .refused(
+                "/executions",
+                headers,
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+            )
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn the_front_proxy_is_believed_by_its_certificate_alone() {
+    let remote = [("X-Remote-User", "admin")];
+    for (certificate, status) in [
+        ("front-proxy-client", StatusCode::OK),
+        ("kubelet", StatusCode::UNAUTHORIZED),
+        ("", StatusCode::UNAUTHORIZED),
+    ] {
+        let World { store, folder, .. } = World::new();
+        let slot = Slot::default();
+        slot.fill(store.clone());
+        let world = World::with(slot, store, folder, Some(certificate));
+        assert_eq!(
+            world.ask("/executions", &remote).await.status(),
+            status,
+            "{certificate}"
+        );
+        assert_ne!(
+            world.ask("/executions", &[]).await.status(),
+            StatusCode::OK,
+            "no user is no user"
+        );
+    }
+}
+
+#[tokio::test]
+async fn bad_requests_are_named() {
+    let world = World::new();
+    let admin = [("Authorization", "Bearer admin")];
+    for (path, named) in [
+        ("/executions?fieldSelector=spec.x%3D1", "spec.x"),
+        ("/executions?labelSelector=app%3Dweb", "app=web"),
+        ("/executions?resourceVersion=abc", "abc"),
+        ("/executions?continue=abc", "continue"),
+    ] {
+        let told = world
+            .refused(path, &admin, StatusCode::BAD_REQUEST, "BadRequest")
+            .await;
+        assert!(told["message"].as_str().unwrap().contains(named), "{told}");
+    }
+    world
+        .refused(
+            "/namespaces/a/executions/none",
+            &admin,
+            StatusCode::NOT_FOUND,
+            "NotFound",
+        )
+        .await;
+    world
+        .refused(
+            "/executions?resourceVersion=1",
+            &admin,
+            StatusCode::GONE,
+            "Expired",
+        )
+        .await;
+    let delete = Request::delete(format!("{BASE}/executions"))
+        .body(Body::empty())
+        .unwrap();
+    let response = world.api.clone().oneshot(delete).await.unwrap();
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(body(response).await["kind"], "Status");
+}
+
+#[tokio::test]
+async fn a_dead_store_costs_data_and_not_discovery() {
+    let World { store, folder, .. } = World::new();
+    let world = World::with(Slot::default(), store, folder, None);
+    let admin = [("Authorization", "Bearer admin")];
+    for path in [
+        "/executions",
+        "/executions?watch=1",
+        "/namespaces/a/executions/x",
+    ] {
+        world
+            .refused(
+                path,
+                &admin,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+            )
+            .await;
+    }
+    let resources = body(world.ask("", &[]).await).await;
+    assert_eq!(resources["kind"], "APIResourceList");
+    for path in [
+        "/apis",
+        "/apis/records.pilothouse.dev",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/apis/records.pilothouse.dev/v1alpha1",
+    ] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        assert_eq!(
+            world.api.clone().oneshot(request).await.unwrap().status(),
+            StatusCode::OK,
+            "{path}"
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! The product on its way: its image to the nodes, its programs to the person who uses the cluster.
+
+use std::{fs, os::unix::fs::symlink, path::Path, thread};
+
+use crate::{
+    checkout::Checkout,
+    error::{About, Result},
+    guests::{GUESTS, Guest, Guests, Kind},
+    product::Product,
+    steps::{Log, Outcome},
+    tools::Tools,
+};
+
+/// Puts the product's image on both nodes at once; the one before makes room.
+pub fn load(log: &Log, guests: &Guests, product: &Product) -> Result<((), Outcome)> {
+    let nodes = GUESTS
+        .iter()
+        .filter(|guest| matches!(guest.kind, Kind::Node { .. }));
+    let outcomes: Vec<Result<Outcome>> = thread::scope(|scope| {
+        let loads: Vec<_> = nodes
+            .map(|node| scope.spawn(move || load_on(log, guests, node, product)))
+            .collect();
+        loads
+            .into_iter()
+            .map(|load| load.join().expect("an import does not panic"))
+            .collect()
+    });
+    let outcomes = outcomes.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok((
+        (),
+        if outcomes.contains(&Outcome::Done) {
+            Outcome::Done
+        } else {
+            Outcome::Cached
+        },
+    ))
+}
+
+fn load_on(log: &Log, guests: &Guests, node: &Guest, product: &Product) -> Result<Outcome> {
+    let name = format!("docker.io/{}", product.name());
+    let present = log.read(guests.ssh(node).arg("ctr -n k8s.io images list -q"))?;
+    if present.lines().any(|image| image == name) {
+        return Ok(Outcome::Cached);
+    }
+    let archive = fs::File::open(&product.archive).about("open", &product.archive)?;
+    log.run_with(
+        guests.ssh(node).arg("ctr -n k8s.io images import -"),
+        archive.into(),
+    )?;
+    let old: Vec<&str> = present
+        .lines()
+        .filter(|image| image.starts_with("docker.io/pilothouse/"))
+        .collect();
+    if !old.is_empty() {
+        log.run(
+            guests
+                .ssh(node)
+                .arg(format!("ctr -n k8s.io images rm {}", old.join(" "))),
+        )?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// One folder of the programs that a person types, beside the kubeconfig.
+pub fn publish(checkout: &Checkout, tools: &Tools, product: Option<&Product>) -> Result<()> {
+    let folder = checkout.local().join("bin");
+    fs::create_dir_all(&folder).about("create", &folder)?;
+    let plugin = product.map(|product| product.binaries.join("kubectl-pilothouse"));
+    for program in [tools.path("kubectl"), tools.path("helm")]
+        .into_iter()
+        .chain(plugin.as_deref())
+    {
+        let link = folder.join(Path::new(program.file_name().expect("programs have names")));
+        let _absent = fs::remove_file(&link);
+        symlink(program, &link).about("link", link)?;
+    }
+    Ok(())
+}
