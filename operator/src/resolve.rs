@@ -78,7 +78,7 @@ impl Resolver {
         };
         let list = api.list(&ListParams::default().labels(&selector.query())).await;
         let mut found = list.map_err(|e| failed(what, &self.account, e))?.items;
-        found.sort_by_key(ResourceExt::name_any);
+        found.sort_by_key(|object| object.name_any());
         Ok(found)
     }
 

@@ -213,10 +213,8 @@ async fn in_force(
     kind: &str,
     wanted: &[&str],
 ) -> Result<Vec<String>, kube::Error> {
-    let (there, bound) = tokio::try_join!(
-        names(cluster, kind),
-        names(cluster, &format!("{kind}Binding"))
-    )?;
+    let binding = format!("{kind}Binding");
+    let (there, bound) = tokio::try_join!(names(cluster, kind), names(cluster, &binding))?;
     Ok(wanted
         .iter()
         .filter(|name| !there.contains(**name) || !bound.contains(**name))
@@ -232,7 +230,7 @@ async fn names(cluster: &Cluster, kind: &str) -> Result<BTreeSet<String>, kube::
     ));
     let api: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &resource);
     let list = api.list_metadata(&ListParams::default()).await?;
-    Ok(list.items.iter().map(ResourceExt::name_any).collect())
+    Ok(list.items.iter().map(|object| object.name_any()).collect())
 }
 
 #[cfg(test)]

@@ -34,8 +34,18 @@ impl Place {
 
 impl Automaton {
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let root = State { byte: 0, first_child: NONE, sibling: NONE, fail: ROOT, depth: 0, hit: 0 };
-        let mut new = Self { states: vec![root], starts: Box::new([NONE; 256]) };
+        let root = State {
+            byte: 0,
+            first_child: NONE,
+            sibling: NONE,
+            fail: ROOT,
+            depth: 0,
+            hit: 0,
+        };
+        let mut new = Self {
+            states: vec![root],
+            starts: Box::new([NONE; 256]),
+        };
         for pattern in patterns.into_iter().filter(|p| !p.is_empty()) {
             new.insert(pattern);
         }
@@ -59,7 +69,14 @@ impl Automaton {
         let of = &mut self.states[parent as usize];
         let (sibling, depth) = (of.first_child, of.depth + 1);
         of.first_child = new;
-        self.states.push(State { byte, first_child: NONE, sibling, fail: ROOT, depth, hit: 0 });
+        self.states.push(State {
+            byte,
+            first_child: NONE,
+            sibling,
+            fail: ROOT,
+            depth,
+            hit: 0,
+        });
         if parent == ROOT {
             self.starts[usize::from(byte)] = new;
         }
@@ -83,7 +100,12 @@ impl Automaton {
         while let Some(parent) = queue.pop_front() {
             let mut at = self.states[parent as usize].first_child;
             while at != NONE {
-                let fail = self.next(Place(self.states[parent as usize].fail), self.states[at as usize].byte).0;
+                let fail = self
+                    .next(
+                        Place(self.states[parent as usize].fail),
+                        self.states[at as usize].byte,
+                    )
+                    .0;
                 let inherited = self.states[fail as usize].hit;
                 let state = &mut self.states[at as usize];
                 state.fail = fail;
@@ -144,7 +166,9 @@ mod tests {
     #[test]
     fn the_depth_is_what_may_still_become_a_match() {
         let automaton = Automaton::new([b"secret".as_slice()]);
-        let place = b"xsecr".iter().fold(Place::START, |at, &b| automaton.next(at, b));
+        let place = b"xsecr"
+            .iter()
+            .fold(Place::START, |at, &b| automaton.next(at, b));
         assert_eq!(automaton.depth(place), 4);
         assert_eq!(automaton.depth(automaton.next(place, b'x')), 0);
     }

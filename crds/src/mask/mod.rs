@@ -39,20 +39,40 @@ impl Masks {
         }
         let search = Arc::new(Search::new(&patterns));
         let mask = || Mask::new(Arc::clone(&search));
-        Self(Some(Layers { stdout: mask(), stderr: mask(), merged: mask() }))
+        Self(Some(Layers {
+            stdout: mask(),
+            stderr: mask(),
+            merged: mask(),
+        }))
     }
 
     pub fn push(&mut self, stream: Stream, bytes: &[u8], sink: &mut Sink) {
-        let Some(Layers { stdout, stderr, merged }) = &mut self.0 else {
+        let Some(Layers {
+            stdout,
+            stderr,
+            merged,
+        }) = &mut self.0
+        else {
             return sink(stream, bytes);
         };
-        let own = if stream == Stream::Stdout { stdout } else { stderr };
-        own.push(stream, bytes, &mut |stream, masked| merged.push(stream, masked, sink));
+        let own = if stream == Stream::Stdout {
+            stdout
+        } else {
+            stderr
+        };
+        own.push(stream, bytes, &mut |stream, masked| {
+            merged.push(stream, masked, sink);
+        });
     }
 
     /// Releases what was held back; nothing may be pushed afterwards.
     pub fn finish(&mut self, sink: &mut Sink) {
-        let Some(Layers { stdout, stderr, merged }) = &mut self.0 else {
+        let Some(Layers {
+            stdout,
+            stderr,
+            merged,
+        }) = &mut self.0
+        else {
             return;
         };
         stdout.finish(&mut |stream, masked| merged.push(stream, masked, sink));
@@ -125,7 +145,7 @@ impl Mask {
             at = next + 1;
         }
         let exact = self.search.exact.depth(self.exact);
-        let undecided = self.start_of_exact(self.held.len(), exact).min(self.start_of_wrapped(self.held.len()));
+        let undecided = (self.held.len() - exact).min(self.start_of_wrapped(self.held.len()));
         self.release(undecided, sink);
     }
 
@@ -134,7 +154,9 @@ impl Mask {
         if self.exact != Place::START || self.wrapped != Place::START {
             return (at < self.held.len()).then_some(at);
         }
-        let skipped = self.held[at..].iter().position(|&byte| self.search.starts[usize::from(byte)])?;
+        let skipped = self.held[at..]
+            .iter()
+            .position(|&byte| self.search.starts[usize::from(byte)])?;
         if skipped > 0 {
             self.breaks = 0;
         }
@@ -146,7 +168,7 @@ impl Mask {
         self.exact = self.search.exact.next(self.exact, byte);
         let hit = self.search.exact.hit(self.exact);
         if hit > 0 {
-            self.cover(self.start_of_exact(at + 1, hit)..at + 1);
+            self.cover(at + 1 - hit..at + 1);
         }
         if self.is_break(byte) {
             return;
@@ -166,10 +188,6 @@ impl Mask {
         }
         self.breaks += 1;
         self.breaks <= 2 && self.wrapped != Place::START
-    }
-
-    fn start_of_exact(&self, end: usize, length: usize) -> usize {
-        end.saturating_sub(length)
     }
 
     fn start_of_wrapped(&self, end: usize) -> usize {
@@ -254,7 +272,7 @@ impl Mask {
         let end = self.held.len();
         let exact = self.search.exact.depth(self.exact);
         if exact >= CUT_BYTES_MIN {
-            self.cover(self.start_of_exact(end, exact)..end);
+            self.cover(end - exact..end);
         }
         if self.search.wrapped.depth(self.wrapped) >= CUT_BYTES_MIN {
             self.cover(self.start_of_wrapped(end)..end);

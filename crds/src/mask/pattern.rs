@@ -1,6 +1,6 @@
 //! All the ways in which a secret may stand in a text: plain, and as base64, hex, URL, JSON and shell encoders write it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
@@ -23,7 +23,9 @@ impl Patterns {
             all.add(secret);
             all.add(secret.trim());
             let lines = secret.lines().map(str::trim);
-            lines.filter(|l| l.len() >= LINE_BYTES_MIN).for_each(|line| all.add(line));
+            lines
+                .filter(|l| l.len() >= LINE_BYTES_MIN)
+                .for_each(|line| all.add(line));
         }
         all
     }
@@ -35,8 +37,10 @@ impl Patterns {
         self.exact.extend(quoted(secret).map(String::into_bytes));
         let bytes = secret.as_bytes();
         for skipped in 0..3 {
-            self.wrapped.insert(base64_inside(&STANDARD_NO_PAD, bytes, skipped));
-            self.wrapped.insert(base64_inside(&URL_SAFE_NO_PAD, bytes, skipped));
+            self.wrapped
+                .insert(base64_inside(&STANDARD_NO_PAD, bytes, skipped));
+            self.wrapped
+                .insert(base64_inside(&URL_SAFE_NO_PAD, bytes, skipped));
         }
         self.wrapped.insert(hex::encode(bytes).into_bytes());
         self.wrapped.insert(hex::encode_upper(bytes).into_bytes());
@@ -57,36 +61,83 @@ fn base64_inside(engine: &impl base64::Engine, secret: &[u8], skipped: usize) ->
 fn json(secret: &str) -> impl Iterator<Item = String> {
     let least = serde_json::to_string(secret).expect("a string is JSON");
     let least = least[1..least.len() - 1].to_owned();
-    let ascii: String = least.chars().map(|c| if c.is_ascii() { c.to_string() } else { utf16_escape(c) }).collect();
+    let ascii: String = least
+        .chars()
+        .map(|c| {
+            if c.is_ascii() {
+                c.to_string()
+            } else {
+                utf16_escape(c)
+            }
+        })
+        .collect();
     let html = |text: &str| -> String {
         let unsafe_in_html = |c| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
-        text.chars().map(|c| if unsafe_in_html(c) { utf16_escape(c) } else { c.to_string() }).collect()
+        text.chars()
+            .map(|c| {
+                if unsafe_in_html(c) {
+                    utf16_escape(c)
+                } else {
+                    c.to_string()
+                }
+            })
+            .collect()
     };
     let slashed = |text: &str| text.replace('/', "\\/");
-    [html(&least), html(&ascii), slashed(&least), slashed(&ascii), least, ascii].into_iter()
+    [
+        html(&least),
+        html(&ascii),
+        slashed(&least),
+        slashed(&ascii),
+        least,
+        ascii,
+    ]
+    .into_iter()
 }
 
 fn utf16_escape(c: char) -> String {
-    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+    c.encode_utf16(&mut [0; 2])
+        .iter()
+        .fold(String::new(), |mut text, unit| {
+            let _ = write!(text, "\\u{unit:04x}");
+            text
+        })
 }
 
 /// As URL encoders write it: they differ in what they leave alone, in the case of digits, and in the space of forms.
 fn url(secret: &str) -> impl Iterator<Item = Vec<u8>> {
-    const KEPT: [&[u8]; 5] = [b"-._~", b"-._~/", b"-_.!~*'()", b"-_.!~*'();,/?:@&=+$#", b"-._*"];
+    const KEPT: [&[u8]; 5] = [
+        b"-._~",
+        b"-._~/",
+        b"-_.!~*'()",
+        b"-_.!~*'();,/?:@&=+$#",
+        b"-._*",
+    ];
     KEPT.into_iter().flat_map(move |kept| {
-        let write = |upper: bool, space: &str| -> Vec<u8> {
+        let encode = |upper: bool, space: &str| -> Vec<u8> {
             let mut text = String::new();
             for &byte in secret.as_bytes() {
                 match byte {
                     b' ' => text.push_str(space),
-                    _ if byte.is_ascii_alphanumeric() || kept.contains(&byte) => text.push(char::from(byte)),
-                    _ if upper => text.push_str(&format!("%{byte:02X}")),
-                    _ => text.push_str(&format!("%{byte:02x}")),
+                    _ if byte.is_ascii_alphanumeric() || kept.contains(&byte) => {
+                        text.push(char::from(byte));
+                    }
+                    _ if upper => {
+                        let _ = write!(text, "%{byte:02X}");
+                    }
+                    _ => {
+                        let _ = write!(text, "%{byte:02x}");
+                    }
                 }
             }
             text.into_bytes()
         };
-        [write(true, "%20"), write(false, "%20"), write(true, "+"), write(false, "+")]
+        [
+            encode(true, "%20"),
+            encode(false, "%20"),
+            encode(true, "+"),
+            encode(false, "+"),
+        ]
     })
 }
 
@@ -113,7 +164,13 @@ fn quoted(secret: &str) -> impl Iterator<Item = String> {
         c if c.is_ascii_control() => format!("\\x{:02x}", u32::from(c)),
         c => c.to_string(),
     };
-    let backslashed = |c: char| if c.is_ascii_alphanumeric() || !c.is_ascii() || "-_./:=@%+".contains(c) { c.to_string() } else { format!("\\{c}") };
+    let backslashed = |c: char| {
+        if c.is_ascii_alphanumeric() || !c.is_ascii() || "-_./:=@%+".contains(c) {
+            c.to_string()
+        } else {
+            format!("\\{c}")
+        }
+    };
     let repr: String = secret.chars().map(python).collect();
     [
         secret.replace('\'', "'\\''"),
@@ -139,7 +196,10 @@ mod tests {
                 let text = [vec![b'x'; before], b"hunter22".to_vec(), vec![b'y'; after]].concat();
                 let inside = base64_inside(&STANDARD_NO_PAD, b"hunter22", before % 3);
                 let inside = String::from_utf8(inside).expect("digits");
-                assert!(STANDARD.encode(text).contains(&inside), "{before} before, {after} after");
+                assert!(
+                    STANDARD.encode(text).contains(&inside),
+                    "{before} before, {after} after"
+                );
             }
         }
     }
@@ -156,6 +216,9 @@ mod tests {
         exact("a%2Fb%20%27c%22%C3%A9%3C%0Asecond%20line");
         exact("a/b+%27c%22%c3%a9%3c%0asecond+line");
         exact(r#"a/b \'c"é<\nsecond line"#);
-        assert!(all.wrapped.contains(hex::encode_upper("second line").as_bytes()));
+        assert!(
+            all.wrapped
+                .contains(hex::encode_upper("second line").as_bytes())
+        );
     }
 }

@@ -1,6 +1,6 @@
+use crate::journal::Stream::{self, Stderr, Stdout};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use crate::journal::Stream::{self, Stderr, Stdout};
 use proptest::prelude::*;
 
 use super::{Masks, pattern::Patterns};
@@ -18,7 +18,11 @@ fn masked(secrets: &[&str], writes: &[(Stream, &[u8])]) -> Vec<u8> {
 fn text(secrets: &[&str], input: &str) -> String {
     let bytes: Vec<(Stream, &[u8])> = input.as_bytes().chunks(1).map(|b| (Stdout, b)).collect();
     let one_by_one = masked(secrets, &bytes);
-    assert_eq!(one_by_one, masked(secrets, &[(Stdout, input.as_bytes())]), "writes do not matter");
+    assert_eq!(
+        one_by_one,
+        masked(secrets, &[(Stdout, input.as_bytes())]),
+        "writes do not matter"
+    );
     String::from_utf8(one_by_one).expect("utf-8")
 }
 
@@ -40,12 +44,27 @@ fn overlapping_secrets_leave_nothing() {
 #[test]
 fn encodings_go_too_where_an_encoder_broke_the_line() {
     let secret = "s3cr3t/with+sign and a long tail that wraps";
-    let wrapped: Vec<String> = STANDARD.encode(format!("xy{secret}")).as_bytes().chunks(20).map(|l| String::from_utf8_lossy(l).into()).collect();
+    let wrapped: Vec<String> = STANDARD
+        .encode(format!("xy{secret}"))
+        .as_bytes()
+        .chunks(20)
+        .map(|l| String::from_utf8_lossy(l).into())
+        .collect();
     let out = text(&[secret], &wrapped.join("\n"));
     assert!(out.len() < 12 && out.contains("***"), "{out}");
-    let hex: Vec<String> = hex::encode(secret).as_bytes().chunks(30).map(|l| String::from_utf8_lossy(l).into()).collect();
+    let hex: Vec<String> = hex::encode(secret)
+        .as_bytes()
+        .chunks(30)
+        .map(|l| String::from_utf8_lossy(l).into())
+        .collect();
     assert_eq!(text(&[secret], &hex.join("\r\n")), "***");
-    assert_eq!(text(&[secret], "q=s3cr3t%2Fwith%2Bsign+and+a+long+tail+that+wraps&"), "q=***&");
+    assert_eq!(
+        text(
+            &[secret],
+            "q=s3cr3t%2Fwith%2Bsign+and+a+long+tail+that+wraps&"
+        ),
+        "q=***&"
+    );
 }
 
 #[test]
@@ -53,42 +72,81 @@ fn endless_line_breaks_are_not_held_back() {
     let mut masks = Masks::new(["hunter2"]);
     let mut released = 0;
     masks.push(Stdout, b"68756e", &mut |_, part| released += part.len());
-    masks.push(Stdout, &vec![b'\n'; 100_000], &mut |_, part| released += part.len());
+    masks.push(Stdout, &vec![b'\n'; 100_000], &mut |_, part| {
+        released += part.len();
+    });
     assert_eq!(released, 100_006);
 }
 
 #[test]
 fn the_two_streams_together_spell_no_secret() {
-    assert_eq!(masked(&["hunter2"], &[(Stdout, b"hun"), (Stderr, b"ter2 "), (Stdout, b"!")]), b"ter2 hun!");
-    assert_eq!(masked(&["hunter2"], &[(Stdout, b"hun"), (Stderr, b"--"), (Stdout, b"ter2")]), b"--***");
+    assert_eq!(
+        masked(
+            &["hunter2"],
+            &[(Stdout, b"hun"), (Stderr, b"ter2 "), (Stdout, b"!")]
+        ),
+        b"ter2 hun!"
+    );
+    assert_eq!(
+        masked(
+            &["hunter2"],
+            &[(Stdout, b"hun"), (Stderr, b"--"), (Stdout, b"ter2")]
+        ),
+        b"--***"
+    );
 }
 
 #[test]
 fn bytes_keep_their_stream() {
     let mut masks = Masks::new(["hunter2"]);
     let mut out = Vec::new();
-    let mut keep = |stream, part: &[u8]| out.push((stream, String::from_utf8_lossy(part).into_owned()));
+    let mut keep =
+        |stream, part: &[u8]| out.push((stream, String::from_utf8_lossy(part).into_owned()));
     masks.push(Stdout, b"one hunter", &mut keep);
     masks.push(Stderr, b"two\n", &mut keep);
     masks.push(Stdout, b"2 three", &mut keep);
     masks.finish(&mut keep);
-    let of = |stream| out.iter().filter(|(s, _)| *s == stream).map(|(_, text)| text.as_str()).collect::<String>();
+    let of = |stream| {
+        out.iter()
+            .filter(|(s, _)| *s == stream)
+            .map(|(_, text)| text.as_str())
+            .collect::<String>()
+    };
     assert_eq!(of(Stdout), "one *** three");
     assert_eq!(of(Stderr), "two\n");
 }
 
 #[test]
 fn a_secret_cut_off_by_the_end_is_masked() {
-    assert_eq!(text(&["correct horse battery"], "> correct horse b"), "> ***");
-    assert_eq!(text(&["correct horse battery"], "> correct"), "> correct", "a beginning shorter than 8 bytes says little");
+    assert_eq!(
+        text(&["correct horse battery"], "> correct horse b"),
+        "> ***"
+    );
+    assert_eq!(
+        text(&["correct horse battery"], "> correct"),
+        "> correct",
+        "a beginning shorter than 8 bytes says little"
+    );
 }
 
 /// Every way in which the property test writes a secret.
 fn encodings(secret: &str, before: &str) -> Vec<Vec<u8>> {
     let joined = format!("{before}{secret}");
     let url = |upper: bool| {
-        let digits = |b: &u8| if upper { format!("%{b:02X}") } else { format!("%{b:02x}") };
-        let keep = |b: &u8| if b.is_ascii_alphanumeric() || b"-._~".contains(b) { char::from(*b).to_string() } else { digits(b) };
+        let digits = |b: &u8| {
+            if upper {
+                format!("%{b:02X}")
+            } else {
+                format!("%{b:02x}")
+            }
+        };
+        let keep = |b: &u8| {
+            if b.is_ascii_alphanumeric() || b"-._~".contains(b) {
+                char::from(*b).to_string()
+            } else {
+                digits(b)
+            }
+        };
         secret.as_bytes().iter().map(keep).collect::<String>()
     };
     vec![
@@ -105,7 +163,12 @@ fn encodings(secret: &str, before: &str) -> Vec<Vec<u8>> {
 
 fn secret() -> impl Strategy<Value = String> {
     // The mark itself is left out: text next to a mark could spell a secret of asterisks, which tells nobody anything.
-    prop_oneof!["[a-c]{4,9}", "[ -)+-~]{4,40}", "[a-z\"'/\\\\ é<>\n%+]{4,20}"].prop_filter("long enough", |s| s.trim().len() >= 4)
+    prop_oneof![
+        "[a-c]{4,9}",
+        "[ -)+-~]{4,40}",
+        "[a-z\"'/\\\\ é<>\n%+]{4,20}"
+    ]
+    .prop_filter("long enough", |s| s.trim().len() >= 4)
 }
 
 proptest! {

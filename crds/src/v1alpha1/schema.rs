@@ -67,6 +67,9 @@ pub fn without_null(mut crd: CustomResourceDefinition) -> CustomResourceDefiniti
 
 fn refuse_null(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    if let Some(values) = &mut schema.enum_ {
+        values.retain(|value| !value.0.is_null());
+    }
     schema
         .properties
         .iter_mut()

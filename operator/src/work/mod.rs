@@ -154,7 +154,7 @@ impl Work {
     }
 
     /// The end is on disk at records before the source is told to let go of it.
-    async fn end(self, outcome: Outcome) {
+    async fn end(&self, outcome: Outcome) {
         let row = outcome.into_row(self.row.clone(), self.ctx.now());
         self.ctx.metrics.executions.get_or_create(&Ended { via: via_name(row.via), state: row.state.as_str() }).inc();
         self.ctx.desk.row(row.clone()).await;

@@ -40,7 +40,10 @@ pub(super) async fn find(
             Ok(Sight::Replaced) => Found::Never(Outcome::new(
                 State::Undeliverable,
                 reason::POD_REPLACED,
-                format!("the pod {} was replaced by another of its name", command.pod),
+                format!(
+                    "the pod {} was replaced by another of its name",
+                    command.pod
+                ),
             )),
             Err(refusal) => Found::Never(Outcome::new(
                 State::Undeliverable,
@@ -59,7 +62,10 @@ pub(super) async fn find(
 fn not_in_time(command: &Command, waits_for: Option<String>) -> Outcome {
     let (reason, why) = match waits_for {
         Some(why) => (reason::CONTAINER_NOT_RUNNING, why),
-        None => (reason::API_UNREACHABLE, "the cluster's API did not answer".to_owned()),
+        None => (
+            reason::API_UNREACHABLE,
+            "the cluster's API did not answer".to_owned(),
+        ),
     };
     let message = format!("not within {:?}: {why}", command.delivery);
     Outcome::new(State::DeliveryTimedOut, reason, message)
@@ -74,21 +80,38 @@ fn seek(pod: &Pod, wanted: Option<&str>) -> Found {
         return Found::Never(Outcome::new(
             State::Undeliverable,
             reason::CONTAINER_UNKNOWN,
-            format!("the pod has no container {name}; it has {}", names.join(", ")),
+            format!(
+                "the pod has no container {name}; it has {}",
+                names.join(", ")
+            ),
         ));
     }
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     if let Some(over @ ("Succeeded" | "Failed")) = phase {
         let message = format!("the pod is over ({over})");
         return Found::Never(not_running(&message));
     }
     match state(pod, name) {
-        Some(ContainerState { running: Some(_), .. }) => Found::Running(name.to_owned()),
-        Some(ContainerState { terminated: Some(end), .. }) if !comes_back(pod) => {
-            let message = format!("the container {name} ended with exit code {}", end.exit_code);
+        Some(ContainerState {
+            running: Some(_), ..
+        }) => Found::Running(name.to_owned()),
+        Some(ContainerState {
+            terminated: Some(end),
+            ..
+        }) if !comes_back(pod) => {
+            let message = format!(
+                "the container {name} ended with exit code {}",
+                end.exit_code
+            );
             Found::Never(not_running(&message))
         }
-        Some(ContainerState { waiting: Some(waiting), .. }) => {
+        Some(ContainerState {
+            waiting: Some(waiting),
+            ..
+        }) => {
             let why = waiting.reason.as_deref().unwrap_or("Waiting");
             let message = waiting.message.as_deref().unwrap_or("it has not started");
             Found::NotYet(format!("container {name}: {why}: {message}"))
@@ -103,10 +126,23 @@ fn not_running(message: &str) -> Outcome {
 
 /// Names of the containers that can be run in, the pod's own first.
 fn names(pod: &Pod) -> Vec<&str> {
-    let Some(spec) = &pod.spec else { return Vec::new() };
-    let own = spec.containers.iter().map(|container| container.name.as_str());
-    let init = spec.init_containers.iter().flatten().map(|container| container.name.as_str());
-    let added = spec.ephemeral_containers.iter().flatten().map(|added| added.name.as_str());
+    let Some(spec) = &pod.spec else {
+        return Vec::new();
+    };
+    let own = spec
+        .containers
+        .iter()
+        .map(|container| container.name.as_str());
+    let init = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .map(|container| container.name.as_str());
+    let added = spec
+        .ephemeral_containers
+        .iter()
+        .flatten()
+        .map(|added| added.name.as_str());
     own.chain(init).chain(added).collect()
 }
 
@@ -118,11 +154,16 @@ fn state<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerState> {
         &status.ephemeral_container_statuses,
     ];
     let mut all = all.into_iter().flatten().flatten();
-    all.find(|status: &&ContainerStatus| status.name == name)?.state.as_ref()
+    all.find(|status: &&ContainerStatus| status.name == name)?
+        .state
+        .as_ref()
 }
 
 fn comes_back(pod: &Pod) -> bool {
-    let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
+    let policy = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.restart_policy.as_deref());
     policy != Some("Never") && pod.metadata.deletion_timestamp.is_none()
 }
 

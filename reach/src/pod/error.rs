@@ -109,7 +109,10 @@ mod tests {
 
     fn refused(code: u16, message: &str) -> Error {
         let source = kube::Error::Api(Status::failure(message, "").with_code(code).boxed());
-        Error::Create { name: "p".into(), source: Refusal(source) }
+        Error::Create {
+            name: "p".into(),
+            source: Refusal(source),
+        }
     }
 
     #[test]
@@ -124,9 +127,16 @@ mod tests {
             (503, "later", "APIUnreachable", true),
         ] {
             let error = refused(code, message);
-            assert_eq!((error.reason(), error.is_passing()), (reason, passing), "{code}");
+            assert_eq!(
+                (error.reason(), error.is_passing()),
+                (reason, passing),
+                "{code}"
+            );
         }
-        let taken = Error::NameTaken { name: "p".into(), holder: "x".into() };
+        let taken = Error::NameTaken {
+            name: "p".into(),
+            holder: "x".into(),
+        };
         assert_eq!((taken.reason(), taken.is_passing()), ("NameTaken", false));
     }
 

@@ -67,7 +67,10 @@ pub async fn exec(
             let started = Timestamp::now();
             let outcome = attend(client, command, process, &mut recorder, token).await;
             let begun = outcome.state != State::Undeliverable;
-            Outcome { started_at: begun.then_some(started), ..outcome }
+            Outcome {
+                started_at: begun.then_some(started),
+                ..outcome
+            }
         }
         Err(outcome) => *outcome,
     };
@@ -85,8 +88,7 @@ async fn attend(
     recorder: &mut Recorder,
     token: &CancellationToken,
 ) -> Outcome {
-    const LEFT: &str =
-        "the stream was closed; Kubernetes can not end the command, it may still run in the container";
+    const LEFT: &str = "the stream was closed; Kubernetes can not end the command, it may still run in the container";
     let status = tokio::select! {
         status = listen(&mut process, recorder) => status,
         () = sleep(command.execution) => {
@@ -145,12 +147,18 @@ fn read(status: &Status, command: &Command) -> Outcome {
         return Outcome::exited(0);
     }
     let details = status.details.as_ref();
-    let mut causes = details.and_then(|details| details.causes.as_ref()).into_iter().flatten();
+    let mut causes = details
+        .and_then(|details| details.causes.as_ref())
+        .into_iter()
+        .flatten();
     let code = causes.find(|cause| cause.reason.as_deref() == Some("ExitCode"));
     if let Some(code) = code.and_then(|cause| cause.message.as_ref()?.parse().ok()) {
         return Outcome::exited(code);
     }
-    let said = status.message.as_deref().unwrap_or("the container runtime gave no reason");
+    let said = status
+        .message
+        .as_deref()
+        .unwrap_or("the container runtime gave no reason");
     match runtime::not_started(said, command.argv.first().map_or("", String::as_str)) {
         Some(read) => Outcome::new(State::Undeliverable, read.reason, read.message),
         None => Outcome::new(State::Unknown, reason::STREAM_CUT, said),

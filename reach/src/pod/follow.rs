@@ -18,14 +18,14 @@ use super::{
     Outcome, Placed, Recorder,
     error::Error,
     log::{PodLog, Stage},
-    progress::{Progress, deletion_asked, timed_out},
+    progress::{Progress, deletion_asked, lost, timed_out},
     reason,
     step::cancel,
     watch::{PodWatch, Sight},
 };
 
 /// How long a node may take to report the end of a pod that was asked to end.
-const SETTLE: Duration = Duration::from_secs(60 + GRACE_SECONDS as u64);
+const SETTLE: Duration = Duration::from_secs(120 + GRACE_SECONDS as u64);
 
 /// Follows the pod until it is over. A cancelled token ends it; an error means that nothing is known, and calling again is safe.
 pub async fn follow(
@@ -43,20 +43,30 @@ pub async fn follow(
         token,
         stage,
         began: None,
-        waits_for: ("Pending".to_owned(), String::new()),
+        waits_for: None,
         cause: None,
-        limit: Instant::now() + left(placed.delivery, placed.attached.then_some(placed.created_at)),
+        limit: Instant::now()
+            + left(
+                placed.delivery,
+                placed.attached.then_some(placed.created_at),
+            ),
     };
     let copied = async { Ok(log.copy().await) };
     let (outcome, (recorder, trouble)) = tokio::try_join!(following.outcome(), copied)?;
-    let outcome = trouble.iter().fold(outcome, |outcome, note| outcome.with_note(note));
+    let outcome = trouble
+        .iter()
+        .fold(outcome, |outcome, note| outcome.with_note(note));
     Ok(outcome.with(recorder).await)
 }
 
 /// What is left of a time that began then; all of it where nobody began before.
 fn left(of: Duration, since: Option<Timestamp>) -> Duration {
     let passed = since.map(|since| Timestamp::now().duration_since(since));
-    of.saturating_sub(passed.and_then(|passed| passed.try_into().ok()).unwrap_or_default())
+    of.saturating_sub(
+        passed
+            .and_then(|passed| passed.try_into().ok())
+            .unwrap_or_default(),
+    )
 }
 
 /// Why a pod was asked to end.
@@ -77,7 +87,7 @@ struct Following<'a> {
     /// When the container began.
     began: Option<Timestamp>,
     /// What the pod waited for last, in the cluster's words.
-    waits_for: (String, String),
+    waits_for: Option<(String, String)>,
     cause: Option<Cause>,
     /// When something has to be done about the pod.
     limit: Instant,
@@ -85,7 +95,12 @@ struct Following<'a> {
 
 impl Following<'_> {
     async fn outcome(mut self) -> Result<Outcome, Error> {
-        let Placed { namespace, name, uid, .. } = self.placed;
+        let Placed {
+            namespace,
+            name,
+            uid,
+            ..
+        } = self.placed;
         let mut pod = PodWatch::new(self.client, namespace, name, uid);
         loop {
             let outcome = tokio::select! {
@@ -100,8 +115,12 @@ impl Following<'_> {
             };
             if let Some(outcome) = outcome {
                 let logged = outcome.started_at.is_some() || self.began.is_some();
-                self.stage.send_replace(if logged { Stage::Over } else { Stage::Nothing });
-                return Ok(Outcome { started_at: outcome.started_at.or(self.began), ..outcome });
+                self.stage
+                    .send_replace(if logged { Stage::Over } else { Stage::Nothing });
+                return Ok(Outcome {
+                    started_at: outcome.started_at.or(self.began),
+                    ..outcome
+                });
             }
         }
     }
@@ -121,8 +140,8 @@ impl Following<'_> {
         self.notice_deletion(pod);
         match progress {
             Progress::Waiting { reason, message } => {
-                if self.cause.is_none() {
-                    self.waits_for = (reason, message);
+                if self.cause.is_none() || self.waits_for.is_none() {
+                    self.waits_for = Some((reason, message));
                 }
                 None
             }
@@ -143,7 +162,9 @@ impl Following<'_> {
 
     /// Learns why a pod that is being deleted was asked to end, when it was not this process that asked.
     fn notice_deletion(&mut self, pod: &Pod) {
-        let (Some(asked), None) = (deletion_asked(pod), self.cause) else { return };
+        let (Some(asked), None) = (deletion_asked(pod), self.cause) else {
+            return;
+        };
         let after = |since: Timestamp, limit: Duration| {
             SignedDuration::try_from(limit).is_ok_and(|limit| asked.duration_since(since) >= limit)
         };
@@ -176,24 +197,34 @@ impl Following<'_> {
     }
 
     fn never_began(&self, reason: String, message: String) -> Outcome {
+        if self.began.is_some() {
+            return lost(&message);
+        }
+        let hopeless = matches!(
+            reason.as_str(),
+            reason::COMMAND_NOT_FOUND | reason::START_FAILED
+        );
         match self.cause {
-            Some(Cause::Cancelled) => {
-                Outcome::new(State::Cancelled, reason::CANCELLED, "cancelled before it began")
-            }
+            Some(Cause::Cancelled) => Outcome::new(
+                State::Cancelled,
+                reason::CANCELLED,
+                "cancelled before it began",
+            ),
             Some(Cause::Deleted) => Outcome::new(
                 State::Undeliverable,
                 reason::POD_DELETED,
                 "somebody deleted the pod before it began",
             ),
-            None if reason != "DeadlineExceeded" => {
-                Outcome::new(State::Undeliverable, reason, message)
-            }
-            _ => {
-                let (reason, said) = self.waits_for.clone();
+            Some(Cause::NotDelivered | Cause::TimedOut) if !hopeless => {
+                let (reason, said) = self.waits_for.clone().unwrap_or((reason, message));
                 let limit = self.placed.delivery;
                 let message = format!("the pod did not start within {limit:?}: {reason}: {said}");
                 Outcome::new(State::DeliveryTimedOut, reason, message)
             }
+            None if reason == "DeadlineExceeded" => {
+                Outcome::new(State::DeliveryTimedOut, reason, message)
+            }
+            _ => Outcome::new(State::Undeliverable, reason, message),
         }
     }
 
@@ -201,13 +232,17 @@ impl Following<'_> {
     fn because(&self, end: Outcome, pod: &Pod) -> Outcome {
         // The clocks of node and API server differ, so what TERM or KILL ended counts as asked for whatever the times say.
         let ended_by_signal = end.exit_code.is_some_and(|code| matches!(code, 137 | 143));
-        let by_itself = deletion_asked(pod)
-            .is_none_or(|asked| end.finished_at < asked && !ended_by_signal);
-        let (Some(cause), false) = (self.cause, by_itself) else { return end };
+        let by_itself =
+            deletion_asked(pod).is_none_or(|asked| end.finished_at < asked && !ended_by_signal);
+        let (Some(cause), false) = (self.cause, by_itself) else {
+            return end;
+        };
         let made = match cause {
-            Cause::Cancelled => {
-                Outcome::new(State::Cancelled, reason::CANCELLED, "cancelled while it ran")
-            }
+            Cause::Cancelled => Outcome::new(
+                State::Cancelled,
+                reason::CANCELLED,
+                "cancelled while it ran",
+            ),
             Cause::TimedOut => timed_out(),
             Cause::NotDelivered => Outcome::new(
                 State::Failed,

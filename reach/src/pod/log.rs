@@ -48,7 +48,14 @@ impl PodLog {
         stage: watch::Receiver<Stage>,
         recorder: Recorder,
     ) -> Self {
-        Self { pods, name: name.to_owned(), stage, recorder, seen: 0, trouble: None }
+        Self {
+            pods,
+            name: name.to_owned(),
+            stage,
+            recorder,
+            seen: 0,
+            trouble: None,
+        }
     }
 
     /// Copies until the container is over and its log has ended; says also why a part could not be had.
@@ -74,13 +81,17 @@ impl PodLog {
     /// A stage that can not come any more, because whoever tells it has stopped, is never reached.
     async fn reaches(&mut self, what: impl Fn(Stage) -> bool) {
         if self.stage.wait_for(|stage| what(*stage)).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
     async fn read(&mut self, follow: bool) {
         let container = Some(CONTAINER.to_owned());
-        let params = LogParams { container, follow, ..LogParams::default() };
+        let params = LogParams {
+            container,
+            follow,
+            ..LogParams::default()
+        };
         let mut stage = self.stage.clone();
         let opened = tokio::select! {
             opened = self.pods.log_stream(&self.name, &params) => opened,
@@ -121,6 +132,8 @@ impl PodLog {
 }
 
 async fn too_long_over(stage: &mut watch::Receiver<Stage>) {
-    let _ = stage.wait_for(|stage| matches!(stage, Stage::Over | Stage::Nothing)).await;
+    let _ = stage
+        .wait_for(|stage| matches!(stage, Stage::Over | Stage::Nothing))
+        .await;
     sleep(SILENCE).await;
 }

@@ -5,9 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crds::{
     journal::GRACE_SECONDS,
     key::EffectKey,
-    names::{
-        ANNOTATION_EFFECT, FINALIZER_RESULT, GROUP, LABEL_RUN, LABEL_RUN_UID, LABEL_STEP,
-    },
+    names::{ANNOTATION_EFFECT, FINALIZER_RESULT, GROUP, LABEL_RUN, LABEL_RUN_UID, LABEL_STEP},
     v1alpha1::Resources,
 };
 use k8s_openapi::{
@@ -71,12 +69,20 @@ impl StepPod {
         let digest = self.key.digest();
         let mut name = format!("{}-{}", self.run, self.key.step).replace('.', "-");
         name.truncate(NAME_MOST - 1 - DIGEST_DIGITS);
-        format!("{}-{}", name.trim_end_matches('-'), &digest[..DIGEST_DIGITS])
+        format!(
+            "{}-{}",
+            name.trim_end_matches('-'),
+            &digest[..DIGEST_DIGITS]
+        )
     }
 
     /// The Pod as it is created.
     pub fn manifest(&self) -> Pod {
-        Pod { metadata: self.metadata(), spec: Some(self.spec()), status: None }
+        Pod {
+            metadata: self.metadata(),
+            spec: Some(self.spec()),
+            status: None,
+        }
     }
 
     fn metadata(&self) -> ObjectMeta {
@@ -131,7 +137,12 @@ impl StepPod {
             image: Some(self.image.clone()),
             command: words(&self.command),
             args: words(&self.args),
-            env: Some(self.env.iter().map(|(name, value)| variable(name, value)).collect()),
+            env: Some(
+                self.env
+                    .iter()
+                    .map(|(name, value)| variable(name, value))
+                    .collect(),
+            ),
             resources: Some(ResourceRequirements {
                 requests: quantities(&self.resources.requests),
                 limits: quantities(&self.resources.limits),
@@ -139,7 +150,10 @@ impl StepPod {
             }),
             security_context: Some(SecurityContext {
                 allow_privilege_escalation: Some(false),
-                capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+                capabilities: Some(Capabilities {
+                    drop: Some(vec!["ALL".to_owned()]),
+                    add: None,
+                }),
                 run_as_non_root: Some(true),
                 run_as_user: Some(self.run_as_user),
                 seccomp_profile: Some(runtime_default()),
@@ -151,13 +165,17 @@ impl StepPod {
 }
 
 fn runtime_default() -> SeccompProfile {
-    SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }
+    SeccompProfile {
+        type_: "RuntimeDefault".to_owned(),
+        localhost_profile: None,
+    }
 }
 
 /// A label's value holds 63 characters at most, and the run's UID stands beside it anyway.
 fn label(value: &str) -> String {
     let cut = &value[..value.len().min(NAME_MOST)];
-    cut.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+    cut.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned()
 }
 
 fn words(list: &[String]) -> Option<Vec<String>> {
@@ -168,11 +186,25 @@ fn variable(name: &str, value: &EnvValue) -> EnvVar {
     let (value, value_from) = match value {
         EnvValue::Plain(value) => (Some(literal(value)), None),
         EnvValue::Secret { name, key } => {
-            let secret = SecretKeySelector { name: name.clone(), key: key.clone(), optional: None };
-            (None, Some(EnvVarSource { secret_key_ref: Some(secret), ..EnvVarSource::default() }))
+            let secret = SecretKeySelector {
+                name: name.clone(),
+                key: key.clone(),
+                optional: None,
+            };
+            (
+                None,
+                Some(EnvVarSource {
+                    secret_key_ref: Some(secret),
+                    ..EnvVarSource::default()
+                }),
+            )
         }
     };
-    EnvVar { name: name.to_owned(), value, value_from }
+    EnvVar {
+        name: name.to_owned(),
+        value,
+        value_from,
+    }
 }
 
 /// Kept from the kubelet's expansion of `$(NAME)`: a parameter could else put a Secret's value into the arguments.
@@ -211,7 +243,13 @@ pub(super) mod tests {
             args: Vec::new(),
             env: BTreeMap::from([
                 ("DAY".into(), EnvValue::Plain("$(TOKEN)".into())),
-                ("TOKEN".into(), EnvValue::Secret { name: "s".into(), key: "k".into() }),
+                (
+                    "TOKEN".into(),
+                    EnvValue::Secret {
+                        name: "s".into(),
+                        key: "k".into(),
+                    },
+                ),
             ]),
             resources: Resources::default(),
             run_as_user: 1000,
@@ -228,15 +266,25 @@ pub(super) mod tests {
     fn the_name_is_the_same_for_the_same_key_and_fits() {
         let mut step = step();
         let name = step.name();
-        assert_eq!(name, format!("nightly-7-backup-{}", &step.key.digest()[..10]));
+        assert_eq!(
+            name,
+            format!("nightly-7-backup-{}", &step.key.digest()[..10])
+        );
         step.key.attempt = 2;
         assert_ne!(step.name(), name);
         for length in 40..253 {
             step.run = format!("{}.{}", "r".repeat(length), "s".repeat(10));
             let name = step.name();
-            assert!(name.len() <= 63 && !name.contains("--") && !name.contains('.'), "{name}");
+            assert!(
+                name.len() <= 63 && !name.contains("--") && !name.contains('.'),
+                "{name}"
+            );
             let labels = step.manifest().metadata.labels.expect("labels");
-            assert!(labels.values().all(|value| value.len() <= 63 && !value.ends_with('.')));
+            assert!(
+                labels
+                    .values()
+                    .all(|value| value.len() <= 63 && !value.ends_with('.'))
+            );
         }
     }
 
@@ -260,17 +308,27 @@ pub(super) mod tests {
     fn nothing_a_user_wrote_is_expanded() {
         let container = &json()["spec"]["containers"][0];
         assert_eq!(container["command"], json!(["/tool", "$$(TOKEN) $$5"]));
-        let secret = json!({"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}});
-        assert_eq!(container["env"], json!([{"name": "DAY", "value": "$$(TOKEN)"}, secret]));
+        let secret =
+            json!({"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}});
+        assert_eq!(
+            container["env"],
+            json!([{"name": "DAY", "value": "$$(TOKEN)"}, secret])
+        );
     }
 
     #[test]
     fn the_pod_belongs_to_its_run_and_keeps_its_result() {
         let metadata = &json()["metadata"];
         assert_eq!(metadata["finalizers"], json!(["pilothouse.dev/result"]));
-        assert_eq!(metadata["annotations"]["pilothouse.dev/effect"], step().key.digest());
+        assert_eq!(
+            metadata["annotations"]["pilothouse.dev/effect"],
+            step().key.digest()
+        );
         let owner = &metadata["ownerReferences"][0];
-        assert_eq!((&owner["kind"], &owner["uid"]), (&json!("JobRun"), &json!("run-uid")));
+        assert_eq!(
+            (&owner["kind"], &owner["uid"]),
+            (&json!("JobRun"), &json!("run-uid"))
+        );
         assert_eq!(owner.get("blockOwnerDeletion"), None);
         assert_eq!(metadata["labels"]["pilothouse.dev/run-uid"], "run-uid");
     }

@@ -91,7 +91,10 @@ impl Outcome {
             0 => (State::Succeeded, String::new()),
             code => (State::Failed, format!("exit code {code}")),
         };
-        Self { exit_code: Some(code), ..Self::new(state, reason::EXITED, message) }
+        Self {
+            exit_code: Some(code),
+            ..Self::new(state, reason::EXITED, message)
+        }
     }
 
     /// Completes it with what was written, and hides in its message what the output hides.
@@ -131,6 +134,9 @@ mod tests {
         assert_eq!(Outcome::exited(0).state, State::Succeeded);
         let failed = Outcome::exited(3);
         assert_eq!((failed.state, failed.exit_code), (State::Failed, Some(3)));
-        assert_eq!(failed.with_note("and more").message, "exit code 3; and more");
+        assert_eq!(
+            failed.with_note("and more").message,
+            "exit code 3; and more"
+        );
     }
 }

@@ -60,24 +60,36 @@ impl Recorder {
         sink: Sink,
     ) -> Result<Self, SecretTooShort> {
         let length = |secret: &SecretString| secret.expose_secret().trim().len();
-        if mask.iter().map(length).any(|length| (1..SECRET_BYTES_MIN).contains(&length)) {
+        if mask
+            .iter()
+            .map(length)
+            .any(|length| (1..SECRET_BYTES_MIN).contains(&length))
+        {
             return Err(SecretTooShort);
         }
         let (secrets, masks) = (mask.to_vec(), masks(mask));
-        Ok(Self { secrets, masks, kept: Kept::new(keep_bytes), resume_from, sink })
+        Ok(Self {
+            secrets,
+            masks,
+            kept: Kept::new(keep_bytes),
+            resume_from,
+            sink,
+        })
     }
 
     /// Takes what came next on a stream.
     pub(super) async fn record(&mut self, stream: Stream, raw: &[u8]) {
         let mut masked = Vec::with_capacity(raw.len());
-        self.masks.push(stream, raw, &mut |_, part| masked.extend_from_slice(part));
+        self.masks
+            .push(stream, raw, &mut |_, part| masked.extend_from_slice(part));
         self.keep(&masked).await;
     }
 
     /// Hands on everything held back until now.
     pub(super) async fn finish(mut self) -> Volume {
         let mut rest = Vec::new();
-        self.masks.finish(&mut |_, part| rest.extend_from_slice(part));
+        self.masks
+            .finish(&mut |_, part| rest.extend_from_slice(part));
         self.keep(&rest).await;
         let (volume, tail) = self.kept.finish();
         if let Some(tail) = tail {
@@ -89,7 +101,9 @@ impl Recorder {
     /// A text for people, without secrets.
     pub(super) fn masked(&self, text: &str) -> String {
         let (mut masks, mut masked) = (masks(&self.secrets), Vec::new());
-        masks.push(Stream::Stderr, text.as_bytes(), &mut |_, part| masked.extend_from_slice(part));
+        masks.push(Stream::Stderr, text.as_bytes(), &mut |_, part| {
+            masked.extend_from_slice(part);
+        });
         masks.finish(&mut |_, part| masked.extend_from_slice(part));
         String::from_utf8_lossy(&masked).into_owned()
     }
@@ -102,7 +116,9 @@ impl Recorder {
 
     async fn hand_on(sink: &Sink, resume_from: u64, mut piece: Piece) {
         let known = resume_from.saturating_sub(piece.offset);
-        let known = usize::try_from(known).unwrap_or(usize::MAX).min(piece.data.len());
+        let known = usize::try_from(known)
+            .unwrap_or(usize::MAX)
+            .min(piece.data.len());
         piece.offset += known as u64;
         drop(piece.data.split_to(known));
         while !piece.data.is_empty() {
@@ -152,11 +168,17 @@ impl Kept {
         self.tail.drain(..overflow);
         self.tail.extend(&rest[passed_over..]);
         self.dropped += (passed_over + overflow) as u64;
-        (!head.is_empty()).then(|| Piece { offset, data: Bytes::copy_from_slice(head) })
+        (!head.is_empty()).then(|| Piece {
+            offset,
+            data: Bytes::copy_from_slice(head),
+        })
     }
 
     fn finish(self) -> (Volume, Option<Piece>) {
-        let volume = Volume { output_bytes: self.total, dropped_bytes: self.dropped };
+        let volume = Volume {
+            output_bytes: self.total,
+            dropped_bytes: self.dropped,
+        };
         let offset = self.total - self.tail.len() as u64;
         let data = Bytes::from(Vec::from(self.tail));
         (volume, (!data.is_empty()).then_some(Piece { offset, data }))
@@ -172,7 +194,10 @@ mod tests {
     use tokio::sync::mpsc;
 
     fn piece(offset: u64, data: &'static str) -> Piece {
-        Piece { offset, data: Bytes::from_static(data.as_bytes()) }
+        Piece {
+            offset,
+            data: Bytes::from_static(data.as_bytes()),
+        }
     }
 
     #[test]
@@ -185,7 +210,14 @@ mod tests {
             }
             assert_eq!(head, b"012", "{step}");
             let (volume, tail) = kept.finish();
-            assert_eq!(volume, Volume { output_bytes: 10, dropped_bytes: 4 }, "{step}");
+            assert_eq!(
+                volume,
+                Volume {
+                    output_bytes: 10,
+                    dropped_bytes: 4
+                },
+                "{step}"
+            );
             assert_eq!(tail, Some(piece(7, "789")), "{step}");
         }
     }
@@ -195,7 +227,13 @@ mod tests {
         let mut kept = Kept::new(6);
         assert_eq!(kept.push(b"01234"), Some(piece(0, "012")));
         let (volume, tail) = kept.finish();
-        assert_eq!(volume, Volume { output_bytes: 5, dropped_bytes: 0 });
+        assert_eq!(
+            volume,
+            Volume {
+                output_bytes: 5,
+                dropped_bytes: 0
+            }
+        );
         assert_eq!(tail, Some(piece(3, "34")));
     }
 
@@ -215,7 +253,13 @@ mod tests {
             text.extend(piece.data);
         }
         assert_eq!(String::from_utf8_lossy(&text), " + ls ?\n***.");
-        assert_eq!(volume, Volume { output_bytes: 14, dropped_bytes: 0 });
+        assert_eq!(
+            volume,
+            Volume {
+                output_bytes: 14,
+                dropped_bytes: 0
+            }
+        );
     }
 
     #[tokio::test]
@@ -233,6 +277,12 @@ mod tests {
         drop(pieces);
         let mut recorder = Recorder::new(&[], 4, 0, sink).expect("recorder");
         recorder.record(Stream::Stdout, b"0123456789").await;
-        assert_eq!(recorder.finish().await, Volume { output_bytes: 10, dropped_bytes: 6 });
+        assert_eq!(
+            recorder.finish().await,
+            Volume {
+                output_bytes: 10,
+                dropped_bytes: 6
+            }
+        );
     }
 }

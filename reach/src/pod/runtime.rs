@@ -11,6 +11,7 @@ pub(super) struct NotStarted {
 
 /// Reads the words of containerd, CRI-O, runc and crun; `None` when they do not say that nothing was started.
 pub(super) fn not_started(said: &str, program: &str) -> Option<NotStarted> {
+    let said = said.trim_start_matches("Internal error occurred: ");
     let words = said.to_lowercase();
     let has = |part: &str| words.contains(part);
     let start = has("unable to start container process")
@@ -22,12 +23,20 @@ pub(super) fn not_started(said: &str, program: &str) -> Option<NotStarted> {
             "sh" | "bash" | "ash" | "/bin/sh" | "/bin/bash" => format!(
                 "the container has no `{program}` (distroless?); use a program that it has, a pod step or an ephemeral container"
             ),
-            _ => format!("the container has no `{program}`; use a program that it has, or a pod step"),
+            _ => format!(
+                "the container has no `{program}`; use a program that it has, or a pod step"
+            ),
         };
-        return Some(NotStarted { reason: reason::COMMAND_NOT_FOUND, message });
+        return Some(NotStarted {
+            reason: reason::COMMAND_NOT_FOUND,
+            message,
+        });
     }
     if start {
-        return Some(NotStarted { reason: reason::START_FAILED, message: said.to_owned() });
+        return Some(NotStarted {
+            reason: reason::START_FAILED,
+            message: said.to_owned(),
+        });
     }
     let stopped = has("container not found")
         || has("container is not running")
@@ -36,7 +45,10 @@ pub(super) fn not_started(said: &str, program: &str) -> Option<NotStarted> {
         || has("no running task found")
         || has("cannot exec in a stopped")
         || has("cannot exec into a container in a completed pod");
-    stopped.then(|| NotStarted { reason: reason::CONTAINER_NOT_RUNNING, message: said.to_owned() })
+    stopped.then(|| NotStarted {
+        reason: reason::CONTAINER_NOT_RUNNING,
+        message: said.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -56,7 +68,11 @@ mod tests {
         for said in said {
             let read = not_started(said, "sh").expect(said);
             assert_eq!(read.reason, reason::COMMAND_NOT_FOUND, "{said}");
-            assert!(read.message.contains("the container has no `sh`"), "{}", read.message);
+            assert!(
+                read.message.contains("the container has no `sh`"),
+                "{}",
+                read.message
+            );
         }
     }
 
@@ -66,7 +82,10 @@ mod tests {
         let folder = "failed to create containerd task: OCI runtime create failed: chdir to cwd (\"/x\") set in config.json failed: no such file or directory";
         for said in [denied, folder] {
             let read = not_started(said, "x").expect(said);
-            assert_eq!((read.reason, read.message.as_str()), (reason::START_FAILED, said));
+            assert_eq!(
+                (read.reason, read.message.as_str()),
+                (reason::START_FAILED, said)
+            );
         }
         let read = not_started(r#"container not found ("app")"#, "x").expect("read");
         assert_eq!(read.reason, reason::CONTAINER_NOT_RUNNING);
@@ -74,7 +93,11 @@ mod tests {
 
     #[test]
     fn anything_else_may_have_begun() {
-        for said in ["", "command terminated with signal", "error reading from error stream: EOF"] {
+        for said in [
+            "",
+            "command terminated with signal",
+            "error reading from error stream: EOF",
+        ] {
             assert_eq!(not_started(said, "sh"), None, "{said}");
         }
     }

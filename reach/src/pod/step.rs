@@ -40,10 +40,13 @@ pub async fn start(client: &Client, step: &StepPod) -> Result<Placed, Error> {
     match pods.create(&PostParams::default(), &step.manifest()).await {
         Ok(pod) => placed(&pod, step, false),
         Err(error) => match Refusal(error) {
-            taken if taken.code() == Some(409) => {
-                attach(client, step).await?.ok_or_else(|| Error::Vanished { name: step.name() })
-            }
-            source => Err(Error::Create { name: step.name(), source }),
+            taken if taken.code() == Some(409) => attach(client, step)
+                .await?
+                .ok_or_else(|| Error::Vanished { name: step.name() }),
+            source => Err(Error::Create {
+                name: step.name(),
+                source,
+            }),
         },
     }
 }
@@ -53,10 +56,16 @@ pub async fn attach(client: &Client, step: &StepPod) -> Result<Option<Placed>, E
     let name = step.name();
     let pods = Api::<Pod>::namespaced(client.clone(), &step.namespace);
     let found = pods.get_opt(&name).await;
-    let found = found.map_err(|error| Error::Read { name: name.clone(), source: Refusal(error) })?;
+    let found = found.map_err(|error| Error::Read {
+        name: name.clone(),
+        source: Refusal(error),
+    })?;
     let Some(pod) = found else { return Ok(None) };
     if pod.annotations().get(ANNOTATION_EFFECT) != Some(&step.key.digest()) {
-        let run = pod.labels().get(LABEL_RUN).map(|run| format!("the run {run}"));
+        let run = pod
+            .labels()
+            .get(LABEL_RUN)
+            .map(|run| format!("the run {run}"));
         let holder = run.unwrap_or_else(|| "somebody else".to_owned());
         return Err(Error::NameTaken { name, holder });
     }
@@ -81,14 +90,22 @@ fn placed(pod: &Pod, step: &StepPod, attached: bool) -> Result<Placed, Error> {
 
 /// Asks for the pod's end: its program gets TERM and, after the grace period, KILL. The pod stays until it is released; asking twice is as asking once.
 pub async fn cancel(client: &Client, placed: &Placed) -> Result<(), Error> {
-    let preconditions = Preconditions { uid: Some(placed.uid.clone()), resource_version: None };
-    let params =
-        DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    let preconditions = Preconditions {
+        uid: Some(placed.uid.clone()),
+        resource_version: None,
+    };
+    let params = DeleteParams {
+        preconditions: Some(preconditions),
+        ..DeleteParams::background()
+    };
     let pods = Api::<Pod>::namespaced(client.clone(), &placed.namespace);
     match pods.delete(&placed.name, &params).await.map_err(Refusal) {
         Ok(_) => Ok(()),
         Err(gone) if is_gone(&gone) => Ok(()),
-        Err(source) => Err(Error::Delete { name: placed.name.clone(), source }),
+        Err(source) => Err(Error::Delete {
+            name: placed.name.clone(),
+            source,
+        }),
     }
 }
 
@@ -101,12 +118,20 @@ pub async fn release(client: &Client, placed: &Placed) -> Result<(), Error> {
         "$deleteFromPrimitiveList/finalizers": [FINALIZER_RESULT],
     }});
     let pods = Api::<Pod>::namespaced(client.clone(), &placed.namespace);
-    let patched =
-        pods.patch(&placed.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+    let patched = pods
+        .patch(
+            &placed.name,
+            &PatchParams::default(),
+            &Patch::Strategic(patch),
+        )
+        .await;
     match patched.map_err(Refusal) {
         Ok(_) => Ok(()),
         Err(gone) if is_gone(&gone) => Ok(()),
-        Err(source) => Err(Error::Release { name: placed.name.clone(), source }),
+        Err(source) => Err(Error::Release {
+            name: placed.name.clone(),
+            source,
+        }),
     }
 }
 

@@ -62,7 +62,9 @@ fn once(client: &Client) -> Client {
         let inner = inner.clone();
         async move {
             let (head, _) = request.into_parts();
-            inner.send(Request::from_parts(head, single_use().await?)).await
+            inner
+                .send(Request::from_parts(head, single_use().await?))
+                .await
         }
     });
     Client::new(send, client.default_namespace())
@@ -73,14 +75,20 @@ async fn single_use() -> Result<Body, Error> {
     let empty = service_fn(|_: Request<Body>| async {
         Ok::<_, io::Error>(Response::new(Empty::<Bytes>::new()))
     });
-    Client::new(empty, "").send(Request::new(Body::empty())).await.map(Response::into_body)
+    Client::new(empty, "")
+        .send(Request::new(Body::empty()))
+        .await
+        .map(Response::into_body)
 }
 
 /// Whether the request surely did nothing, and may do so later: the API server turned it away before it looked at it.
 fn is_turned_away(error: &Error) -> bool {
     match error {
         Error::Api(status) => {
-            matches!((status.code, status.reason.as_str()), (429, _) | (503, "ServiceUnavailable"))
+            matches!(
+                (status.code, status.reason.as_str()),
+                (429, _) | (503, "ServiceUnavailable")
+            )
         }
         other => is_unconnected(other),
     }

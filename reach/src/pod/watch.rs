@@ -29,7 +29,10 @@ impl PodWatch {
     pub(super) fn new(client: &Client, namespace: &str, name: &str, uid: &str) -> Self {
         let pods = Api::<Pod>::namespaced(client.clone(), namespace);
         let sights = watcher::watch_object(pods, name).default_backoff().boxed();
-        Self { sights, uid: uid.to_owned() }
+        Self {
+            sights,
+            uid: uid.to_owned(),
+        }
     }
 
     /// The next sight; an error only where trying again can not help.

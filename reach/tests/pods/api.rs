@@ -25,7 +25,11 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new() -> Self {
-        Self { pod: watch::Sender::new(Value::Null), log: Arc::default(), asked: Arc::default() }
+        Self {
+            pod: watch::Sender::new(Value::Null),
+            log: Arc::default(),
+            asked: Arc::default(),
+        }
     }
 
     pub fn client(&self) -> Client {
@@ -57,7 +61,7 @@ impl Cluster {
     /// What a kubelet does: reports a state of the container.
     pub fn report(&self, state: &Value) {
         let status = json!({"phase": "Running", "containerStatuses": [{
-            "name": "step", "state": state, "containerID": "c", "image": "", "imageID": "",
+            "name": "step", "state": state, "image": "", "imageID": "",
             "ready": false, "restartCount": 0,
         }]});
         self.pod.send_modify(|pod| {
@@ -69,15 +73,29 @@ impl Cluster {
     /// Waits until the pod is as described.
     pub async fn wait(&self, what: impl Fn(&Value) -> bool) -> Value {
         let mut pod = self.pod.subscribe();
-        pod.wait_for(|pod| what(pod)).await.expect("the cluster is there").clone()
+        pod.wait_for(|pod| what(pod))
+            .await
+            .expect("the cluster is there")
+            .clone()
     }
 
     async fn answer(&self, request: Request<Body>) -> Answer {
         let (head, body) = request.into_parts();
         let query = head.uri.query().unwrap_or_default();
-        let name = head.uri.path().strip_prefix("/api/v1/namespaces/shop/pods").expect("pods");
-        let verb = if query.contains("watch=true") { "WATCH" } else { head.method.as_str() };
-        self.asked.lock().expect("lock").push(format!("{verb} {name}"));
+        let name = head
+            .uri
+            .path()
+            .strip_prefix("/api/v1/namespaces/shop/pods")
+            .expect("pods");
+        let verb = if query.contains("watch=true") {
+            "WATCH"
+        } else {
+            head.method.as_str()
+        };
+        self.asked
+            .lock()
+            .expect("lock")
+            .push(format!("{verb} {name}"));
         let sent = body.collect_bytes().await.expect("body");
         let sent: Value = serde_json::from_slice(&sent).unwrap_or_default();
         match (&head.method, name) {
@@ -112,7 +130,10 @@ impl Cluster {
     }
 
     fn list(&self) -> Answer {
-        let items: Vec<_> = Some(self.pod()).filter(Value::is_object).into_iter().collect();
+        let items: Vec<_> = Some(self.pod())
+            .filter(Value::is_object)
+            .into_iter()
+            .collect();
         let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items});
         plain(StatusCode::OK, list.to_string())
     }
@@ -125,8 +146,10 @@ impl Cluster {
             pod.changed().await.ok()?;
             let now = pod.borrow_and_update().clone();
             let event = match now {
-                Value::Null => json!({"type": "DELETED", "object": {"apiVersion": "v1", "kind": "Pod",
-                    "metadata": {"name": "p", "resourceVersion": "2"}}}),
+                Value::Null => {
+                    json!({"type": "DELETED", "object": {"apiVersion": "v1", "kind": "Pod",
+                    "metadata": {"name": "p", "resourceVersion": "2"}}})
+                }
                 mut pod => {
                     pod["metadata"]["resourceVersion"] = json!("2");
                     json!({"type": "MODIFIED", "object": pod})
@@ -143,7 +166,10 @@ impl Cluster {
         if pod.is_null() || options["preconditions"]["uid"] != pod["metadata"]["uid"] {
             return self.found(StatusCode::OK);
         }
-        if pod["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
+        if pod["metadata"]["finalizers"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+        {
             self.put(Value::Null);
         } else if pod["metadata"].get("deletionTimestamp").is_none() {
             let grace = jiff::SignedDuration::from_secs(5);

@@ -50,8 +50,10 @@ fn status(status: &Value) -> Vec<u8> {
 }
 
 fn exit_code(code: i32) -> Vec<u8> {
-    status(&json!({"status": "Failure", "reason": "NonZeroExitCode", "details": {
-        "causes": [{"reason": "ExitCode", "message": code.to_string()}]}}))
+    status(
+        &json!({"status": "Failure", "reason": "NonZeroExitCode", "details": {
+        "causes": [{"reason": "ExitCode", "message": code.to_string()}]}}),
+    )
 }
 
 async fn serve(listener: TcpListener, script: Script, asked: mpsc::UnboundedSender<()>) {
@@ -71,7 +73,8 @@ async fn answer(mut stream: TcpStream, script: Script, asked: mpsc::UnboundedSen
     asked.send(()).expect("the test listens");
     let frames = match &script {
         Script::Refusal(code, message) => {
-            let body = json!({"kind": "Status", "status": "Failure", "code": code, "message": message});
+            let body =
+                json!({"kind": "Status", "status": "Failure", "code": code, "message": message});
             return reply(stream, *code, &body.to_string()).await;
         }
         Script::Frames(frames) | Script::Silence(frames) => frames.clone(),
@@ -79,10 +82,14 @@ async fn answer(mut stream: TcpStream, script: Script, asked: mpsc::UnboundedSen
     #[expect(clippy::result_large_err, reason = "the library's signature")]
     let protocol = |_: &Request, mut response: Response| {
         let name = "v5.channel.k8s.io".parse().expect("value");
-        response.headers_mut().insert("sec-websocket-protocol", name);
+        response
+            .headers_mut()
+            .insert("sec-websocket-protocol", name);
         Ok(response)
     };
-    let mut socket = accept_hdr_async(&mut stream, protocol).await.expect("upgrade");
+    let mut socket = accept_hdr_async(&mut stream, protocol)
+        .await
+        .expect("upgrade");
     for frame in frames {
         socket.send(Message::binary(frame)).await.expect("frame");
     }
@@ -95,8 +102,12 @@ async fn reply(mut stream: TcpStream, code: u16, body: &str) {
     let mut request = vec![0; 16 << 10];
     let _ = stream.read(&mut request).await.expect("request");
     let length = body.len();
-    let head = format!("HTTP/1.1 {code} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-    stream.write_all(format!("{head}{body}").as_bytes()).await.expect("answer");
+    let head =
+        format!("HTTP/1.1 {code} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    stream
+        .write_all(format!("{head}{body}").as_bytes())
+        .await
+        .expect("answer");
 }
 
 fn pods() -> Value {
@@ -139,7 +150,11 @@ async fn run(command: Command, script: Script, token: CancellationToken) -> Ran 
     while asks.try_recv().is_ok() {
         asked += 1;
     }
-    Ran { outcome, text: String::from_utf8(text).expect("text"), asked }
+    Ran {
+        outcome,
+        text: String::from_utf8(text).expect("text"),
+        asked,
+    }
 }
 
 async fn ran(script: Script) -> Ran {
@@ -163,9 +178,20 @@ async fn a_command_is_recorded_and_its_exit_code_is_read() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_is_unknown_and_never_repeated() {
-    let Ran { outcome, text, asked } = ran(Script::Frames(vec![frame(1, b"half")])).await;
-    assert_eq!((outcome.state, outcome.reason.as_ref()), (State::Unknown, "StreamCut"));
-    assert!(outcome.message.contains("the pod runs on"), "{}", outcome.message);
+    let Ran {
+        outcome,
+        text,
+        asked,
+    } = ran(Script::Frames(vec![frame(1, b"half")])).await;
+    assert_eq!(
+        (outcome.state, outcome.reason.as_ref()),
+        (State::Unknown, "StreamCut")
+    );
+    assert!(
+        outcome.message.contains("the pod runs on"),
+        "{}",
+        outcome.message
+    );
     assert_eq!((text.as_str(), asked), ("half", 1));
 }
 
@@ -174,8 +200,15 @@ async fn a_container_without_a_shell_says_so() {
     let said = r#"failed to start exec "1": OCI runtime exec failed: exec failed: unable to start container process: exec: "sh": executable file not found in $PATH"#;
     let end = status(&json!({"status": "Failure", "reason": "InternalError", "message": said}));
     let Ran { outcome, .. } = ran(Script::Frames(vec![end])).await;
-    assert_eq!((outcome.state, outcome.reason.as_ref()), (State::Undeliverable, "CommandNotFound"));
-    assert!(outcome.message.starts_with("the container has no `sh`"), "{}", outcome.message);
+    assert_eq!(
+        (outcome.state, outcome.reason.as_ref()),
+        (State::Undeliverable, "CommandNotFound")
+    );
+    assert!(
+        outcome.message.starts_with("the container has no `sh`"),
+        "{}",
+        outcome.message
+    );
     assert_eq!(outcome.started_at, None);
 }
 
@@ -189,15 +222,25 @@ async fn a_refusal_starts_nothing_and_an_unclear_answer_is_unknown() {
         (502, State::Unknown, "UpgradeUnanswered"),
     ] {
         let Ran { outcome, asked, .. } = ran(Script::Refusal(code, "no hunter22")).await;
-        assert_eq!((outcome.state, outcome.reason.as_ref()), (state, reason), "{code}");
+        assert_eq!(
+            (outcome.state, outcome.reason.as_ref()),
+            (state, reason),
+            "{code}"
+        );
         assert!(outcome.message.ends_with("no ***"), "{}", outcome.message);
-        assert_eq!(asked, 1, "{code} is asked once, whatever the client's own retries are");
+        assert_eq!(
+            asked, 1,
+            "{code} is asked once, whatever the client's own retries are"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_server_that_is_busy_is_asked_again_in_time() {
-    let command = Command { delivery: Duration::from_millis(900), ..command() };
+    let command = Command {
+        delivery: Duration::from_millis(900),
+        ..command()
+    };
     let script = Script::Refusal(429, "slow down");
     let Ran { outcome, asked, .. } = run(command, script, CancellationToken::new()).await;
     assert_eq!(outcome.state, State::DeliveryTimedOut);
@@ -206,11 +249,21 @@ async fn a_server_that_is_busy_is_asked_again_in_time() {
 
 #[tokio::test]
 async fn time_and_cancellation_close_the_stream_and_say_what_may_go_on() {
-    let command = Command { execution: Duration::from_millis(300), ..command() };
+    let command = Command {
+        execution: Duration::from_millis(300),
+        ..command()
+    };
     let script = Script::Silence(vec![frame(2, b"still here")]);
     let Ran { outcome, text, .. } = run(command, script.clone(), CancellationToken::new()).await;
-    assert_eq!((outcome.state, text.as_str()), (State::TimedOut, "still here"));
-    assert!(outcome.message.contains("may still run"), "{}", outcome.message);
+    assert_eq!(
+        (outcome.state, text.as_str()),
+        (State::TimedOut, "still here")
+    );
+    assert!(
+        outcome.message.contains("may still run"),
+        "{}",
+        outcome.message
+    );
     let token = CancellationToken::new();
     token.cancel();
     let Ran { outcome, asked, .. } = run(self::command(), script, token).await;
@@ -219,9 +272,19 @@ async fn time_and_cancellation_close_the_stream_and_say_what_may_go_on() {
 
 #[tokio::test]
 async fn another_pod_of_the_name_gets_no_command() {
-    let command = Command { uid: "u0".into(), ..command() };
-    let Ran { outcome, asked, .. } =
-        run(command, Script::Frames(Vec::new()), CancellationToken::new()).await;
-    assert_eq!((outcome.state, outcome.reason.as_ref()), (State::Undeliverable, "PodReplaced"));
+    let command = Command {
+        uid: "u0".into(),
+        ..command()
+    };
+    let Ran { outcome, asked, .. } = run(
+        command,
+        Script::Frames(Vec::new()),
+        CancellationToken::new(),
+    )
+    .await;
+    assert_eq!(
+        (outcome.state, outcome.reason.as_ref()),
+        (State::Undeliverable, "PodReplaced")
+    );
     assert_eq!(asked, 0);
 }

@@ -44,7 +44,10 @@ fn step() -> StepPod {
 fn recorder() -> (Recorder, mpsc::Receiver<Piece>) {
     let (sink, pieces) = mpsc::channel(64);
     let mask = [SecretString::from("hunter22")];
-    (Recorder::new(&mask, 1 << 20, 0, sink).expect("recorder"), pieces)
+    (
+        Recorder::new(&mask, 1 << 20, 0, sink).expect("recorder"),
+        pieces,
+    )
 }
 
 struct Followed {
@@ -59,9 +62,15 @@ fn follow_it(cluster: &Cluster, placed: &Placed) -> Followed {
     let token = CancellationToken::new();
     let watched = token.clone();
     let outcome = spawn(async move {
-        follow(&client, &placed, recorder, &watched).await.expect("followed")
+        follow(&client, &placed, recorder, &watched)
+            .await
+            .expect("followed")
     });
-    Followed { outcome, pieces, token }
+    Followed {
+        outcome,
+        pieces,
+        token,
+    }
 }
 
 async fn text(mut pieces: mpsc::Receiver<Piece>) -> String {
@@ -107,7 +116,11 @@ async fn a_step_starts_once_is_followed_and_released() {
     assert_eq!(cluster.pod(), Value::Null);
     release(&client, &placed).await.expect("released again");
     assert_eq!(attach(&client, &step()).await.expect("looked"), None);
-    let created = cluster.asked().iter().filter(|asked| asked.starts_with("POST")).count();
+    let created = cluster
+        .asked()
+        .iter()
+        .filter(|asked| asked.starts_with("POST"))
+        .count();
     assert_eq!(created, 2, "the second was refused by name");
 }
 
@@ -134,7 +147,10 @@ async fn who_attaches_later_reads_the_same_end_and_log() {
     for _ in 0..2 {
         let followed = follow_it(&cluster, &placed);
         let outcome = followed.outcome.await.expect("outcome");
-        assert_eq!((outcome.state, outcome.message.as_str()), (State::Succeeded, ""));
+        assert_eq!(
+            (outcome.state, outcome.message.as_str()),
+            (State::Succeeded, "")
+        );
         assert_eq!(text(followed.pieces).await, "all of it");
     }
 }
@@ -142,7 +158,10 @@ async fn who_attaches_later_reads_the_same_end_and_log() {
 #[tokio::test]
 async fn a_pod_that_does_not_start_in_time_is_taken_back_and_says_why() {
     let cluster = Cluster::new();
-    let step = StepPod { delivery: Duration::from_millis(50), ..step() };
+    let step = StepPod {
+        delivery: Duration::from_millis(50),
+        ..step()
+    };
     let placed = start(&cluster.client(), &step).await.expect("started");
     cluster.report(&json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}));
     let followed = follow_it(&cluster, &placed);
@@ -152,21 +171,53 @@ async fn a_pod_that_does_not_start_in_time_is_taken_back_and_says_why() {
     let outcome = followed.outcome.await.expect("outcome");
     assert_eq!(outcome.state, State::DeliveryTimedOut);
     assert_eq!(outcome.reason, "ImagePullBackOff");
-    assert!(outcome.message.contains("no such image"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("no such image"),
+        "{}",
+        outcome.message
+    );
     assert_eq!(outcome.started_at, None);
+}
+
+#[tokio::test]
+async fn a_missing_program_is_named_even_when_it_shows_too_late() {
+    let cluster = Cluster::new();
+    let step = StepPod {
+        delivery: Duration::from_millis(50),
+        ..step()
+    };
+    let placed = start(&cluster.client(), &step).await.expect("started");
+    cluster.report(&json!({"waiting": {"reason": "ContainerCreating"}}));
+    let followed = follow_it(&cluster, &placed);
+    cluster.wait(is_being_deleted).await;
+    let said = "unable to start container process: exec: \"/tool\": executable file not found";
+    let epoch = "1970-01-01T00:00:00Z";
+    cluster.report(&json!({"terminated": {
+        "exitCode": 128, "reason": "StartError", "message": said, "startedAt": epoch}}));
+    let outcome = followed.outcome.await.expect("outcome");
+    assert_eq!(
+        (outcome.state, outcome.reason.as_ref()),
+        (State::Undeliverable, "CommandNotFound")
+    );
 }
 
 #[tokio::test]
 async fn a_step_over_its_time_is_ended() {
     let cluster = Cluster::new();
-    let step = StepPod { execution: Duration::from_millis(50), ..step() };
+    let step = StepPod {
+        execution: Duration::from_millis(50),
+        ..step()
+    };
     let placed = start(&cluster.client(), &step).await.expect("started");
     cluster.report(&running());
     let followed = follow_it(&cluster, &placed);
     cluster.wait(is_being_deleted).await;
     cluster.report(&ended(143));
     let outcome = followed.outcome.await.expect("outcome");
-    assert_eq!((outcome.state, outcome.exit_code), (State::TimedOut, Some(143)));
+    assert_eq!(
+        (outcome.state, outcome.exit_code),
+        (State::TimedOut, Some(143))
+    );
 }
 
 #[tokio::test]
@@ -184,7 +235,10 @@ async fn cancelling_ends_a_step_in_every_state() {
             cluster.report(&ended(0));
         }
         let outcome = followed.outcome.await.expect("outcome");
-        assert_eq!((outcome.state, outcome.reason.as_ref()), (State::Cancelled, "Cancelled"));
+        assert_eq!(
+            (outcome.state, outcome.reason.as_ref()),
+            (State::Cancelled, "Cancelled")
+        );
         assert_eq!(outcome.started_at.is_some(), runs);
     }
 }
@@ -198,7 +252,10 @@ async fn a_pod_deleted_by_somebody_else_is_named() {
     cancel(&cluster.client(), &placed).await.expect("deleted");
     cluster.report(&ended(143));
     let outcome = followed.outcome.await.expect("outcome");
-    assert_eq!((outcome.state, outcome.reason.as_ref()), (State::Failed, "PodDeleted"));
+    assert_eq!(
+        (outcome.state, outcome.reason.as_ref()),
+        (State::Failed, "PodDeleted")
+    );
     assert_eq!(outcome.exit_code, Some(143));
 }
 
@@ -210,5 +267,8 @@ async fn a_pod_that_vanished_with_its_result_is_unknown() {
     let followed = follow_it(&cluster, &placed);
     cluster.put(Value::Null);
     let outcome = followed.outcome.await.expect("outcome");
-    assert_eq!((outcome.state, outcome.reason.as_ref()), (State::Unknown, "PodDeleted"));
+    assert_eq!(
+        (outcome.state, outcome.reason.as_ref()),
+        (State::Unknown, "PodDeleted")
+    );
 }

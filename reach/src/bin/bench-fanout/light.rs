@@ -1,6 +1,10 @@
 //! The light server: takes every login with the right key and answers any command with the same 200 bytes and exit 0. It stands in for any number of hosts.
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use russh::{
     Channel, ChannelId, MethodKind, MethodSet,
@@ -22,12 +26,23 @@ pub async fn start(fixture: &Fixture) -> Result<Server> {
     let port = free_port()?;
     fixture.write("port", &port.to_string())?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("serve").arg(fixture.path(""));
+    command
+        .arg("serve")
+        .arg(fixture.path(""))
+        .stdin(Stdio::piped());
     Server::start(command, port).await
 }
 
-/// Serves until it is ended.
+/// Serves until it is ended, or the bench is gone, which closes our input.
 pub async fn serve(folder: &str) -> Result<()> {
+    let (mut input, mut nowhere) = (tokio::io::stdin(), tokio::io::sink());
+    tokio::select! {
+        failed = accept(folder) => failed,
+        _ = tokio::io::copy(&mut input, &mut nowhere) => Ok(()),
+    }
+}
+
+async fn accept(folder: &str) -> Result<()> {
     let read = |name: &str| std::fs::read_to_string(format!("{folder}/{name}"));
     let config = Arc::new(server::Config {
         keys: vec![decode_secret_key(&read("host_key")?, None)?],

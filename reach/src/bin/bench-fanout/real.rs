@@ -23,9 +23,10 @@ pub async fn start(fixture: &Fixture, max_startups: &str) -> Result<Server> {
         // sshd wants its empty folder, which is made at boot and so is not there in every container.
         std::fs::create_dir_all("/run/sshd")?;
     }
-    let mut command = Command::new("/usr/sbin/sshd");
+    // Should the bench itself be killed, its sshd goes with it.
+    let mut command = Command::new("/usr/bin/setpriv");
     command
-        .args(["-D", "-e", "-f"])
+        .args(["--pdeathsig", "TERM", "/usr/sbin/sshd", "-D", "-e", "-f"])
         .arg(config)
         .stderr(File::create(fixture.path("sshd.log"))?);
     Server::start(command, port).await
