@@ -12,7 +12,9 @@ use crate::{
 /// The caller, as admission sees them.
 pub async fn requester(cluster: &Cluster) -> Result<Requester> {
     let api: Api<SelfSubjectReview> = Api::all(cluster.client.clone());
-    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await;
+    let review = api
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await;
     let user = review
         .map_err(doing("ask who you are"))?
         .status

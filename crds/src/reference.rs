@@ -10,20 +10,36 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 pub fn page(crd: &CustomResourceDefinition) -> String {
     let names = &crd.spec.names;
     let version = &crd.spec.versions[0];
-    let schema = version.schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref()).expect("generated with a schema");
+    let schema = version
+        .schema
+        .as_ref()
+        .and_then(|s| s.open_api_v3_schema.as_ref())
+        .expect("generated with a schema");
     let mut out = format!("# {}\n\n", names.kind);
-    let _ = writeln!(out, "{}\n", schema.description.as_deref().unwrap_or_default());
+    let _ = writeln!(
+        out,
+        "{}\n",
+        schema.description.as_deref().unwrap_or_default()
+    );
     let _ = writeln!(
         out,
         "`apiVersion: {}/{}`, plural `{}`, short names {}.\n",
         crd.spec.group,
         version.name,
         names.plural,
-        names.short_names.as_ref().map_or_else(|| "none".to_owned(), |s| format!("`{}`", s.join("`, `"))),
+        names
+            .short_names
+            .as_ref()
+            .map_or_else(|| "none".to_owned(), |s| format!("`{}`", s.join("`, `"))),
     );
     for part in ["spec", "status"] {
-        let Some(part_schema) = schema.properties.as_ref().and_then(|p| p.get(part)) else { continue };
-        let _ = writeln!(out, "## {part}\n\n| field | type | default | meaning |\n| --- | --- | --- | --- |");
+        let Some(part_schema) = schema.properties.as_ref().and_then(|p| p.get(part)) else {
+            continue;
+        };
+        let _ = writeln!(
+            out,
+            "## {part}\n\n| field | type | default | meaning |\n| --- | --- | --- | --- |"
+        );
         rows(&mut out, part, part_schema);
         let mut found = Vec::new();
         rules(&mut found, part, part_schema);
@@ -41,10 +57,27 @@ pub fn page(crd: &CustomResourceDefinition) -> String {
 fn rows(out: &mut String, path: &str, schema: &JSONSchemaProps) {
     for (name, field) in schema.properties.iter().flatten() {
         let path = format!("{path}.{name}");
-        let default = field.default.as_ref().map(|d| format!("`{}`", d.0)).unwrap_or_default();
-        let doc = field.description.as_deref().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
-        let required = if schema.required.iter().flatten().any(|r| r == name) { ", required" } else { "" };
-        let _ = writeln!(out, "| `{path}` | {}{required} | {default} | {doc} |", kind(field));
+        let default = field
+            .default
+            .as_ref()
+            .map(|d| format!("`{}`", d.0))
+            .unwrap_or_default();
+        let doc = field
+            .description
+            .as_deref()
+            .unwrap_or_default()
+            .replace('\n', " ")
+            .replace('|', "\\|");
+        let required = if schema.required.iter().flatten().any(|r| r == name) {
+            ", required"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            out,
+            "| `{path}` | {}{required} | {default} | {doc} |",
+            kind(field)
+        );
         rows(out, &path, field);
         if let Some(item) = item(field) {
             rows(out, &format!("{path}[]"), item);
@@ -54,7 +87,10 @@ fn rows(out: &mut String, path: &str, schema: &JSONSchemaProps) {
 
 fn rules(found: &mut Vec<String>, path: &str, schema: &JSONSchemaProps) {
     for rule in schema.x_kubernetes_validations.iter().flatten() {
-        found.push(format!("`{path}`: {}", rule.message.as_deref().unwrap_or(&rule.rule)));
+        found.push(format!(
+            "`{path}`: {}",
+            rule.message.as_deref().unwrap_or(&rule.rule)
+        ));
     }
     for (name, field) in schema.properties.iter().flatten() {
         rules(found, &format!("{path}.{name}"), field);
@@ -80,7 +116,9 @@ fn kind(schema: &JSONSchemaProps) -> String {
         let values: Vec<_> = values.iter().filter_map(|v| v.0.as_str()).collect();
         return format!("one of {}", values.join(", "));
     }
-    let limit = |what: &str, bound: Option<i64>| bound.map(|b| format!(", ≤ {b} {what}")).unwrap_or_default();
+    let limit = |what: &str, bound: Option<i64>| {
+        bound.map(|b| format!(", ≤ {b} {what}")).unwrap_or_default()
+    };
     match schema.type_.as_deref() {
         Some("array") => format!(
             "list of {}{}",
@@ -89,7 +127,11 @@ fn kind(schema: &JSONSchemaProps) -> String {
         ),
         Some("object") => match &schema.additional_properties {
             Some(JSONSchemaPropsOrBool::Schema(value)) => {
-                format!("map of {}{}", kind(value), limit("entries", schema.max_properties))
+                format!(
+                    "map of {}{}",
+                    kind(value),
+                    limit("entries", schema.max_properties)
+                )
             }
             _ => "object".to_owned(),
         },

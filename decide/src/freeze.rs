@@ -11,7 +11,10 @@ use jiff::Timestamp;
 use crate::{
     Limits, Refusal, graph,
     parameters::{self, Values},
-    plan::{Body, Lane, Plan, PlannedStep, PlannedTarget, ScriptBody, SecretSource, Task, VERSION, Value},
+    plan::{
+        Body, Lane, Plan, PlannedStep, PlannedTarget, ScriptBody, SecretSource, Task, VERSION,
+        Value,
+    },
     template,
 };
 
@@ -38,11 +41,16 @@ pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<P
     let (lane_specs, lane_of) = graph::lanes(job)?;
     let needs = positions(&job.steps);
     let stages = graph::stages(&order, &needs, &lane_of);
-    let steps = job.steps.iter().enumerate().map(|(i, step)| {
-        planned(found, step, lane_of[i], stages[i], needs[i].clone())
-    });
+    let steps = job
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(i, step)| planned(found, step, lane_of[i], stages[i], needs[i].clone()));
     let steps = steps.collect::<Result<Vec<_>, _>>()?;
-    let lanes = lane_specs.iter().zip(&found.targets).map(|(spec, targets)| lane(spec, targets));
+    let lanes = lane_specs
+        .iter()
+        .zip(&found.targets)
+        .map(|(spec, targets)| lane(spec, targets));
     let plan = Plan {
         version: VERSION,
         job: found.job_name.to_owned(),
@@ -60,19 +68,29 @@ pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<P
 }
 
 /// Whether any run of this job could be planned: what a Job's Ready condition says.
-pub fn check(job: &JobSpec, scripts: &BTreeMap<String, (ScriptSpec, String)>, limits: &Limits) -> Result<(), Refusal> {
+pub fn check(
+    job: &JobSpec,
+    scripts: &BTreeMap<String, (ScriptSpec, String)>,
+    limits: &Limits,
+) -> Result<(), Refusal> {
     parameters_within(job, limits)?;
     graph::order(&job.steps)?;
     graph::lanes(job)?;
     for parameter in &job.parameters {
         if let Some(pattern) = &parameter.pattern {
-            parameters::compile(&format!("spec.parameters.{}.pattern", parameter.name), pattern)?;
+            parameters::compile(
+                &format!("spec.parameters.{}.pattern", parameter.name),
+                pattern,
+            )?;
         }
     }
     let (secret, plain): (Vec<_>, Vec<_>) = job.parameters.iter().partition(|p| p.sensitive);
-    let names = |of: Vec<&ParameterSpec>| of.iter().map(|p| p.name.clone()).collect::<BTreeSet<_>>();
+    let names =
+        |of: Vec<&ParameterSpec>| of.iter().map(|p| p.name.clone()).collect::<BTreeSet<_>>();
     let (plain, secret) = (names(plain), names(secret));
-    job.steps.iter().try_for_each(|step| body(step, scripts, &plain, &secret).map(|_| ()))
+    job.steps
+        .iter()
+        .try_for_each(|step| body(step, scripts, &plain, &secret).map(|_| ()))
 }
 
 fn within_limits(job: &JobSpec, found: &Findings<'_>, limits: &Limits) -> Result<(), Refusal> {
@@ -81,7 +99,11 @@ fn within_limits(job: &JobSpec, found: &Findings<'_>, limits: &Limits) -> Result
     if total > limits.targets {
         return Err(Refusal::new(
             "TooManyTargets",
-            format!("the run has {total} targets and the limit is {}; split it by selector into {} runs, or raise limits.targets of the installation", limits.targets, total.div_ceil(limits.targets.max(1))),
+            format!(
+                "the run has {total} targets and the limit is {}; split it by selector into {} runs, or raise limits.targets of the installation",
+                limits.targets,
+                total.div_ceil(limits.targets.max(1))
+            ),
         ));
     }
     Ok(())
@@ -94,13 +116,19 @@ fn parameters_within(job: &JobSpec, limits: &Limits) -> Result<(), Refusal> {
     }
     Err(Refusal::new(
         "TooManyParameters",
-        format!("spec.parameters has {count} entries and the limit is {}; join some, or raise limits.parameters of the installation", limits.parameters),
+        format!(
+            "spec.parameters has {count} entries and the limit is {}; join some, or raise limits.parameters of the installation",
+            limits.parameters
+        ),
     ))
 }
 
 fn positions(steps: &[Step]) -> Vec<Vec<usize>> {
     let at = |name: &String| steps.iter().position(|s| &s.name == name);
-    steps.iter().map(|s| s.needs.iter().filter_map(at).collect()).collect()
+    steps
+        .iter()
+        .map(|s| s.needs.iter().filter_map(at).collect())
+        .collect()
 }
 
 fn lane(spec: &graph::LaneSpec, targets: &[PlannedTarget]) -> Lane {
@@ -109,10 +137,19 @@ fn lane(spec: &graph::LaneSpec, targets: &[PlannedTarget]) -> Lane {
         graph::LaneSpec::Pods(_) => TargetKind::Pod,
         graph::LaneSpec::Once => TargetKind::None,
     };
-    Lane { kind, targets: targets.to_vec() }
+    Lane {
+        kind,
+        targets: targets.to_vec(),
+    }
 }
 
-fn planned(found: &Findings<'_>, step: &Step, lane: usize, stage: usize, needs: Vec<usize>) -> Result<PlannedStep, Refusal> {
+fn planned(
+    found: &Findings<'_>,
+    step: &Step,
+    lane: usize,
+    stage: usize,
+    needs: Vec<usize>,
+) -> Result<PlannedStep, Refusal> {
     let plain = found.values.plain.keys().cloned().collect();
     let secret = found.values.secret.keys().cloned().collect();
     Ok(PlannedStep {
@@ -131,7 +168,12 @@ fn planned(found: &Findings<'_>, step: &Step, lane: usize, stage: usize, needs: 
 
 type Scripts = BTreeMap<String, (ScriptSpec, String)>;
 
-fn body(step: &Step, scripts: &Scripts, plain: &BTreeSet<String>, secret: &BTreeSet<String>) -> Result<Body, Refusal> {
+fn body(
+    step: &Step,
+    scripts: &Scripts,
+    plain: &BTreeSet<String>,
+    secret: &BTreeSet<String>,
+) -> Result<Body, Refusal> {
     let names = Names {
         plain: plain.iter().map(String::as_str).collect(),
         secret: secret.iter().map(String::as_str).collect(),
@@ -139,31 +181,68 @@ fn body(step: &Step, scripts: &Scripts, plain: &BTreeSet<String>, secret: &BTree
     if let Some(script) = &step.script {
         return script_body(step, script, scripts, &names);
     }
-    if let Some(InlineStep { interpreter, content, env }) = &step.inline {
+    if let Some(InlineStep {
+        interpreter,
+        content,
+        env,
+    }) = &step.inline
+    {
         let env = names.values(&format!("steps.{}.inline.env", step.name), env)?;
-        return Ok(Body::Script(ScriptBody { interpreter: *interpreter, content: content.clone(), env, revision: String::new() }));
+        return Ok(Body::Script(ScriptBody {
+            interpreter: *interpreter,
+            content: content.clone(),
+            env,
+            revision: String::new(),
+        }));
     }
     if let Some(exec) = &step.exec {
         names.texts(&format!("steps.{}.exec.command", step.name), &exec.command)?;
         return Ok(Body::Exec(exec.clone()));
     }
-    let pod = step.pod.as_ref().ok_or_else(|| Refusal::new("NoBody", format!("steps.{} has no body", step.name)))?;
+    let pod = step
+        .pod
+        .as_ref()
+        .ok_or_else(|| Refusal::new("NoBody", format!("steps.{} has no body", step.name)))?;
     let field = format!("steps.{}.pod", step.name);
     names.texts(&format!("{field}.command"), &pod.command)?;
     names.texts(&format!("{field}.args"), &pod.args)?;
     let env = names.values(&format!("{field}.env"), &pod.env)?;
-    Ok(Body::Pod { step: PodStep { env: BTreeMap::new(), ..pod.clone() }, env })
+    Ok(Body::Pod {
+        step: PodStep {
+            env: BTreeMap::new(),
+            ..pod.clone()
+        },
+        env,
+    })
 }
 
-fn script_body(step: &Step, call: &ScriptStep, scripts: &Scripts, names: &Names<'_>) -> Result<Body, Refusal> {
+fn script_body(
+    step: &Step,
+    call: &ScriptStep,
+    scripts: &Scripts,
+    names: &Names<'_>,
+) -> Result<Body, Refusal> {
     let field = format!("steps.{}.script", step.name);
     let Some((script, digest)) = scripts.get(&call.name) else {
-        return Err(Refusal::new("ScriptNotFound", format!("{field}.name: there is no Script {} in this namespace; create it or correct the name", call.name)));
+        return Err(Refusal::new(
+            "ScriptNotFound",
+            format!(
+                "{field}.name: there is no Script {} in this namespace; create it or correct the name",
+                call.name
+            ),
+        ));
     };
     for given in call.parameters.keys() {
         if !script.parameters.iter().any(|p| &p.name == given) {
             let known: Vec<_> = script.parameters.iter().map(|p| p.name.as_str()).collect();
-            return Err(Refusal::new("UnknownParameter", format!("{field}.parameters.{given}: Script {} declares no such parameter; it declares {}", call.name, known.join(", "))));
+            return Err(Refusal::new(
+                "UnknownParameter",
+                format!(
+                    "{field}.parameters.{given}: Script {} declares no such parameter; it declares {}",
+                    call.name,
+                    known.join(", ")
+                ),
+            ));
         }
     }
     let mut env = names.values(&format!("{field}.parameters"), &call.parameters)?;
@@ -171,19 +250,32 @@ fn script_body(step: &Step, call: &ScriptStep, scripts: &Scripts, names: &Names<
         let field = format!("{field}.parameters.{}", parameter.name);
         match (env.get(&parameter.name), &parameter.default) {
             (Some(Value::Text(_)), _) if parameter.sensitive => {
-                return Err(Refusal::new("SensitiveInPlain", format!("{field}: the script's parameter is sensitive; pass on a sensitive parameter of the job, whole")));
+                return Err(Refusal::new(
+                    "SensitiveInPlain",
+                    format!(
+                        "{field}: the script's parameter is sensitive; pass on a sensitive parameter of the job, whole"
+                    ),
+                ));
             }
             (Some(_), _) => {}
             (None, Some(default)) => {
                 env.insert(parameter.name.clone(), Value::Text(default.clone()));
             }
             (None, None) if parameter.required || parameter.sensitive => {
-                return Err(Refusal::new("MissingParameter", format!("{field} is required and has no default; give it a value")));
+                return Err(Refusal::new(
+                    "MissingParameter",
+                    format!("{field} is required and has no default; give it a value"),
+                ));
             }
             (None, None) => {}
         }
     }
-    Ok(Body::Script(ScriptBody { interpreter: script.interpreter, content: script.content.clone(), env, revision: digest.clone() }))
+    Ok(Body::Script(ScriptBody {
+        interpreter: script.interpreter,
+        content: script.content.clone(),
+        env,
+        revision: digest.clone(),
+    }))
 }
 
 /// Parameter names that templates of a job can use.
@@ -194,10 +286,16 @@ struct Names<'a> {
 
 impl Names<'_> {
     fn texts(&self, field: &str, texts: &[String]) -> Result<(), Refusal> {
-        texts.iter().enumerate().try_for_each(|(i, text)| template::check(&format!("{field}[{i}]"), text, &self.plain, &self.secret))
+        texts.iter().enumerate().try_for_each(|(i, text)| {
+            template::check(&format!("{field}[{i}]"), text, &self.plain, &self.secret)
+        })
     }
 
-    fn values(&self, field: &str, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, Value>, Refusal> {
+    fn values(
+        &self,
+        field: &str,
+        given: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, Value>, Refusal> {
         let value = |(name, text): (&String, &String)| {
             if let Some(secret) = template::passes_on(text).filter(|p| self.secret.contains(p)) {
                 return Ok((name.clone(), Value::Secret(secret.to_owned())));
@@ -212,9 +310,16 @@ impl Names<'_> {
 /// Renders every value on every target once, so that what would fail later fails now.
 fn values_fit(found: &Findings<'_>, plan: &Plan) -> Result<(), Refusal> {
     for (index, (step, source)) in plan.steps.iter().zip(&found.job.steps).enumerate() {
-        let declared = source.script.as_ref().and_then(|s| found.scripts.get(&s.name)).map(|(s, _)| &s.parameters);
+        let declared = source
+            .script
+            .as_ref()
+            .and_then(|s| found.scripts.get(&s.name))
+            .map(|(s, _)| &s.parameters);
         for target in 0..plan.lane(index).targets.len() {
-            let task = Task { step: index, target };
+            let task = Task {
+                step: index,
+                target,
+            };
             for (field, name, text) in texts(step) {
                 let text = plan.render(found.run, task, &field, text)?;
                 let parameter = declared.into_iter().flatten().find(|p| p.name == name);
@@ -239,16 +344,34 @@ fn texts(step: &PlannedStep) -> Vec<(String, String, &str)> {
     }
 }
 
-fn env_texts<'a>(step: &PlannedStep, field: &str, env: &'a BTreeMap<String, Value>) -> Vec<(String, String, &'a str)> {
+fn env_texts<'a>(
+    step: &PlannedStep,
+    field: &str,
+    env: &'a BTreeMap<String, Value>,
+) -> Vec<(String, String, &'a str)> {
     let text = |(name, value): (&'a String, &'a Value)| match value {
-        Value::Text(text) => Some((format!("steps.{}.{field}.{name}", step.name), name.clone(), text.as_str())),
+        Value::Text(text) => Some((
+            format!("steps.{}.{field}.{name}", step.name),
+            name.clone(),
+            text.as_str(),
+        )),
         Value::Secret(_) => None,
     };
     env.iter().filter_map(text).collect()
 }
 
-fn list_texts<'a>(step: &PlannedStep, field: &str, list: &'a [String]) -> Vec<(String, String, &'a str)> {
-    let text = |(i, text): (usize, &'a String)| (format!("steps.{}.{field}[{i}]", step.name), String::new(), text.as_str());
+fn list_texts<'a>(
+    step: &PlannedStep,
+    field: &str,
+    list: &'a [String],
+) -> Vec<(String, String, &'a str)> {
+    let text = |(i, text): (usize, &'a String)| {
+        (
+            format!("steps.{}.{field}[{i}]", step.name),
+            String::new(),
+            text.as_str(),
+        )
+    };
     list.iter().enumerate().map(text).collect()
 }
 

@@ -8,39 +8,65 @@ const SCRIPT: &str = r#"{"content":"restart","parameters":[{"name":"UNIT","requi
 
 fn job(extra: &str) -> JobSpec {
     let step = r#"{"name":"restart","script":{"name":"restart","parameters":{"UNIT":"{{ params.unit }}","TOKEN":"{{ params.token }}"}}}"#;
-    let json = format!(r#"{{"targets":{{"hosts":{{"selector":{{}}}}}},"parameters":[{{"name":"unit","default":"web"}},{{"name":"token","sensitive":true}}],"steps":[{step}{extra}]}}"#);
+    let json = format!(
+        r#"{{"targets":{{"hosts":{{"selector":{{}}}}}},"parameters":[{{"name":"unit","default":"web"}},{{"name":"token","sensitive":true}}],"steps":[{step}{extra}]}}"#
+    );
     serde_json::from_str(&json).expect("valid")
 }
 
 fn frozen_with(job: &JobSpec, targets: usize, unit: &str) -> Result<Plan, Refusal> {
-    let secret = [("token".to_owned(), SecretKeyRef { name: "s".into(), key: "k".into() })].into();
+    let secret = [(
+        "token".to_owned(),
+        SecretKeyRef {
+            name: "s".into(),
+            key: "k".into(),
+        },
+    )]
+    .into();
     let plain = [("unit".to_owned(), unit.to_owned())].into();
     let script: ScriptSpec = serde_json::from_str(SCRIPT).expect("valid");
     let lanes = graph::lanes(job)?.0;
-    let target = |i: usize| PlannedTarget { name: format!("h{i}"), uid: format!("u{i}"), ..PlannedTarget::default() };
+    let target = |i: usize| PlannedTarget {
+        name: format!("h{i}"),
+        uid: format!("u{i}"),
+        ..PlannedTarget::default()
+    };
     let found = Findings {
         job_name: "j",
         job,
         account: "runner",
-        run: template::Run { name: "r", namespace: "n" },
+        run: template::Run {
+            name: "r",
+            namespace: "n",
+        },
         values: parameters::resolve(&job.parameters, &plain, &secret)?,
         scripts: [("restart".to_owned(), (script, "sha256:0".to_owned()))].into(),
-        targets: lanes.iter().map(|_| (0..targets).map(target).collect()).collect(),
+        targets: lanes
+            .iter()
+            .map(|_| (0..targets).map(target).collect())
+            .collect(),
         secrets: BTreeMap::new(),
     };
     freeze(&found, &Limits::default(), Timestamp::UNIX_EPOCH)
 }
 
 fn reason(extra: &str) -> &'static str {
-    frozen_with(&job(extra), 1, "web").expect_err("a mistake").reason
+    frozen_with(&job(extra), 1, "web")
+        .expect_err("a mistake")
+        .reason
 }
 
 #[test]
 fn a_sound_job_freezes_to_the_same_plan_each_time() {
     let plan = frozen_with(&job(""), 200, "web").expect("sound");
-    assert_eq!(plan.seal().1, frozen_with(&job(""), 200, "web").expect("sound").seal().1);
+    assert_eq!(
+        plan.seal().1,
+        frozen_with(&job(""), 200, "web").expect("sound").seal().1
+    );
     assert!(plan.is_coherent());
-    let Body::Script(script) = &plan.steps[0].body else { panic!("a script") };
+    let Body::Script(script) = &plan.steps[0].body else {
+        panic!("a script")
+    };
     assert_eq!(script.env["TOKEN"], Value::Secret("token".into()));
     let size = serde_json::to_vec(&plan).expect("data").len();
     assert!(size < 64 * 1024, "{size}");
@@ -50,26 +76,59 @@ fn a_sound_job_freezes_to_the_same_plan_each_time() {
 fn a_target_too_many_is_refused_with_the_number_and_the_way_out() {
     let refusal = frozen_with(&job(""), 201, "web").expect_err("201");
     assert_eq!(refusal.reason, "TooManyTargets");
-    assert!(refusal.message.contains("201") && refusal.message.contains("2 runs"), "{}", refusal.message);
+    assert!(
+        refusal.message.contains("201") && refusal.message.contains("2 runs"),
+        "{}",
+        refusal.message
+    );
 }
 
 #[test]
 fn a_value_that_does_not_fit_the_script_is_refused() {
-    assert_eq!(frozen_with(&job(""), 1, "WEB").expect_err("upper case").reason, "ValueNotAllowed");
+    assert_eq!(
+        frozen_with(&job(""), 1, "WEB")
+            .expect_err("upper case")
+            .reason,
+        "ValueNotAllowed"
+    );
 }
 
 #[test]
 fn mistakes_across_objects_are_named() {
     for (extra, wanted) in [
-        (r#",{"name":"b","script":{"name":"none"}}"#, "ScriptNotFound"),
-        (r#",{"name":"b","script":{"name":"restart","parameters":{"X":"1"}}}"#, "UnknownParameter"),
-        (r#",{"name":"b","script":{"name":"restart","parameters":{"UNIT":"a","TOKEN":"plain"}}}"#, "SensitiveInPlain"),
-        (r#",{"name":"b","script":{"name":"restart","parameters":{"TOKEN":"{{ params.token }}"}}}"#, "MissingParameter"),
-        (r#",{"name":"b","inline":{"content":"x","env":{"A":"{{ params.nope }}"}}}"#, "UnknownValue"),
-        (r#",{"name":"b","inline":{"content":"x","env":{"A":"x{{ params.token }}"}}}"#, "SensitiveInTemplate"),
+        (
+            r#",{"name":"b","script":{"name":"none"}}"#,
+            "ScriptNotFound",
+        ),
+        (
+            r#",{"name":"b","script":{"name":"restart","parameters":{"X":"1"}}}"#,
+            "UnknownParameter",
+        ),
+        (
+            r#",{"name":"b","script":{"name":"restart","parameters":{"UNIT":"a","TOKEN":"plain"}}}"#,
+            "SensitiveInPlain",
+        ),
+        (
+            r#",{"name":"b","script":{"name":"restart","parameters":{"TOKEN":"{{ params.token }}"}}}"#,
+            "MissingParameter",
+        ),
+        (
+            r#",{"name":"b","inline":{"content":"x","env":{"A":"{{ params.nope }}"}}}"#,
+            "UnknownValue",
+        ),
+        (
+            r#",{"name":"b","inline":{"content":"x","env":{"A":"x{{ params.token }}"}}}"#,
+            "SensitiveInTemplate",
+        ),
         (r#",{"name":"b","exec":{"command":["x"]}}"#, "WrongTargets"),
-        (r#",{"name":"b","pod":{"image":"i","args":["{{ params.token }}"]}}"#, "SensitiveInTemplate"),
-        (r#",{"name":"b","needs":["c"],"inline":{"content":"x"}},{"name":"c","needs":["b"],"inline":{"content":"x"}}"#, "CycleInNeeds"),
+        (
+            r#",{"name":"b","pod":{"image":"i","args":["{{ params.token }}"]}}"#,
+            "SensitiveInTemplate",
+        ),
+        (
+            r#",{"name":"b","needs":["c"],"inline":{"content":"x"}},{"name":"c","needs":["b"],"inline":{"content":"x"}}"#,
+            "CycleInNeeds",
+        ),
     ] {
         assert_eq!(reason(extra), wanted, "{extra}");
     }
@@ -78,7 +137,10 @@ fn mistakes_across_objects_are_named() {
 #[test]
 fn thirty_one_parameters_are_refused_with_the_number() {
     let mut job = job("");
-    job.parameters.extend((0..29).map(|i| ParameterSpec { name: format!("p{i}"), ..ParameterSpec::default() }));
+    job.parameters.extend((0..29).map(|i| ParameterSpec {
+        name: format!("p{i}"),
+        ..ParameterSpec::default()
+    }));
     let refusal = check(&job, &BTreeMap::new(), &Limits::default()).expect_err("31");
     assert_eq!(refusal.reason, "TooManyParameters");
     assert!(refusal.message.contains("31"));

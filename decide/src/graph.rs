@@ -8,11 +8,23 @@ use crate::Refusal;
 
 /// Steps in an order that respects `needs`, or the cycle that prevents one.
 pub fn order(steps: &[Step]) -> Result<Vec<usize>, Refusal> {
-    let index: BTreeMap<&str, usize> = steps.iter().enumerate().map(|(i, s)| (s.name.as_str(), i)).collect();
+    let index: BTreeMap<&str, usize> = steps
+        .iter()
+        .enumerate()
+        .map(|(i, s)| (s.name.as_str(), i))
+        .collect();
     let (mut done, mut out) = (vec![false; steps.len()], Vec::with_capacity(steps.len()));
     while out.len() < steps.len() {
-        let ready = |i: &usize| !done[*i] && steps[*i].needs.iter().all(|n| index.get(n.as_str()).is_some_and(|&j| done[j]));
-        let Some(next) = (0..steps.len()).find(ready) else { return Err(stuck(steps, &done, &index)) };
+        let ready = |i: &usize| {
+            !done[*i]
+                && steps[*i]
+                    .needs
+                    .iter()
+                    .all(|n| index.get(n.as_str()).is_some_and(|&j| done[j]))
+        };
+        let Some(next) = (0..steps.len()).find(ready) else {
+            return Err(stuck(steps, &done, &index));
+        };
         done[next] = true;
         out.push(next);
     }
@@ -24,17 +36,31 @@ fn stuck(steps: &[Step], done: &[bool], index: &BTreeMap<&str, usize>) -> Refusa
     let mut path = vec![done.iter().position(|d| !d).expect("some step is not done")];
     loop {
         let step = &steps[path[path.len() - 1]];
-        let Some(need) = step.needs.iter().find(|n| index.get(n.as_str()).is_none_or(|&j| !done[j])) else {
+        let Some(need) = step
+            .needs
+            .iter()
+            .find(|n| index.get(n.as_str()).is_none_or(|&j| !done[j]))
+        else {
             unreachable!("a step whose needs are all done is ready")
         };
         let Some(&next) = index.get(need.as_str()) else {
-            return Refusal::new("UnknownStep", format!("steps.{}.needs: there is no step {need}", step.name));
+            return Refusal::new(
+                "UnknownStep",
+                format!("steps.{}.needs: there is no step {need}", step.name),
+            );
         };
         if let Some(start) = path.iter().position(|&i| i == next) {
-            let names: Vec<_> = path[start..].iter().chain([&next]).map(|&i| steps[i].name.as_str()).collect();
+            let names: Vec<_> = path[start..]
+                .iter()
+                .chain([&next])
+                .map(|&i| steps[i].name.as_str())
+                .collect();
             return Refusal::new(
                 "CycleInNeeds",
-                format!("spec.steps: {} need each other in a circle; remove one of these needs", names.join(" -> ")),
+                format!(
+                    "spec.steps: {} need each other in a circle; remove one of these needs",
+                    names.join(" -> ")
+                ),
             );
         }
         path.push(next);
@@ -72,15 +98,28 @@ fn lane(job: &JobSpec, step: &Step) -> Result<LaneSpec, Refusal> {
     let wrong = |body, wanted| {
         Refusal::new(
             "WrongTargets",
-            format!("steps.{}: {body} works on {wanted}; give the step `targets: {{{wanted}: ...}}`", step.name),
+            format!(
+                "steps.{}: {body} works on {wanted}; give the step `targets: {{{wanted}: ...}}`",
+                step.name
+            ),
         )
     };
     let (hosts, pods) = targets.map_or((None, None), |t| (t.hosts.as_ref(), t.pods.as_ref()));
     if step.exec.is_some() {
-        return pods.cloned().map(LaneSpec::Pods).ok_or_else(|| wrong("exec", "pods"));
+        return pods
+            .cloned()
+            .map(LaneSpec::Pods)
+            .ok_or_else(|| wrong("exec", "pods"));
     }
-    let body = if step.script.is_some() { "script" } else { "inline" };
-    hosts.cloned().map(LaneSpec::Hosts).ok_or_else(|| wrong(body, "hosts"))
+    let body = if step.script.is_some() {
+        "script"
+    } else {
+        "inline"
+    };
+    hosts
+        .cloned()
+        .map(LaneSpec::Hosts)
+        .ok_or_else(|| wrong(body, "hosts"))
 }
 
 /// For each step how often the longest way to it changes lanes. Batches of a lane run within one stage, so lanes that wait for each other cannot lock up.
@@ -98,7 +137,10 @@ mod tests {
     use super::*;
 
     fn job(steps: &str) -> JobSpec {
-        serde_json::from_str(&format!(r#"{{"targets":{{"hosts":{{"names":["a"]}}}},"steps":[{steps}]}}"#)).expect("valid")
+        serde_json::from_str(&format!(
+            r#"{{"targets":{{"hosts":{{"names":["a"]}}}},"steps":[{steps}]}}"#
+        ))
+        .expect("valid")
     }
 
     fn step(name: &str, needs: &str) -> String {
@@ -113,10 +155,19 @@ mod tests {
 
     #[test]
     fn a_cycle_is_named_step_by_step() {
-        let job = job(&[step("a", r#""c""#), step("b", r#""a""#), step("c", r#""b""#)].join(","));
+        let job = job(&[
+            step("a", r#""c""#),
+            step("b", r#""a""#),
+            step("c", r#""b""#),
+        ]
+        .join(","));
         let refusal = order(&job.steps).expect_err("a cycle");
         assert_eq!(refusal.reason, "CycleInNeeds");
-        assert!(refusal.message.contains("a -> c -> b -> a"), "{}", refusal.message);
+        assert!(
+            refusal.message.contains("a -> c -> b -> a"),
+            "{}",
+            refusal.message
+        );
     }
 
     #[test]

@@ -12,27 +12,42 @@ const FIRST: SignedDuration = SignedDuration::from_secs(10);
 /// What a look at a machine found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
-    Seen { facts: Facts, first_key: Option<String> },
-    Failed { reason: &'static str, message: String },
+    Seen {
+        facts: Facts,
+        first_key: Option<String>,
+    },
+    Failed {
+        reason: &'static str,
+        message: String,
+    },
 }
 
 /// How long until the next look.
 pub fn wait(status: &HostStatus) -> SignedDuration {
     match status.failures.unwrap_or(0) {
         0 => STEADY,
-        n => (1..n.min(8)).fold(FIRST, |wait, _| wait.saturating_add(wait)).min(STEADY),
+        n => (1..n.min(8))
+            .fold(FIRST, |wait, _| wait.saturating_add(wait))
+            .min(STEADY),
     }
 }
 
 /// Whether the host is due: never seen in this form, or its wait is over.
 pub fn is_due(status: &HostStatus, generation: Option<i64>, now: Timestamp) -> bool {
     status.observed_generation != generation
-        || status.last_tried.as_ref().is_none_or(|at| now.duration_since(at.0) >= wait(status))
+        || status
+            .last_tried
+            .as_ref()
+            .is_none_or(|at| now.duration_since(at.0) >= wait(status))
 }
 
 /// The status after a look.
 pub fn status(old: &HostStatus, look: Look, generation: Option<i64>, now: Timestamp) -> HostStatus {
-    let mut status = HostStatus { observed_generation: generation, last_tried: Some(Time(now)), ..old.clone() };
+    let mut status = HostStatus {
+        observed_generation: generation,
+        last_tried: Some(Time(now)),
+        ..old.clone()
+    };
     let verdict: fn(&'static str, &'static str, String) -> Verdict;
     let (reason, message);
     match look {
@@ -44,14 +59,22 @@ pub fn status(old: &HostStatus, look: Look, generation: Option<i64>, now: Timest
             status.last_seen = Some(Time(now));
             (verdict, reason) = (|t, r, m| Verdict::yes(t, r, m), "Answered");
         }
-        Look::Failed { reason: why, message: text } => {
+        Look::Failed {
+            reason: why,
+            message: text,
+        } => {
             status.failures = Some(old.failures.unwrap_or(0).saturating_add(1));
             message = text;
             (verdict, reason) = (|t, r, m| Verdict::no(t, r, m), why);
         }
     }
     for type_ in ["Ready", "Reachable"] {
-        set_condition(&mut status.conditions, &verdict(type_, reason, message.clone()), generation, now);
+        set_condition(
+            &mut status.conditions,
+            &verdict(type_, reason, message.clone()),
+            generation,
+            now,
+        );
     }
     status
 }
@@ -65,7 +88,10 @@ mod tests {
     }
 
     fn failed() -> Look {
-        Look::Failed { reason: "Connect", message: "refused".into() }
+        Look::Failed {
+            reason: "Connect",
+            message: "refused".into(),
+        }
     }
 
     #[test]
@@ -77,13 +103,24 @@ mod tests {
         }
         assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300]);
         assert!(!is_due(&status_, Some(1), at(299)) && is_due(&status_, Some(1), at(300)));
-        assert!(is_due(&status_, Some(2), at(1)), "a changed host is looked at at once");
+        assert!(
+            is_due(&status_, Some(2), at(1)),
+            "a changed host is looked at at once"
+        );
     }
 
     #[test]
     fn the_first_key_is_kept() {
-        let seen = |key: Option<&str>| Look::Seen { facts: Facts::default(), first_key: key.map(Into::into) };
+        let seen = |key: Option<&str>| Look::Seen {
+            facts: Facts::default(),
+            first_key: key.map(Into::into),
+        };
         let first = status(&HostStatus::default(), seen(Some("key")), Some(1), at(0));
-        assert_eq!(status(&first, seen(None), Some(1), at(9)).pinned_host_key.as_deref(), Some("key"));
+        assert_eq!(
+            status(&first, seen(None), Some(1), at(9))
+                .pinned_host_key
+                .as_deref(),
+            Some("key")
+        );
     }
 }

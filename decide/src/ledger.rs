@@ -24,11 +24,17 @@ pub struct Ledger(HashMap<Task, Attempt>);
 
 impl Ledger {
     /// Rebuilt from records, with what this operator has in flight.
-    pub fn new<'a>(plan: &Plan, rows: impl IntoIterator<Item = &'a Execution>, in_flight: impl Fn(Task) -> bool) -> Self {
+    pub fn new<'a>(
+        plan: &Plan,
+        rows: impl IntoIterator<Item = &'a Execution>,
+        in_flight: impl Fn(Task) -> bool,
+    ) -> Self {
         let index = index(plan);
         let mut ledger = Self::default();
         for row in rows {
-            let Some(&task) = index.get(&(row.step.as_str(), row.key.target.as_str())) else { continue };
+            let Some(&task) = index.get(&(row.step.as_str(), row.key.target.as_str())) else {
+                continue;
+            };
             let attempt = Attempt {
                 number: row.attempt,
                 state: row.state,
@@ -36,7 +42,10 @@ impl Ledger {
                 finished_at: row.finished_at,
                 in_flight: !row.state.is_terminal() && in_flight(task),
             };
-            let newer = ledger.0.get(&task).is_none_or(|old| old.number <= attempt.number);
+            let newer = ledger
+                .0
+                .get(&task)
+                .is_none_or(|old| old.number <= attempt.number);
             if newer {
                 ledger.0.insert(task, attempt);
             }
@@ -60,7 +69,12 @@ impl Ledger {
 fn index(plan: &Plan) -> HashMap<(&str, &str), Task> {
     let tasks = plan.steps.iter().enumerate().flat_map(|(step, planned)| {
         let targets = plan.lanes[planned.lane].targets.iter().enumerate();
-        targets.map(move |(target, t)| ((planned.name.as_str(), t.uid.as_str()), Task { step, target }))
+        targets.map(move |(target, t)| {
+            (
+                (planned.name.as_str(), t.uid.as_str()),
+                Task { step, target },
+            )
+        })
     });
     tasks.collect()
 }

@@ -11,6 +11,9 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { targets: 200, parameters: 30 }
+        Self {
+            targets: 200,
+            parameters: 30,
+        }
     }
 }

@@ -23,9 +23,16 @@ pub fn blocker<'a>(mine: &Claim, all: &'a [Claim]) -> Option<&'a Claim> {
     if mine.held {
         return None;
     }
-    let before = |other: &&Claim| other.uid != mine.uid && (other.held || (other.since, &other.uid) < (mine.since, &mine.uid));
-    let clashes = |other: &&Claim| !(mine.shared && other.shared) && !mine.machines.is_disjoint(&other.machines);
-    all.iter().filter(before).filter(clashes).min_by_key(|other| (!other.held, other.since, &other.uid))
+    let before = |other: &&Claim| {
+        other.uid != mine.uid && (other.held || (other.since, &other.uid) < (mine.since, &mine.uid))
+    };
+    let clashes = |other: &&Claim| {
+        !(mine.shared && other.shared) && !mine.machines.is_disjoint(&other.machines)
+    };
+    all.iter()
+        .filter(before)
+        .filter(clashes)
+        .min_by_key(|other| (!other.held, other.since, &other.uid))
 }
 
 /// What a run says while it waits; runs of other namespaces are not named.
@@ -36,7 +43,10 @@ pub fn wait_message(mine: &Claim, other: &Claim) -> String {
     } else {
         "a run of another namespace".to_owned()
     };
-    format!("{whose} works on {} of the same machines; this run starts when it has ended", shared.len())
+    format!(
+        "{whose} works on {} of the same machines; this run starts when it has ended",
+        shared.len()
+    )
 }
 
 #[cfg(test)]
@@ -57,7 +67,11 @@ mod tests {
 
     #[test]
     fn the_run_planned_first_goes_first_and_ties_break_by_uid() {
-        let all = [claim("a", 5, &["m1", "m2"]), claim("b", 5, &["m2"]), claim("c", 9, &["m2", "m3"])];
+        let all = [
+            claim("a", 5, &["m1", "m2"]),
+            claim("b", 5, &["m2"]),
+            claim("c", 9, &["m2", "m3"]),
+        ];
         assert_eq!(blocker(&all[0], &all), None);
         assert_eq!(blocker(&all[1], &all).map(|c| c.uid.as_str()), Some("a"));
         assert_eq!(blocker(&all[2], &all).map(|c| c.uid.as_str()), Some("a"));
@@ -85,7 +99,10 @@ mod tests {
     #[test]
     fn another_namespace_is_not_named() {
         let mine = claim("a", 2, &["m"]);
-        let other = Claim { namespace: "secret".into(), ..claim("hidden", 1, &["m"]) };
+        let other = Claim {
+            namespace: "secret".into(),
+            ..claim("hidden", 1, &["m"])
+        };
         assert!(!wait_message(&mine, &other).contains("hidden"));
     }
 }

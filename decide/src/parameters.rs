@@ -31,7 +31,9 @@ pub fn resolve(
     let mut values = Values::default();
     for parameter in declared {
         if let Some(reference) = secret.get(&parameter.name) {
-            values.secret.insert(parameter.name.clone(), reference.clone());
+            values
+                .secret
+                .insert(parameter.name.clone(), reference.clone());
             continue;
         }
         let value = plain_value(parameter, plain.get(&parameter.name))?;
@@ -45,13 +47,22 @@ fn plain_value(parameter: &ParameterSpec, given: Option<&String>) -> Result<Stri
     if parameter.sensitive && given.is_some() {
         return Err(Refusal::new(
             "SensitiveInPlain",
-            format!("spec.parameters.{name}: the parameter is sensitive; give it in spec.secretParameters as a Secret's name and key"),
+            format!(
+                "spec.parameters.{name}: the parameter is sensitive; give it in spec.secretParameters as a Secret's name and key"
+            ),
         ));
     }
     let value = given.or(parameter.default.as_ref());
     if value.is_none() && (parameter.required || parameter.sensitive) {
-        let place = if parameter.sensitive { "secretParameters" } else { "parameters" };
-        return Err(Refusal::new("MissingParameter", format!("spec.{place}.{name} is required and has no default; give it a value")));
+        let place = if parameter.sensitive {
+            "secretParameters"
+        } else {
+            "parameters"
+        };
+        return Err(Refusal::new(
+            "MissingParameter",
+            format!("spec.{place}.{name} is required and has no default; give it a value"),
+        ));
     }
     let value = value.cloned().unwrap_or_default();
     if given.is_some() || parameter.default.is_some() {
@@ -65,15 +76,26 @@ pub fn accepts(field: &str, parameter: &ParameterSpec, value: &str) -> Result<()
     if !parameter.allowed.is_empty() && !parameter.allowed.iter().any(|a| a == value) {
         return Err(Refusal::new(
             "ValueNotAllowed",
-            format!("{field}: {value:?} is not one of {}", parameter.allowed.join(", ")),
+            format!(
+                "{field}: {value:?} is not one of {}",
+                parameter.allowed.join(", ")
+            ),
         ));
     }
-    let Some(pattern) = &parameter.pattern else { return Ok(()) };
+    let Some(pattern) = &parameter.pattern else {
+        return Ok(());
+    };
     let regex = compile(field, pattern)?;
-    if regex.find(value).is_some_and(|hit| hit.len() == value.len()) {
+    if regex
+        .find(value)
+        .is_some_and(|hit| hit.len() == value.len())
+    {
         return Ok(());
     }
-    Err(Refusal::new("ValueNotAllowed", format!("{field}: {value:?} does not match the pattern {pattern}")))
+    Err(Refusal::new(
+        "ValueNotAllowed",
+        format!("{field}: {value:?} does not match the pattern {pattern}"),
+    ))
 }
 
 /// The pattern, anchored to the whole value.
@@ -81,13 +103,25 @@ pub fn compile(field: &str, pattern: &str) -> Result<regex::Regex, Refusal> {
     RegexBuilder::new(&format!("^(?:{pattern})$"))
         .size_limit(PATTERN_BYTES)
         .build()
-        .map_err(|error| Refusal::new("BadPattern", format!("{field}: the pattern {pattern:?} is not usable: {error}")))
+        .map_err(|error| {
+            Refusal::new(
+                "BadPattern",
+                format!("{field}: the pattern {pattern:?} is not usable: {error}"),
+            )
+        })
 }
 
 fn undeclared(name: &str, declared: &[ParameterSpec]) -> Refusal {
     let known: Vec<_> = declared.iter().map(|p| p.name.as_str()).collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    Refusal::new("UnknownParameter", format!("spec.parameters.{name}: the job declares no such parameter; it declares {known}"))
+    let known = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    };
+    Refusal::new(
+        "UnknownParameter",
+        format!("spec.parameters.{name}: the job declares no such parameter; it declares {known}"),
+    )
 }
 
 #[cfg(test)]
@@ -95,38 +129,81 @@ mod tests {
     use super::*;
 
     fn parameter(name: &str) -> ParameterSpec {
-        ParameterSpec { name: name.into(), ..ParameterSpec::default() }
+        ParameterSpec {
+            name: name.into(),
+            ..ParameterSpec::default()
+        }
     }
 
     fn map(of: &[(&str, &str)]) -> BTreeMap<String, String> {
-        of.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        of.iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
     fn every_mismatch_has_its_reason() {
         let declared = [
-            ParameterSpec { required: true, pattern: Some("[a-z]+".into()), ..parameter("unit") },
-            ParameterSpec { allowed: vec!["a".into(), "b".into()], default: Some("a".into()), ..parameter("mode") },
-            ParameterSpec { sensitive: true, ..parameter("password") },
+            ParameterSpec {
+                required: true,
+                pattern: Some("[a-z]+".into()),
+                ..parameter("unit")
+            },
+            ParameterSpec {
+                allowed: vec!["a".into(), "b".into()],
+                default: Some("a".into()),
+                ..parameter("mode")
+            },
+            ParameterSpec {
+                sensitive: true,
+                ..parameter("password")
+            },
         ];
-        let secret: BTreeMap<_, _> = [("password".to_owned(), SecretKeyRef { name: "s".into(), key: "k".into() })].into();
+        let secret: BTreeMap<_, _> = [(
+            "password".to_owned(),
+            SecretKeyRef {
+                name: "s".into(),
+                key: "k".into(),
+            },
+        )]
+        .into();
         let reason = |plain: &[(&str, &str)], secret: &BTreeMap<_, _>| {
-            resolve(&declared, &map(plain), secret).map(|_| ()).map_err(|r| r.reason)
+            resolve(&declared, &map(plain), secret)
+                .map(|_| ())
+                .map_err(|r| r.reason)
         };
         assert_eq!(reason(&[("unit", "web")], &secret), Ok(()));
         assert_eq!(reason(&[], &secret), Err("MissingParameter"));
-        assert_eq!(reason(&[("unit", "web")], &BTreeMap::new()), Err("MissingParameter"));
+        assert_eq!(
+            reason(&[("unit", "web")], &BTreeMap::new()),
+            Err("MissingParameter")
+        );
         assert_eq!(reason(&[("unit", "WEB")], &secret), Err("ValueNotAllowed"));
-        assert_eq!(reason(&[("unit", "web"), ("mode", "c")], &secret), Err("ValueNotAllowed"));
-        assert_eq!(reason(&[("unit", "web"), ("other", "c")], &secret), Err("UnknownParameter"));
-        assert_eq!(reason(&[("unit", "web"), ("password", "c")], &BTreeMap::new()), Err("SensitiveInPlain"));
+        assert_eq!(
+            reason(&[("unit", "web"), ("mode", "c")], &secret),
+            Err("ValueNotAllowed")
+        );
+        assert_eq!(
+            reason(&[("unit", "web"), ("other", "c")], &secret),
+            Err("UnknownParameter")
+        );
+        assert_eq!(
+            reason(&[("unit", "web"), ("password", "c")], &BTreeMap::new()),
+            Err("SensitiveInPlain")
+        );
     }
 
     #[test]
     fn a_pattern_matches_the_whole_value_or_nothing() {
-        let p = ParameterSpec { pattern: Some("a|ab".into()), ..parameter("p") };
+        let p = ParameterSpec {
+            pattern: Some("a|ab".into()),
+            ..parameter("p")
+        };
         assert!(accepts("f", &p, "ab").is_ok());
         assert!(accepts("f", &p, "abc").is_err());
-        assert_eq!(compile("f", "(").expect_err("unbalanced").reason, "BadPattern");
+        assert_eq!(
+            compile("f", "(").expect_err("unbalanced").reason,
+            "BadPattern"
+        );
     }
 }

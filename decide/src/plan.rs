@@ -90,7 +90,10 @@ pub struct PlannedStep {
 pub enum Body {
     Script(ScriptBody),
     Exec(ExecStep),
-    Pod { step: PodStep, env: BTreeMap<String, Value> },
+    Pod {
+        step: PodStep,
+        env: BTreeMap<String, Value>,
+    },
 }
 
 /// A script's content and environment.
@@ -143,17 +146,36 @@ impl Plan {
 
     /// Identities of what the run touches: hosts by machine and by address, since a machine may be known by either; pods by their UIDs.
     pub fn machines(&self) -> BTreeSet<String> {
-        let touched = self.lanes.iter().filter(|l| l.kind != TargetKind::None).flat_map(|l| &l.targets);
-        let names = touched.flat_map(|t| if t.address.is_empty() { [&t.uid, &t.uid] } else { [&t.machine, &t.address] });
+        let touched = self
+            .lanes
+            .iter()
+            .filter(|l| l.kind != TargetKind::None)
+            .flat_map(|l| &l.targets);
+        let names = touched.flat_map(|t| {
+            if t.address.is_empty() {
+                [&t.uid, &t.uid]
+            } else {
+                [&t.machine, &t.address]
+            }
+        });
         names.filter(|name| !name.is_empty()).cloned().collect()
     }
 
     /// The text of a template of this step, on this target.
-    pub fn render(&self, run: template::Run<'_>, task: Task, field: &str, text: &str) -> Result<String, Refusal> {
+    pub fn render(
+        &self,
+        run: template::Run<'_>,
+        task: Task,
+        field: &str,
+        text: &str,
+    ) -> Result<String, Refusal> {
         let target = self.target(task);
         let scope = template::Scope {
             params: &self.params,
-            target: template::Target { name: &target.name, address: &target.address },
+            target: template::Target {
+                name: &target.name,
+                address: &target.address,
+            },
             run,
         };
         template::render(field, text, &scope)
@@ -179,7 +201,8 @@ pub fn hash(stored: &serde_json::Value) -> String {
 pub fn topological(steps: &[PlannedStep]) -> Option<Vec<usize>> {
     let (mut done, mut out) = (vec![false; steps.len()], Vec::new());
     while out.len() < steps.len() {
-        let next = (0..steps.len()).find(|&i| !done[i] && steps[i].needs.iter().all(|&n| done[n]))?;
+        let next =
+            (0..steps.len()).find(|&i| !done[i] && steps[i].needs.iter().all(|&n| done[n]))?;
         done[next] = true;
         out.push(next);
     }
@@ -189,7 +212,10 @@ pub fn topological(steps: &[PlannedStep]) -> Option<Vec<usize>> {
 /// How many targets each batch of a lane takes; the last size repeats until all are taken.
 pub fn batches(strategy: &Strategy, targets: usize) -> Vec<usize> {
     let mut left = targets;
-    let mut sizes = strategy.batches.iter().map(|share| share.of(targets).max(1));
+    let mut sizes = strategy
+        .batches
+        .iter()
+        .map(|share| share.of(targets).max(1));
     let mut last = targets.max(1);
     let mut out = Vec::new();
     while left > 0 {
@@ -209,13 +235,25 @@ mod tests {
     fn batches_cover_every_target_once() {
         let sizes = |batches: &[Share], n| batches_of(batches, n);
         assert_eq!(sizes(&[], 7), [7]);
-        assert_eq!(sizes(&[Share::Count(1), Share::Percent(10), Share::Percent(100)], 20), [1, 2, 17]);
+        assert_eq!(
+            sizes(
+                &[Share::Count(1), Share::Percent(10), Share::Percent(100)],
+                20
+            ),
+            [1, 2, 17]
+        );
         assert_eq!(sizes(&[Share::Count(1)], 3), [1, 1, 1]);
         assert_eq!(sizes(&[Share::Percent(0), Share::Count(2)], 5), [1, 2, 2]);
         assert!(sizes(&[], 0).is_empty());
     }
 
     fn batches_of(shares: &[Share], targets: usize) -> Vec<usize> {
-        batches(&Strategy { batches: shares.to_vec(), ..Strategy::default() }, targets)
+        batches(
+            &Strategy {
+                batches: shares.to_vec(),
+                ..Strategy::default()
+            },
+            targets,
+        )
     }
 }

@@ -11,7 +11,10 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self {
+            reason,
+            message: message.into(),
+        }
     }
 }
 

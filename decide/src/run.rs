@@ -86,14 +86,18 @@ impl Standing {
 pub fn next(plan: &Plan, ledger: &Ledger, control: Control, now: Timestamp) -> Next {
     let mut view = View::new(plan, ledger);
     let failed = view.failed_targets();
-    let tripped = failed.saturating_sub(control.forgiven) > plan.strategy.max_failures.within(plan.total());
+    let tripped =
+        failed.saturating_sub(control.forgiven) > plan.strategy.max_failures.within(plan.total());
     let stop = control.cancel || (tripped && plan.strategy.on_threshold == OnThreshold::Stop);
     let hold = if control.suspend {
         Some(Hold::Asked)
     } else {
         tripped.then_some(Hold::ThresholdExceeded)
     };
-    let mut next = Next { failed_targets: failed, ..Next::default() };
+    let mut next = Next {
+        failed_targets: failed,
+        ..Next::default()
+    };
     view.pick_up(&mut next, control.cancel);
     view.skip(stop);
     if !stop && hold.is_none() {
@@ -114,31 +118,52 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(plan: &'a Plan, ledger: &'a Ledger) -> Self {
-        let order = topological(&plan.steps).expect("a plan that was frozen or read back has no cycle");
+        let order =
+            topological(&plan.steps).expect("a plan that was frozen or read back has no cycle");
         let standing = |step, target| match ledger.get(Task { step, target }) {
             None => Standing::Pending,
             Some(attempt) => standing(&plan.steps[step], attempt),
         };
-        let row = |step: usize| (0..plan.lane(step).targets.len()).map(|target| standing(step, target)).collect();
+        let row = |step: usize| {
+            (0..plan.lane(step).targets.len())
+                .map(|target| standing(step, target))
+                .collect()
+        };
         let tasks = (0..plan.steps.len()).map(row).collect();
-        Self { plan, ledger, order, tasks }
+        Self {
+            plan,
+            ledger,
+            order,
+            tasks,
+        }
     }
 
     /// Targets, by lane, on which some step has failed for good.
     fn failed_targets(&self) -> usize {
         let failed = |lane: usize, target: usize| {
-            let steps = self.plan.steps.iter().enumerate().filter(|(_, s)| s.lane == lane);
-            steps.into_iter().any(|(step, _)| self.tasks[step][target] == Standing::Failed)
+            let steps = self
+                .plan
+                .steps
+                .iter()
+                .enumerate()
+                .filter(|(_, s)| s.lane == lane);
+            steps
+                .into_iter()
+                .any(|(step, _)| self.tasks[step][target] == Standing::Failed)
         };
         let lanes = self.plan.lanes.iter().enumerate();
-        lanes.map(|(lane, l)| (0..l.targets.len()).filter(|&t| failed(lane, t)).count()).sum()
+        lanes
+            .map(|(lane, l)| (0..l.targets.len()).filter(|&t| failed(lane, t)).count())
+            .sum()
     }
 
     /// Deals with what was started and is not final: joined, settled as unknown, or ended.
     fn pick_up(&self, next: &mut Next, cancel: bool) {
         for (task, attempt) in self.started() {
             match (attempt.in_flight, cancel) {
-                (_, true) if attempt.in_flight || attempt.via.attaches() => next.cancel.push((task, attempt.number)),
+                (_, true) if attempt.in_flight || attempt.via.attaches() => {
+                    next.cancel.push((task, attempt.number))
+                }
                 (true, _) => {}
                 (false, _) if attempt.via.attaches() => next.start.push((task, attempt.number)),
                 (false, _) => next.settle.push((task, attempt.number)),
@@ -147,8 +172,14 @@ impl<'a> View<'a> {
     }
 
     fn started(&self) -> impl Iterator<Item = (Task, &Attempt)> {
-        let all = (0..self.tasks.len()).flat_map(|step| (0..self.tasks[step].len()).map(move |target| Task { step, target }));
-        all.filter_map(|task| self.ledger.get(task).filter(|a| !a.state.is_terminal()).map(|a| (task, a)))
+        let all = (0..self.tasks.len())
+            .flat_map(|step| (0..self.tasks[step].len()).map(move |target| Task { step, target }));
+        all.filter_map(|task| {
+            self.ledger
+                .get(task)
+                .filter(|a| !a.state.is_terminal())
+                .map(|a| (task, a))
+        })
     }
 
     /// Marks what will never start: everything when the run stops, else what waits for something that did not succeed.
@@ -156,7 +187,9 @@ impl<'a> View<'a> {
         for index in 0..self.order.len() {
             let step = self.order[index];
             for target in 0..self.tasks[step].len() {
-                if self.tasks[step][target] == Standing::Pending && (stop || self.is_hopeless(step, target)) {
+                if self.tasks[step][target] == Standing::Pending
+                    && (stop || self.is_hopeless(step, target))
+                {
                     self.tasks[step][target] = Standing::Skipped;
                 }
             }
@@ -170,14 +203,19 @@ impl<'a> View<'a> {
             if self.plan.steps[need].lane == planned.lane {
                 matches!(row[target], Standing::Failed | Standing::Skipped)
             } else {
-                !row.is_empty() && row.iter().all(|s| matches!(s, Standing::Failed | Standing::Skipped))
+                !row.is_empty()
+                    && row
+                        .iter()
+                        .all(|s| matches!(s, Standing::Failed | Standing::Skipped))
             }
         })
     }
 
     /// Starts what may start, batch by batch, within maxParallel.
     fn start(&self, next: &mut Next, now: Timestamp) {
-        let parallel = usize::try_from(self.plan.strategy.max_parallel).unwrap_or(1).max(1);
+        let parallel = usize::try_from(self.plan.strategy.max_parallel)
+            .unwrap_or(1)
+            .max(1);
         let mut free = parallel.saturating_sub(self.ledger.in_flight() + next.start.len());
         let mut again: Option<Timestamp> = None;
         let mut earliest = |at: Timestamp| again = Some(again.map_or(at, |a| a.min(at)));
@@ -209,9 +247,17 @@ impl<'a> View<'a> {
 
     /// The number of the next attempt, and the earliest moment for it.
     fn due(&self, task: Task) -> (i32, Option<Timestamp>) {
-        let Some(attempt) = self.ledger.get(task) else { return (1, None) };
+        let Some(attempt) = self.ledger.get(task) else {
+            return (1, None);
+        };
         let wait = backoff(&self.plan.steps[task.step], attempt.number);
-        (attempt.number + 1, attempt.finished_at.map(|at| at.saturating_add(wait).expect("a backoff is a fixed length")))
+        (
+            attempt.number + 1,
+            attempt.finished_at.map(|at| {
+                at.saturating_add(wait)
+                    .expect("a backoff is a fixed length")
+            }),
+        )
     }
 
     fn needs_met(&self, task: Task) -> bool {
@@ -226,11 +272,19 @@ impl<'a> View<'a> {
     }
 
     /// Targets of the step's open batch and of those before it; or when the pause before the next batch ends.
-    fn open_targets(&self, step: usize, now: Timestamp) -> Result<std::ops::Range<usize>, Timestamp> {
+    fn open_targets(
+        &self,
+        step: usize,
+        now: Timestamp,
+    ) -> Result<std::ops::Range<usize>, Timestamp> {
         let (mut end, mut pause_until) = (0, None);
         for size in batches(&self.plan.strategy, self.tasks[step].len()) {
             if let Some(at) = pause_until.filter(|&at| at > now) {
-                return if self.rest_pending(step, end) { Err(at) } else { Ok(0..end) };
+                return if self.rest_pending(step, end) {
+                    Err(at)
+                } else {
+                    Ok(0..end)
+                };
             }
             let batch = end..end + size;
             end += size;
@@ -238,7 +292,8 @@ impl<'a> View<'a> {
                 break;
             }
             pause_until = self.last_end(step, batch).map(|at| {
-                let pause = SignedDuration::try_from(self.plan.strategy.pause_between.get()).unwrap_or(SignedDuration::ZERO);
+                let pause = SignedDuration::try_from(self.plan.strategy.pause_between.get())
+                    .unwrap_or(SignedDuration::ZERO);
                 at.saturating_add(pause).expect("a pause is a fixed length")
             });
         }
@@ -253,16 +308,22 @@ impl<'a> View<'a> {
     fn peers(&self, step: usize) -> impl Iterator<Item = usize> {
         let (lane, stage) = (self.plan.steps[step].lane, self.plan.steps[step].stage);
         let steps = self.plan.steps.iter().enumerate();
-        steps.filter(move |(_, s)| s.lane == lane && s.stage == stage).map(|(i, _)| i)
+        steps
+            .filter(move |(_, s)| s.lane == lane && s.stage == stage)
+            .map(|(i, _)| i)
     }
 
     fn batch_ended(&self, step: usize, batch: std::ops::Range<usize>) -> bool {
-        self.peers(step).all(|peer| self.tasks[peer][batch.clone()].iter().all(|s| s.is_final()))
+        self.peers(step)
+            .all(|peer| self.tasks[peer][batch.clone()].iter().all(|s| s.is_final()))
     }
 
     fn last_end(&self, step: usize, batch: std::ops::Range<usize>) -> Option<Timestamp> {
-        let ends = self.peers(step).flat_map(|peer| batch.clone().map(move |target| Task { step: peer, target }));
-        ends.filter_map(|task| self.ledger.get(task)?.finished_at).max()
+        let ends = self
+            .peers(step)
+            .flat_map(|peer| batch.clone().map(move |target| Task { step: peer, target }));
+        ends.filter_map(|task| self.ledger.get(task)?.finished_at)
+            .max()
     }
 
     fn phase(&self, cancel: bool, stop: bool, hold: Option<Hold>, failed: usize) -> Phase {
@@ -292,8 +353,10 @@ impl<'a> View<'a> {
     }
 
     fn started_and_cancelled(&self) -> bool {
-        let all = (0..self.tasks.len()).flat_map(|step| (0..self.tasks[step].len()).map(move |target| Task { step, target }));
-        all.filter_map(|task| self.ledger.get(task)).any(|a| a.state == State::Cancelled)
+        let all = (0..self.tasks.len())
+            .flat_map(|step| (0..self.tasks[step].len()).map(move |target| Task { step, target }));
+        all.filter_map(|task| self.ledger.get(task))
+            .any(|a| a.state == State::Cancelled)
     }
 }
 
@@ -305,7 +368,11 @@ fn standing(step: &PlannedStep, attempt: &Attempt) -> Standing {
         State::Skipped | State::Cancelled => Standing::Skipped,
         State::Unknown | State::Undeliverable => Standing::Failed,
         State::Failed | State::TimedOut | State::DeliveryTimedOut => {
-            if attempt.number <= step.retries { Standing::Pending } else { Standing::Failed }
+            if attempt.number <= step.retries {
+                Standing::Pending
+            } else {
+                Standing::Failed
+            }
         }
     }
 }

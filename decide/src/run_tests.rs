@@ -22,7 +22,12 @@ fn step(name: &str, lane: usize, needs: &[usize]) -> PlannedStep {
         lane,
         stage: 0,
         needs: needs.to_vec(),
-        body: Body::Script(ScriptBody { interpreter: Interpreter::Shell, content: "true".into(), env: BTreeMap::new(), revision: String::new() }),
+        body: Body::Script(ScriptBody {
+            interpreter: Interpreter::Shell,
+            content: "true".into(),
+            env: BTreeMap::new(),
+            revision: String::new(),
+        }),
         run_as: None,
         timeout: Duration::from_secs(60),
         delivery_timeout: Duration::from_secs(60),
@@ -35,10 +40,17 @@ fn plan(targets: &[usize], mut steps: Vec<PlannedStep>, strategy: Rolling) -> Pl
     let order = topological(&steps).expect("no cycle");
     let needs: Vec<_> = steps.iter().map(|s| s.needs.clone()).collect();
     let lanes: Vec<_> = steps.iter().map(|s| s.lane).collect();
-    for (i, stage) in crate::graph::stages(&order, &needs, &lanes).into_iter().enumerate() {
+    for (i, stage) in crate::graph::stages(&order, &needs, &lanes)
+        .into_iter()
+        .enumerate()
+    {
         steps[i].stage = stage;
     }
-    let target = |lane: usize, i: usize| PlannedTarget { name: format!("t{lane}{i}"), uid: format!("u{lane}{i}"), ..PlannedTarget::default() };
+    let target = |lane: usize, i: usize| PlannedTarget {
+        name: format!("t{lane}{i}"),
+        uid: format!("u{lane}{i}"),
+        ..PlannedTarget::default()
+    };
     Plan {
         version: VERSION,
         job: "j".into(),
@@ -46,7 +58,14 @@ fn plan(targets: &[usize], mut steps: Vec<PlannedStep>, strategy: Rolling) -> Pl
         frozen_at: at(0),
         sharing: Sharing::Exclusive,
         strategy,
-        lanes: targets.iter().enumerate().map(|(l, &n)| Lane { kind: TargetKind::Host, targets: (0..n).map(|i| target(l, i)).collect() }).collect(),
+        lanes: targets
+            .iter()
+            .enumerate()
+            .map(|(l, &n)| Lane {
+                kind: TargetKind::Host,
+                targets: (0..n).map(|i| target(l, i)).collect(),
+            })
+            .collect(),
         steps,
         params: BTreeMap::new(),
         secrets: BTreeMap::new(),
@@ -55,7 +74,13 @@ fn plan(targets: &[usize], mut steps: Vec<PlannedStep>, strategy: Rolling) -> Pl
 
 fn attempt(number: i32, state: State, finished: i64) -> Attempt {
     let final_ = state.is_terminal();
-    Attempt { number, state, via: Via::Journal, finished_at: final_.then(|| at(finished)), in_flight: !final_ }
+    Attempt {
+        number,
+        state,
+        via: Via::Journal,
+        finished_at: final_.then(|| at(finished)),
+        in_flight: !final_,
+    }
 }
 
 fn task(step: usize, target: usize) -> Task {
@@ -64,93 +89,215 @@ fn task(step: usize, target: usize) -> Task {
 
 fn ledger(of: &[(Task, Attempt)]) -> Ledger {
     let mut ledger = Ledger::default();
-    of.iter().for_each(|&(task, attempt)| ledger.set(task, attempt));
+    of.iter()
+        .for_each(|&(task, attempt)| ledger.set(task, attempt));
     ledger
 }
 
 fn starts(next: &Next) -> Vec<(usize, usize, i32)> {
-    next.start.iter().map(|(t, n)| (t.step, t.target, *n)).collect()
+    next.start
+        .iter()
+        .map(|(t, n)| (t.step, t.target, *n))
+        .collect()
 }
 
 #[test]
 fn a_batch_starts_when_the_one_before_has_ended_and_rested() {
-    let strategy = Rolling { batches: vec![Share::Count(1)], pause_between: Duration::from_secs(30), ..Rolling::default() };
+    let strategy = Rolling {
+        batches: vec![Share::Count(1)],
+        pause_between: Duration::from_secs(30),
+        ..Rolling::default()
+    };
     let plan = plan(&[2], vec![step("s", 0, &[])], strategy);
     let first = next(&plan, &Ledger::default(), Control::default(), at(0));
     assert_eq!(starts(&first), [(0, 0, 1)]);
     let done = ledger(&[(task(0, 0), attempt(1, State::Succeeded, 10))]);
     let resting = next(&plan, &done, Control::default(), at(20));
     assert_eq!((starts(&resting), resting.again), (vec![], Some(at(40))));
-    assert_eq!(starts(&next(&plan, &done, Control::default(), at(40))), [(0, 1, 1)]);
+    assert_eq!(
+        starts(&next(&plan, &done, Control::default(), at(40))),
+        [(0, 1, 1)]
+    );
 }
 
 #[test]
 fn targets_go_through_their_steps_independently_of_each_other() {
-    let plan = plan(&[2], vec![step("a", 0, &[]), step("b", 0, &[0])], Rolling::default());
-    let ledger = ledger(&[(task(0, 0), attempt(1, State::Succeeded, 1)), (task(0, 1), attempt(1, State::Started, 0))]);
-    assert_eq!(starts(&next(&plan, &ledger, Control::default(), at(2))), [(1, 0, 1)]);
+    let plan = plan(
+        &[2],
+        vec![step("a", 0, &[]), step("b", 0, &[0])],
+        Rolling::default(),
+    );
+    let ledger = ledger(&[
+        (task(0, 0), attempt(1, State::Succeeded, 1)),
+        (task(0, 1), attempt(1, State::Started, 0)),
+    ]);
+    assert_eq!(
+        starts(&next(&plan, &ledger, Control::default(), at(2))),
+        [(1, 0, 1)]
+    );
 }
 
 #[test]
 fn a_step_on_other_targets_waits_for_the_whole_lane() {
-    let plan = plan(&[2, 1], vec![step("a", 0, &[]), step("b", 1, &[0])], Rolling::default());
-    let mut half = ledger(&[(task(0, 0), attempt(1, State::Succeeded, 1)), (task(0, 1), attempt(1, State::Started, 0))]);
+    let plan = plan(
+        &[2, 1],
+        vec![step("a", 0, &[]), step("b", 1, &[0])],
+        Rolling::default(),
+    );
+    let mut half = ledger(&[
+        (task(0, 0), attempt(1, State::Succeeded, 1)),
+        (task(0, 1), attempt(1, State::Started, 0)),
+    ]);
     assert!(starts(&next(&plan, &half, Control::default(), at(2))).is_empty());
     half.set(task(0, 1), attempt(1, State::Succeeded, 2));
-    assert_eq!(starts(&next(&plan, &half, Control::default(), at(2))), [(1, 0, 1)]);
+    assert_eq!(
+        starts(&next(&plan, &half, Control::default(), at(2))),
+        [(1, 0, 1)]
+    );
 }
 
 #[test]
 fn lanes_that_wait_for_each_other_across_batches_do_not_lock_up() {
-    let strategy = Rolling { batches: vec![Share::Count(1)], ..Rolling::default() };
-    let plan = plan(&[2, 1], vec![step("a", 0, &[]), step("b", 1, &[0]), step("c", 0, &[1])], strategy);
-    assert_eq!(play(&plan, |_, _| State::Succeeded).1, Phase::Ended(End::Succeeded));
+    let strategy = Rolling {
+        batches: vec![Share::Count(1)],
+        ..Rolling::default()
+    };
+    let plan = plan(
+        &[2, 1],
+        vec![step("a", 0, &[]), step("b", 1, &[0]), step("c", 0, &[1])],
+        strategy,
+    );
+    assert_eq!(
+        play(&plan, |_, _| State::Succeeded).1,
+        Phase::Ended(End::Succeeded)
+    );
 }
 
 #[test]
 fn a_failure_skips_what_needs_it_and_stops_or_pauses_the_rest() {
     let steps = || vec![step("a", 0, &[]), step("b", 0, &[0])];
     let failed = ledger(&[(task(0, 0), attempt(1, State::Failed, 1))]);
-    let one_by_one = Rolling { batches: vec![Share::Count(1)], ..Rolling::default() };
-    let stopped = next(&plan(&[2], steps(), one_by_one.clone()), &failed, Control::default(), at(2));
-    assert_eq!((stopped.phase, stopped.tasks[1][0]), (Phase::Ended(End::Failed), Standing::Skipped));
-    let pausing = plan(&[2], steps(), Rolling { on_threshold: OnThreshold::Pause, ..one_by_one.clone() });
+    let one_by_one = Rolling {
+        batches: vec![Share::Count(1)],
+        ..Rolling::default()
+    };
+    let stopped = next(
+        &plan(&[2], steps(), one_by_one.clone()),
+        &failed,
+        Control::default(),
+        at(2),
+    );
+    assert_eq!(
+        (stopped.phase, stopped.tasks[1][0]),
+        (Phase::Ended(End::Failed), Standing::Skipped)
+    );
+    let pausing = plan(
+        &[2],
+        steps(),
+        Rolling {
+            on_threshold: OnThreshold::Pause,
+            ..one_by_one.clone()
+        },
+    );
     let paused = next(&pausing, &failed, Control::default(), at(2));
-    assert_eq!((starts(&paused), paused.phase), (vec![], Phase::Suspended(Hold::ThresholdExceeded)));
-    let resumed = next(&pausing, &failed, Control { forgiven: 1, ..Control::default() }, at(2));
-    assert_eq!((starts(&resumed), resumed.phase), (vec![(0, 1, 1)], Phase::Running));
-    let tolerant = plan(&[2], steps(), Rolling { max_failures: Share::Percent(50), ..one_by_one });
-    assert_eq!(starts(&next(&tolerant, &failed, Control::default(), at(2))), [(0, 1, 1)]);
+    assert_eq!(
+        (starts(&paused), paused.phase),
+        (vec![], Phase::Suspended(Hold::ThresholdExceeded))
+    );
+    let resumed = next(
+        &pausing,
+        &failed,
+        Control {
+            forgiven: 1,
+            ..Control::default()
+        },
+        at(2),
+    );
+    assert_eq!(
+        (starts(&resumed), resumed.phase),
+        (vec![(0, 1, 1)], Phase::Running)
+    );
+    let tolerant = plan(
+        &[2],
+        steps(),
+        Rolling {
+            max_failures: Share::Percent(50),
+            ..one_by_one
+        },
+    );
+    assert_eq!(
+        starts(&next(&tolerant, &failed, Control::default(), at(2))),
+        [(0, 1, 1)]
+    );
 }
 
 #[test]
 fn retries_wait_longer_each_time_and_unknown_is_never_repeated() {
-    let retried = PlannedStep { retries: 2, ..step("a", 0, &[]) };
+    let retried = PlannedStep {
+        retries: 2,
+        ..step("a", 0, &[])
+    };
     let plan = plan(&[1], vec![retried], Rolling::default());
     let once = ledger(&[(task(0, 0), attempt(1, State::TimedOut, 10))]);
-    assert_eq!(next(&plan, &once, Control::default(), at(12)).again, Some(at(15)));
-    assert_eq!(starts(&next(&plan, &once, Control::default(), at(15))), [(0, 0, 2)]);
+    assert_eq!(
+        next(&plan, &once, Control::default(), at(12)).again,
+        Some(at(15))
+    );
+    assert_eq!(
+        starts(&next(&plan, &once, Control::default(), at(15))),
+        [(0, 0, 2)]
+    );
     let twice = ledger(&[(task(0, 0), attempt(2, State::Failed, 20))]);
-    assert_eq!(next(&plan, &twice, Control::default(), at(21)).again, Some(at(30)));
+    assert_eq!(
+        next(&plan, &twice, Control::default(), at(21)).again,
+        Some(at(30))
+    );
     let unknown = ledger(&[(task(0, 0), attempt(1, State::Unknown, 10))]);
-    assert_eq!(next(&plan, &unknown, Control::default(), at(99)).phase, Phase::Ended(End::Failed));
+    assert_eq!(
+        next(&plan, &unknown, Control::default(), at(99)).phase,
+        Phase::Ended(End::Failed)
+    );
 }
 
 #[test]
 fn what_another_leader_started_is_joined_or_settled() {
     let plan = plan(&[2], vec![step("a", 0, &[])], Rolling::default());
-    let lost = |via| Attempt { via, in_flight: false, ..attempt(1, State::Started, 0) };
-    let ledger = ledger(&[(task(0, 0), lost(Via::Journal)), (task(0, 1), lost(Via::Exec))]);
+    let lost = |via| Attempt {
+        via,
+        in_flight: false,
+        ..attempt(1, State::Started, 0)
+    };
+    let ledger = ledger(&[
+        (task(0, 0), lost(Via::Journal)),
+        (task(0, 1), lost(Via::Exec)),
+    ]);
     let found = next(&plan, &ledger, Control::default(), at(1));
-    assert_eq!((starts(&found), found.settle), (vec![(0, 0, 1)], vec![(task(0, 1), 1)]));
-    let cancelled = next(&plan, &ledger, Control { cancel: true, ..Control::default() }, at(1));
-    assert_eq!((cancelled.cancel, cancelled.settle), (vec![(task(0, 0), 1)], vec![(task(0, 1), 1)]));
+    assert_eq!(
+        (starts(&found), found.settle),
+        (vec![(0, 0, 1)], vec![(task(0, 1), 1)])
+    );
+    let cancelled = next(
+        &plan,
+        &ledger,
+        Control {
+            cancel: true,
+            ..Control::default()
+        },
+        at(1),
+    );
+    assert_eq!(
+        (cancelled.cancel, cancelled.settle),
+        (vec![(task(0, 0), 1)], vec![(task(0, 1), 1)])
+    );
 }
 
 #[test]
 fn nothing_to_do_is_skipped_and_never_failed() {
     let plan = plan(&[0], vec![step("a", 0, &[])], Rolling::default());
-    assert_eq!(next(&plan, &Ledger::default(), Control::default(), at(0)).phase, Phase::Ended(End::Skipped));
+    assert_eq!(
+        next(&plan, &Ledger::default(), Control::default(), at(0)).phase,
+        Phase::Ended(End::Skipped)
+    );
 }
 
 /// Plays a run to its end: everything that starts ends a second later as `outcome` says. Returns what started, in order.
@@ -161,12 +308,24 @@ fn play(plan: &Plan, outcome: impl Fn(Task, i32) -> State) -> (Vec<(Task, i32)>,
         if let Phase::Ended(_) | Phase::Suspended(_) = found.phase {
             return (started, found.phase);
         }
-        let later = now.checked_add(SignedDuration::from_secs(1)).expect("in range");
-        assert!(!found.start.is_empty() || found.again.is_some(), "the run waits for nothing: {found:?}");
-        now = if found.start.is_empty() { found.again.expect("checked").max(later) } else { later };
+        let later = now
+            .checked_add(SignedDuration::from_secs(1))
+            .expect("in range");
+        assert!(
+            !found.start.is_empty() || found.again.is_some(),
+            "the run waits for nothing: {found:?}"
+        );
+        now = if found.start.is_empty() {
+            found.again.expect("checked").max(later)
+        } else {
+            later
+        };
         for (task, number) in found.start {
             started.push((task, number));
-            ledger.set(task, attempt(number, outcome(task, number), now.as_second()));
+            ledger.set(
+                task,
+                attempt(number, outcome(task, number), now.as_second()),
+            );
         }
     }
     panic!("the run never ends")
@@ -174,21 +333,39 @@ fn play(plan: &Plan, outcome: impl Fn(Task, i32) -> State) -> (Vec<(Task, i32)>,
 
 fn worlds() -> impl Strategy<Value = (Plan, Vec<u8>)> {
     let steps = proptest::collection::vec((0..3_usize, any::<u8>(), 0..2_i32), 1..6);
-    let rolling = (proptest::collection::vec(0..4_i32, 0..3), 1..5_i32, 0..4_i32, any::<bool>());
-    ([0..5_usize, 0..4, 0..2], steps, rolling, proptest::collection::vec(any::<u8>(), 64)).prop_map(|(targets, steps, rolling, luck)| {
-        let steps = steps.iter().enumerate().map(|(i, &(lane, mask, retries))| {
-            let needs: Vec<_> = (0..i).filter(|n| mask >> n & 1 == 1).collect();
-            PlannedStep { retries, ..step(&format!("s{i}"), lane, &needs) }
-        });
-        let strategy = Rolling {
-            batches: rolling.0.iter().map(|&n| Share::Count(n)).collect(),
-            max_parallel: rolling.1,
-            max_failures: Share::Count(rolling.2),
-            on_threshold: if rolling.3 { OnThreshold::Stop } else { OnThreshold::Pause },
-            ..Rolling::default()
-        };
-        (plan(&targets, steps.collect(), strategy), luck)
-    })
+    let rolling = (
+        proptest::collection::vec(0..4_i32, 0..3),
+        1..5_i32,
+        0..4_i32,
+        any::<bool>(),
+    );
+    (
+        [0..5_usize, 0..4, 0..2],
+        steps,
+        rolling,
+        proptest::collection::vec(any::<u8>(), 64),
+    )
+        .prop_map(|(targets, steps, rolling, luck)| {
+            let steps = steps.iter().enumerate().map(|(i, &(lane, mask, retries))| {
+                let needs: Vec<_> = (0..i).filter(|n| mask >> n & 1 == 1).collect();
+                PlannedStep {
+                    retries,
+                    ..step(&format!("s{i}"), lane, &needs)
+                }
+            });
+            let strategy = Rolling {
+                batches: rolling.0.iter().map(|&n| Share::Count(n)).collect(),
+                max_parallel: rolling.1,
+                max_failures: Share::Count(rolling.2),
+                on_threshold: if rolling.3 {
+                    OnThreshold::Stop
+                } else {
+                    OnThreshold::Pause
+                },
+                ..Rolling::default()
+            };
+            (plan(&targets, steps.collect(), strategy), luck)
+        })
 }
 
 proptest! {

@@ -12,5 +12,9 @@ pub fn digest(spec: &ScriptSpec) -> String {
 /// Name of the ControllerRevision that holds it.
 pub fn revision_name(script: &str, digest: &str) -> String {
     let short = digest.trim_start_matches("sha256:");
-    format!("{}-{}", &script[..script.len().min(242)], &short[..10.min(short.len())])
+    format!(
+        "{}-{}",
+        &script[..script.len().min(242)],
+        &short[..10.min(short.len())]
+    )
 }

@@ -1,7 +1,8 @@
 //! What a run's status says: conditions, counts, and one sentence on what it waits for or why it ended.
 
 use crds::v1alpha1::{
-    Asked, JobRun, JobRunStatus, StepStatus, TargetCounts, Verdict, clip, condition_is_true, set_condition,
+    Asked, JobRun, JobRunStatus, StepStatus, TargetCounts, Verdict, clip, condition_is_true,
+    set_condition,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -21,7 +22,10 @@ pub enum Outlook<'a> {
     /// The run can never be planned.
     Refused(&'a Refusal),
     /// Something has to come first; reason and message name it.
-    Waiting { reason: &'static str, message: &'a str },
+    Waiting {
+        reason: &'static str,
+        message: &'a str,
+    },
     Moving(&'a Next),
     /// Cancelled before there was a plan.
     Cancelled,
@@ -68,7 +72,13 @@ pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
             moving(&status, next)
         }
     };
-    tell(&mut status, frozen.is_some(), &told, run.metadata.generation, now);
+    tell(
+        &mut status,
+        frozen.is_some(),
+        &told,
+        run.metadata.generation,
+        now,
+    );
     status
 }
 
@@ -140,21 +150,53 @@ fn moving(status: &JobRunStatus, next: &Next) -> Told {
         end: Some(end),
     };
     match next.phase {
-        Phase::Running => going("Running", "InProgress", next.again.map(|at| format!("the next attempt or batch starts at {at:.0}")).unwrap_or_default()),
+        Phase::Running => going(
+            "Running",
+            "InProgress",
+            next.again
+                .map(|at| format!("the next attempt or batch starts at {at:.0}"))
+                .unwrap_or_default(),
+        ),
         Phase::Cancelling => going("Cancelling", "Cancelling", "ending what runs".into()),
         Phase::Suspended(hold) => held(hold, &failures),
-        Phase::Ended(End::Succeeded) if counts.failed > 0 => ended("Succeeded", Ok("Succeeded"), format!("{failures}, within maxFailures")),
-        Phase::Ended(End::Succeeded) => ended("Succeeded", Ok("Succeeded"), format!("all {} targets succeeded", counts.total)),
-        Phase::Ended(End::Skipped) => ended("Skipped", Ok("Skipped"), "no target matched; nothing was done".into()),
-        Phase::Ended(End::Failed) => ended("Failed", Err("StepsFailed"), format!("{failures}; see `kubectl get executions`")),
-        Phase::Ended(End::Cancelled) => ended("Cancelled", Err("Cancelled"), "cancelled by a RunAction".into()),
+        Phase::Ended(End::Succeeded) if counts.failed > 0 => ended(
+            "Succeeded",
+            Ok("Succeeded"),
+            format!("{failures}, within maxFailures"),
+        ),
+        Phase::Ended(End::Succeeded) => ended(
+            "Succeeded",
+            Ok("Succeeded"),
+            format!("all {} targets succeeded", counts.total),
+        ),
+        Phase::Ended(End::Skipped) => ended(
+            "Skipped",
+            Ok("Skipped"),
+            "no target matched; nothing was done".into(),
+        ),
+        Phase::Ended(End::Failed) => ended(
+            "Failed",
+            Err("StepsFailed"),
+            format!("{failures}; see `kubectl get executions`"),
+        ),
+        Phase::Ended(End::Cancelled) => ended(
+            "Cancelled",
+            Err("Cancelled"),
+            "cancelled by a RunAction".into(),
+        ),
     }
 }
 
 fn held(hold: Hold, failures: &str) -> Told {
     let (reason, message) = match hold {
-        Hold::Asked => ("Asked", "suspended by a RunAction; Resume or Cancel it with another".to_owned()),
-        Hold::ThresholdExceeded => ("ThresholdExceeded", format!("{failures}, more than maxFailures; Resume or Cancel with a RunAction")),
+        Hold::Asked => (
+            "Asked",
+            "suspended by a RunAction; Resume or Cancel it with another".to_owned(),
+        ),
+        Hold::ThresholdExceeded => (
+            "ThresholdExceeded",
+            format!("{failures}, more than maxFailures; Resume or Cancel with a RunAction"),
+        ),
     };
     Told {
         summary: "Suspended",
@@ -170,9 +212,17 @@ fn describe_plan(status: &mut JobRunStatus, frozen: Frozen<'_>) {
     status.plan_name = Some(frozen.name.to_owned());
     status.plan_hash = Some(frozen.hash.to_owned());
     if status.targets.is_none() {
-        status.targets = Some(TargetCounts { total: number(plan.total()), ..TargetCounts::default() });
+        status.targets = Some(TargetCounts {
+            total: number(plan.total()),
+            ..TargetCounts::default()
+        });
     }
-    let plain = plan.lanes.iter().flat_map(|l| &l.targets).filter(|t| t.plain).count();
+    let plain = plan
+        .lanes
+        .iter()
+        .flat_map(|l| &l.targets)
+        .filter(|t| t.plain)
+        .count();
     status.notes = (plain > 0)
         .then(|| format!("{plain} hosts take no toolkit (transport Plain): work that is cut off there becomes Unknown and is not repeated"))
         .into_iter()
@@ -180,24 +230,41 @@ fn describe_plan(status: &mut JobRunStatus, frozen: Frozen<'_>) {
 }
 
 fn count(status: &mut JobRunStatus, plan: &Plan, next: &Next) {
-    status.steps = plan.steps.iter().enumerate().map(|(step, planned)| step_status(plan, step, &planned.name, &next.tasks[step])).collect();
+    status.steps = plan
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(step, planned)| step_status(plan, step, &planned.name, &next.tasks[step]))
+        .collect();
     let (mut ended, mut succeeded) = (0, 0);
     for (lane, targets) in plan.lanes.iter().enumerate() {
-        let steps: Vec<_> = (0..plan.steps.len()).filter(|&s| plan.steps[s].lane == lane).collect();
+        let steps: Vec<_> = (0..plan.steps.len())
+            .filter(|&s| plan.steps[s].lane == lane)
+            .collect();
         for target in 0..targets.targets.len() {
             let mut all = steps.iter().map(|&step| next.tasks[step][target]);
-            ended += usize::from(all.clone().all(|s| !matches!(s, Standing::Pending | Standing::Running)));
+            ended += usize::from(
+                all.clone()
+                    .all(|s| !matches!(s, Standing::Pending | Standing::Running)),
+            );
             succeeded += usize::from(all.all(|s| s == Standing::Succeeded));
         }
     }
     let total = plan.total();
-    status.targets = Some(TargetCounts { total: number(total), succeeded: number(succeeded), failed: number(next.failed_targets) });
+    status.targets = Some(TargetCounts {
+        total: number(total),
+        succeeded: number(succeeded),
+        failed: number(next.failed_targets),
+    });
     status.progress = Some(format!("{ended}/{total}"));
 }
 
 fn step_status(plan: &Plan, step: usize, name: &str, tasks: &[Standing]) -> StepStatus {
     let of = |wanted| number(tasks.iter().filter(|&&s| s == wanted).count());
-    let failed = tasks.iter().enumerate().filter(|(_, s)| **s == Standing::Failed);
+    let failed = tasks
+        .iter()
+        .enumerate()
+        .filter(|(_, s)| **s == Standing::Failed);
     StepStatus {
         name: name.to_owned(),
         pending: of(Standing::Pending),
@@ -205,7 +272,10 @@ fn step_status(plan: &Plan, step: usize, name: &str, tasks: &[Standing]) -> Step
         succeeded: of(Standing::Succeeded),
         failed: of(Standing::Failed),
         skipped: of(Standing::Skipped),
-        failed_targets: failed.take(NAMED).map(|(i, _)| plan.lane(step).targets[i].name.clone()).collect(),
+        failed_targets: failed
+            .take(NAMED)
+            .map(|(i, _)| plan.lane(step).targets[i].name.clone())
+            .collect(),
     }
 }
 
@@ -213,10 +283,17 @@ fn number(count: usize) -> i32 {
     i32::try_from(count).expect("targets are bounded by the schema")
 }
 
-fn tell(status: &mut JobRunStatus, planned: bool, told: &Told, generation: Option<i64>, now: Timestamp) {
+fn tell(
+    status: &mut JobRunStatus,
+    planned: bool,
+    told: &Told,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
     status.summary = Some(told.summary.to_owned());
     status.message = Some(clip(&told.message, 1024));
-    let mut set = |verdict: &Verdict| set_condition(&mut status.conditions, verdict, generation, now);
+    let mut set =
+        |verdict: &Verdict| set_condition(&mut status.conditions, verdict, generation, now);
     set(&match (planned, told.end) {
         (true, _) => Verdict::yes("Planned", "Frozen", ""),
         (false, Some(Err(reason))) => Verdict::no("Planned", reason, &told.message),
@@ -238,8 +315,16 @@ fn tell(status: &mut JobRunStatus, planned: bool, told: &Told, generation: Optio
             set(&Verdict::no("Ready", reason, &told.message));
         }
         None => {
-            set(&Verdict::yes("Reconciling", told.running.reason, &told.message));
-            set(&Verdict::unknown("Ready", told.running.reason, &told.message));
+            set(&Verdict::yes(
+                "Reconciling",
+                told.running.reason,
+                &told.message,
+            ));
+            set(&Verdict::unknown(
+                "Ready",
+                told.running.reason,
+                &told.message,
+            ));
         }
     }
     if told.end.is_some() {
@@ -247,5 +332,8 @@ fn tell(status: &mut JobRunStatus, planned: bool, told: &Told, generation: Optio
         status.conditions.retain(|c| c.type_ != "Reconciling");
         status.finished_at.get_or_insert(Time(now));
     }
-    debug_assert!(!(condition_is_true(&status.conditions, "Complete") && condition_is_true(&status.conditions, "Failed")));
+    debug_assert!(
+        !(condition_is_true(&status.conditions, "Complete")
+            && condition_is_true(&status.conditions, "Failed"))
+    );
 }

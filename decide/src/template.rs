@@ -35,31 +35,56 @@ pub struct Run<'a> {
 
 impl Scope<'_> {
     fn value(&self) -> Value {
-        let pairs = |of: [(&str, &str); 2]| Value::from_pairs(of.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        let pairs = |of: [(&str, &str); 2]| {
+            Value::from_pairs(of.map(|(k, v)| (k.to_owned(), v.to_owned())))
+        };
         let params = self.params.iter().map(|(k, v)| (k.clone(), v.clone()));
         Value::from_pairs([
             ("params", Value::from_pairs(params)),
-            ("target", pairs([("name", self.target.name), ("address", self.target.address)])),
-            ("run", pairs([("name", self.run.name), ("namespace", self.run.namespace)])),
+            (
+                "target",
+                pairs([("name", self.target.name), ("address", self.target.address)]),
+            ),
+            (
+                "run",
+                pairs([("name", self.run.name), ("namespace", self.run.namespace)]),
+            ),
         ])
     }
 }
 
 /// The parameter that a template passes on whole, if it does nothing else.
 pub fn passes_on(template: &str) -> Option<&str> {
-    let name = template.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("params.")?;
-    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_').then_some(name)
+    let name = template
+        .trim()
+        .strip_prefix("{{")?
+        .strip_suffix("}}")?
+        .trim()
+        .strip_prefix("params.")?;
+    name.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        .then_some(name)
 }
 
 /// Refuses a template that does not parse, or that names what is not there.
-pub fn check(field: &str, template: &str, params: &BTreeSet<&str>, secrets: &BTreeSet<&str>) -> Result<(), Refusal> {
+pub fn check(
+    field: &str,
+    template: &str,
+    params: &BTreeSet<&str>,
+    secrets: &BTreeSet<&str>,
+) -> Result<(), Refusal> {
     let environment = environment();
-    let parsed = environment.template_from_str(template).map_err(|error| broken(field, &error))?;
+    let parsed = environment
+        .template_from_str(template)
+        .map_err(|error| broken(field, &error))?;
     for name in parsed.undeclared_variables(true) {
         let known = match name.strip_prefix("params.") {
             Some(param) if secrets.contains(param) => return Err(sensitive(field, param)),
             Some(param) => params.contains(param),
-            None => matches!(name.as_str(), "target.name" | "target.address" | "run.name" | "run.namespace"),
+            None => matches!(
+                name.as_str(),
+                "target.name" | "target.address" | "run.name" | "run.namespace"
+            ),
         };
         if !known {
             return Err(unknown(field, &name, params));
@@ -73,9 +98,14 @@ pub fn render(field: &str, template: &str, scope: &Scope<'_>) -> Result<String, 
     if !template.contains("{{") && !template.contains("{%") {
         return Ok(template.to_owned());
     }
-    let text = environment().render_str(template, scope.value()).map_err(|error| broken(field, &error))?;
+    let text = environment()
+        .render_str(template, scope.value())
+        .map_err(|error| broken(field, &error))?;
     if text.len() > MAX_BYTES {
-        let message = format!("{field} renders to {} bytes; keep it under {MAX_BYTES}", text.len());
+        let message = format!(
+            "{field} renders to {} bytes; keep it under {MAX_BYTES}",
+            text.len()
+        );
         return Err(Refusal::new("TemplateTooLong", message));
     }
     Ok(text)
@@ -95,15 +125,27 @@ fn broken(field: &str, error: &minijinja::Error) -> Refusal {
 fn sensitive(field: &str, param: &str) -> Refusal {
     Refusal::new(
         "SensitiveInTemplate",
-        format!("{field} mixes the secret parameter {param} into text; pass it on whole, as {{{{ params.{param} }}}} and nothing else, in a script's parameters or an env"),
+        format!(
+            "{field} mixes the secret parameter {param} into text; pass it on whole, as {{{{ params.{param} }}}} and nothing else, in a script's parameters or an env"
+        ),
     )
 }
 
 fn unknown(field: &str, name: &str, params: &BTreeSet<&str>) -> Refusal {
     let params: Vec<_> = params.iter().map(|p| format!("params.{p}")).collect();
-    let known = [params.join(", "), "target.name, target.address, run.name, run.namespace".to_owned()];
-    let known = known.into_iter().filter(|k| !k.is_empty()).collect::<Vec<_>>().join(", ");
-    Refusal::new("UnknownValue", format!("{field} names {name}; a template here can name {known}"))
+    let known = [
+        params.join(", "),
+        "target.name, target.address, run.name, run.namespace".to_owned(),
+    ];
+    let known = known
+        .into_iter()
+        .filter(|k| !k.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ");
+    Refusal::new(
+        "UnknownValue",
+        format!("{field} names {name}; a template here can name {known}"),
+    )
 }
 
 #[cfg(test)]
@@ -116,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_template_may_only_name_what_is_there() {
-        let check = |text| check("f", text, &names(&["unit"]), &names(&["password"])).map_err(|r| r.reason);
+        let check =
+            |text| check("f", text, &names(&["unit"]), &names(&["password"])).map_err(|r| r.reason);
         for (template, verdict) in [
             ("plain", Ok(())),
             ("{{ params.unit }}-{{ target.name }}", Ok(())),
@@ -136,12 +179,26 @@ mod tests {
         let params = [("unit".to_owned(), "web".to_owned())].into();
         let scope = Scope {
             params: &params,
-            target: Target { name: "vm1", address: "10.0.0.1" },
-            run: Run { name: "r", namespace: "n" },
+            target: Target {
+                name: "vm1",
+                address: "10.0.0.1",
+            },
+            run: Run {
+                name: "r",
+                namespace: "n",
+            },
         };
-        assert_eq!(render("f", "{{ params.unit }}@{{ target.address }}", &scope).expect("valid"), "web@10.0.0.1");
+        assert_eq!(
+            render("f", "{{ params.unit }}@{{ target.address }}", &scope).expect("valid"),
+            "web@10.0.0.1"
+        );
         let endless = "{% for a in 'xxxxxxxxxxxxxxxx' %}{% for b in 'xxxxxxxxxxxxxxxx' %}{% for c in 'xxxxxxxxxxxxxxxx' %}{% for d in 'xxxxxxxxxxxxxxxx' %}{{ a }}{% endfor %}{% endfor %}{% endfor %}{% endfor %}";
-        assert_eq!(render("f", endless, &scope).expect_err("out of fuel").reason, "BadTemplate");
+        assert_eq!(
+            render("f", endless, &scope)
+                .expect_err("out of fuel")
+                .reason,
+            "BadTemplate"
+        );
     }
 
     #[test]

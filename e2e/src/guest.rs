@@ -16,14 +16,20 @@ impl Guest {
     /// Runs a script as root; its standard output, or what went wrong.
     pub fn sh(self, script: &str) -> String {
         let output = self.output(script);
-        assert!(output.status.success(), "{} said: {}", self.0, String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{} said: {}",
+            self.0,
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Runs a script as root.
     pub fn output(self, script: &str) -> Output {
         let state = state_folder();
-        let netns = fs::read_to_string(state.join("netns")).expect("the local cluster has a network namespace");
+        let netns = fs::read_to_string(state.join("netns"))
+            .expect("the local cluster has a network namespace");
         let mut ssh = Command::new("ip")
             .args(["netns", "exec", netns.trim(), "ssh", "-F"])
             .arg(state.join("ssh_config"))
@@ -33,7 +39,11 @@ impl Guest {
             .stderr(Stdio::piped())
             .spawn()
             .expect("ssh starts");
-        ssh.stdin.take().expect("it is piped").write_all(script.as_bytes()).expect("ssh takes the script");
+        ssh.stdin
+            .take()
+            .expect("it is piped")
+            .write_all(script.as_bytes())
+            .expect("ssh takes the script");
         ssh.wait_with_output().expect("ssh ends")
     }
 }

@@ -26,10 +26,23 @@ impl Stage {
     /// A namespace with the runner's rights, credentials, and the hosts `vm1` and `pm1`.
     pub async fn set(story: &str) -> Self {
         let cluster = Cluster::connect().await;
-        let (client, namespace) = (cluster.client(), TestNamespace::create(&cluster, story).await);
-        let stage = Self { cluster, client, namespace };
+        let (client, namespace) = (
+            cluster.client(),
+            TestNamespace::create(&cluster, story).await,
+        );
+        let stage = Self {
+            cluster,
+            client,
+            namespace,
+        };
         stage.apply(RIGHTS).await;
-        stage.secret("fleet-key", "pilothouse.dev/ssh", &[("ssh-privatekey", &key()), ("addresses", "172.31.250.0/24")]).await;
+        stage
+            .secret(
+                "fleet-key",
+                "pilothouse.dev/ssh",
+                &[("ssh-privatekey", &key()), ("addresses", "172.31.250.0/24")],
+            )
+            .await;
         stage.apply(HOSTS).await;
         stage
     }
@@ -50,9 +63,16 @@ impl Stage {
 
     /// A Secret with these texts.
     pub async fn secret(&self, name: &str, type_: &str, texts: &[(&str, &str)]) {
-        let data: serde_json::Map<_, _> = texts.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
+        let data: serde_json::Map<_, _> = texts
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), json!(v)))
+            .collect();
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": type_, "stringData": data});
-        Manifest::from_json(secret).within(self.name()).apply(&self.client).await.expect("a Secret is accepted");
+        Manifest::from_json(secret)
+            .within(self.name())
+            .apply(&self.client)
+            .await
+            .expect("a Secret is accepted");
     }
 
     /// Waits until both hosts were seen.
@@ -65,7 +85,10 @@ impl Stage {
     /// Waits until a host was seen.
     pub async fn reachable(&self, name: &str) {
         let api: Api<crds::v1alpha1::Host> = Api::namespaced(self.client.clone(), self.name());
-        let seen = |host: Option<&crds::v1alpha1::Host>| host.and_then(|h| h.status.as_ref()).is_some_and(|s| condition_is_true(&s.conditions, "Reachable"));
+        let seen = |host: Option<&crds::v1alpha1::Host>| {
+            host.and_then(|h| h.status.as_ref())
+                .is_some_and(|s| condition_is_true(&s.conditions, "Reachable"))
+        };
         wait_for(api, name, "Reachable=True", PATIENCE, seen).await;
     }
 
@@ -77,63 +100,109 @@ impl Stage {
     pub async fn run(&self, name: &str, job: &str) {
         let job: Value = serde_saphyr::from_str(job).expect("a literal job");
         let run = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "JobRun", "metadata": {"name": name}, "spec": {"job": job}});
-        Manifest::from_json(run).within(self.name()).create(&self.client).await.unwrap_or_else(|error| panic!("JobRun {name} was refused: {error}"));
+        Manifest::from_json(run)
+            .within(self.name())
+            .create(&self.client)
+            .await
+            .unwrap_or_else(|error| panic!("JobRun {name} was refused: {error}"));
     }
 
     /// What somebody does to a run.
     pub async fn act(&self, run: &str, action: &str) {
         let action = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "RunAction", "metadata": {"generateName": format!("{run}-")},
             "spec": {"runRef": {"name": run}, "action": action}});
-        Manifest::from_json(action).within(self.name()).create(&self.client).await.expect("an administrator may act");
+        Manifest::from_json(action)
+            .within(self.name())
+            .create(&self.client)
+            .await
+            .expect("an administrator may act");
     }
 
     /// Waits until the run's summary is one of these.
     pub async fn becomes(&self, run: &str, words: &[&str]) -> JobRun {
-        let is = |r: Option<&JobRun>| r.and_then(|r| r.status.as_ref()?.summary.as_deref()).is_some_and(|s| words.contains(&s));
+        let is = |r: Option<&JobRun>| {
+            r.and_then(|r| r.status.as_ref()?.summary.as_deref())
+                .is_some_and(|s| words.contains(&s))
+        };
         let seen = wait_for(self.runs(), run, &words.join(" or "), PATIENCE, is).await;
-        println!("{run}: {}", serde_json::to_string(&seen.status).expect("status"));
+        println!(
+            "{run}: {}",
+            serde_json::to_string(&seen.status).expect("status")
+        );
         seen
     }
 
     /// Waits for the run's end, whichever it is.
     pub async fn ends(&self, run: &str) -> JobRun {
-        self.becomes(run, &["Succeeded", "Skipped", "Failed", "Cancelled", "Refused"]).await
+        self.becomes(
+            run,
+            &["Succeeded", "Skipped", "Failed", "Cancelled", "Refused"],
+        )
+        .await
     }
 
     /// Rows of a run in records.
     pub async fn executions(&self, run: &str) -> Vec<Value> {
         let kind = json!({"apiVersion": "records.pilothouse.dev/v1alpha1", "kind": "Execution", "metadata": {"name": "any"}});
-        let api = Manifest::from_json(kind).within(self.name()).api(&self.client).await.expect("records are served");
-        let list = api.list(&ListParams::default().labels(&format!("pilothouse.dev/run={run}"))).await.expect("executions are listed");
-        list.items.into_iter().map(|e: DynamicObject| e.data["execution"].clone()).collect()
+        let api = Manifest::from_json(kind)
+            .within(self.name())
+            .api(&self.client)
+            .await
+            .expect("records are served");
+        let list = api
+            .list(&ListParams::default().labels(&format!("pilothouse.dev/run={run}")))
+            .await
+            .expect("executions are listed");
+        list.items
+            .into_iter()
+            .map(|e: DynamicObject| e.data["execution"].clone())
+            .collect()
     }
 
     /// Output of one execution.
     pub async fn log(&self, run: &str, step: &str, target: &str) -> Vec<u8> {
-        let name = [run, step, target, "1"].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
-        let path = format!("/apis/records.pilothouse.dev/v1alpha1/namespaces/{}/executions/{name}/log", self.name());
-        let request = http::Request::get(path).body(Vec::new()).expect("a literal path");
+        let name = [run, step, target, "1"]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(".");
+        let path = format!(
+            "/apis/records.pilothouse.dev/v1alpha1/namespaces/{}/executions/{name}/log",
+            self.name()
+        );
+        let request = http::Request::get(path)
+            .body(Vec::new())
+            .expect("a literal path");
         let text = self.client.request_text(request).await;
-        text.unwrap_or_else(|error| panic!("no log of {run}/{step}/{target}: {error}")).into_bytes()
+        text.unwrap_or_else(|error| panic!("no log of {run}/{step}/{target}: {error}"))
+            .into_bytes()
     }
 }
 
 /// The state of one target's row.
 pub fn state<'a>(rows: &'a [Value], step: &str, target: &str) -> &'a str {
-    let row = rows.iter().find(|r| r["step"] == step && r["target"] == target);
-    row.and_then(|r| r["state"].as_str()).unwrap_or_else(|| panic!("no row of {step} on {target} in {rows:#?}"))
+    let row = rows
+        .iter()
+        .find(|r| r["step"] == step && r["target"] == target);
+    row.and_then(|r| r["state"].as_str())
+        .unwrap_or_else(|| panic!("no row of {step} on {target} in {rows:#?}"))
 }
 
 /// The reason of a run's Failed condition.
 pub fn refusal(run: &JobRun) -> (String, String) {
-    let failed = run.status.as_ref().and_then(|s| s.conditions.iter().find(|c| c.type_ == "Failed"));
+    let failed = run
+        .status
+        .as_ref()
+        .and_then(|s| s.conditions.iter().find(|c| c.type_ == "Failed"));
     let failed = failed.unwrap_or_else(|| panic!("{} has not failed", run.name_any()));
     (failed.reason.clone(), failed.message.clone())
 }
 
 /// State of the local cluster.
 pub fn state_folder() -> PathBuf {
-    std::env::var_os("PILOTHOUSE_E2E_STATE").map(PathBuf::from).expect("PILOTHOUSE_E2E_STATE names the local cluster's folder; `cargo xtask test` sets it")
+    std::env::var_os("PILOTHOUSE_E2E_STATE")
+        .map(PathBuf::from)
+        .expect("PILOTHOUSE_E2E_STATE names the local cluster's folder; `cargo xtask test` sets it")
 }
 
 fn key() -> String {
@@ -142,7 +211,11 @@ fn key() -> String {
 
 /// Names of all Secrets' values, to prove that none is left over.
 pub async fn secrets(client: &Client, namespace: &str) -> Vec<Secret> {
-    Api::namespaced(client.clone(), namespace).list(&ListParams::default()).await.expect("an administrator reads Secrets").items
+    Api::namespaced(client.clone(), namespace)
+        .list(&ListParams::default())
+        .await
+        .expect("an administrator reads Secrets")
+        .items
 }
 
 const RIGHTS: &str = r#"

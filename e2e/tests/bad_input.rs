@@ -11,11 +11,36 @@ async fn mistakes_of_a_run_are_refused_with_the_field_and_the_fix() {
     let stage = Stage::set("refused").await;
     let hosts = "targets: {hosts: {names: [vm1]}}\n";
     for (name, job, reason, words) in [
-        ("cycle", "steps: [{name: a, needs: [b], inline: {content: x}}, {name: b, needs: [a], inline: {content: x}}]", "CycleInNeeds", "a -> b -> a"),
-        ("script", "steps: [{name: a, script: {name: none}}]", "ScriptNotFound", "none"),
-        ("template", "steps: [{name: a, inline: {content: x, env: {A: '{{ params.nope }}'}}}]", "UnknownValue", "params.nope"),
-        ("target", "steps: [{name: a, targets: {hosts: {names: [ghost]}}, inline: {content: x}}]", "TargetNotFound", "ghost"),
-        ("required", "parameters: [{name: unit, required: true}]\nsteps: [{name: a, inline: {content: x}}]", "MissingParameter", "unit"),
+        (
+            "cycle",
+            "steps: [{name: a, needs: [b], inline: {content: x}}, {name: b, needs: [a], inline: {content: x}}]",
+            "CycleInNeeds",
+            "a -> b -> a",
+        ),
+        (
+            "script",
+            "steps: [{name: a, script: {name: none}}]",
+            "ScriptNotFound",
+            "none",
+        ),
+        (
+            "template",
+            "steps: [{name: a, inline: {content: x, env: {A: '{{ params.nope }}'}}}]",
+            "UnknownValue",
+            "params.nope",
+        ),
+        (
+            "target",
+            "steps: [{name: a, targets: {hosts: {names: [ghost]}}, inline: {content: x}}]",
+            "TargetNotFound",
+            "ghost",
+        ),
+        (
+            "required",
+            "parameters: [{name: unit, required: true}]\nsteps: [{name: a, inline: {content: x}}]",
+            "MissingParameter",
+            "unit",
+        ),
     ] {
         stage.run(name, &format!("{hosts}{job}")).await;
         let (found, message) = refusal(&stage.ends(name).await);
@@ -30,15 +55,39 @@ async fn parameters_and_secrets_that_are_not_there_are_named() {
     stage.secret("tokens", "Opaque", &[("a", "value")]).await;
     let job = json!({"targets": {"hosts": {"names": ["vm1"]}}, "parameters": [{"name": "token", "sensitive": true}], "steps": [{"name": "a", "inline": {"content": "x"}}]});
     for (name, parameters, secrets, reason) in [
-        ("unknown", json!({"other": "1"}), json!({}), "UnknownParameter"),
-        ("plain", json!({"token": "x"}), json!({}), "SensitiveInPlain"),
-        ("no-secret", json!({}), json!({"token": {"name": "none", "key": "a"}}), "MissingSecret"),
-        ("no-key", json!({}), json!({"token": {"name": "tokens", "key": "b"}}), "MissingSecretKey"),
+        (
+            "unknown",
+            json!({"other": "1"}),
+            json!({}),
+            "UnknownParameter",
+        ),
+        (
+            "plain",
+            json!({"token": "x"}),
+            json!({}),
+            "SensitiveInPlain",
+        ),
+        (
+            "no-secret",
+            json!({}),
+            json!({"token": {"name": "none", "key": "a"}}),
+            "MissingSecret",
+        ),
+        (
+            "no-key",
+            json!({}),
+            json!({"token": {"name": "tokens", "key": "b"}}),
+            "MissingSecretKey",
+        ),
         ("no-job", json!({}), json!({}), "MissingParameter"),
     ] {
         let run = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "JobRun", "metadata": {"name": name},
             "spec": {"job": job, "parameters": parameters, "secretParameters": secrets}});
-        Manifest::from_json(run).within(stage.name()).create(&stage.client).await.expect("the schema takes it");
+        Manifest::from_json(run)
+            .within(stage.name())
+            .create(&stage.client)
+            .await
+            .expect("the schema takes it");
         let (found, message) = refusal(&stage.ends(name).await);
         assert_eq!(found, reason, "{message}");
     }
@@ -50,7 +99,11 @@ async fn two_hundred_and_one_targets_are_refused_with_the_number() {
     for i in 0..201 {
         let host = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "Host", "metadata": {"name": format!("h{i}"), "labels": {"many": "yes"}},
             "spec": {"type": "VirtualMachine", "address": "127.9.9.9", "credentialsRef": {"name": "none"}, "hostKeyPolicy": "TrustOnFirstUse"}});
-        Manifest::from_json(host).within(stage.name()).create(&stage.client).await.expect("a host is accepted");
+        Manifest::from_json(host)
+            .within(stage.name())
+            .create(&stage.client)
+            .await
+            .expect("a host is accepted");
     }
     stage.run("many", "targets: {hosts: {selector: {matchLabels: {many: 'yes'}}}}\nsteps: [{name: a, inline: {content: x}}]").await;
     let (reason, message) = refusal(&stage.ends("many").await);
@@ -79,18 +132,44 @@ spec: {type: PhysicalMachine, address: 172.31.250.99, credentialsRef: {name: fle
 async fn hosts_that_cannot_be_worked_on_are_named_and_the_others_go_on() {
     let stage = Stage::set("strange").await;
     stage.hosts_seen().await;
-    stage.secret("wrong-password", "pilothouse.dev/ssh", &[("password", "not-the-one"), ("addresses", "172.31.250.0/24")]).await;
+    stage
+        .secret(
+            "wrong-password",
+            "pilothouse.dev/ssh",
+            &[
+                ("password", "not-the-one"),
+                ("addresses", "172.31.250.0/24"),
+            ],
+        )
+        .await;
     let key = Guest("pm1").sh("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub");
-    stage.apply(&STRANGE_HOSTS.replace("HOSTKEY", key.trim())).await;
+    stage
+        .apply(&STRANGE_HOSTS.replace("HOSTKEY", key.trim()))
+        .await;
     let job = "targets: {hosts: {names: [vm1, wrong-key, wrong-password, down]}}\nstrategy: {maxFailures: 3}\nsteps: [{name: a, deliveryTimeout: 15s, inline: {content: echo fine}}]";
     stage.run("strange", job).await;
     let status = stage.ends("strange").await.status.expect("status");
-    assert_eq!(status.summary.as_deref(), Some("Succeeded"), "three failures are tolerated: {status:#?}");
+    assert_eq!(
+        status.summary.as_deref(),
+        Some("Succeeded"),
+        "three failures are tolerated: {status:#?}"
+    );
     let rows = stage.executions("strange").await;
-    let reason = |target: &str| rows.iter().find(|r| r["target"] == target).map(|r| (r["state"].clone(), r["reason"].clone())).expect("a row");
+    let reason = |target: &str| {
+        rows.iter()
+            .find(|r| r["target"] == target)
+            .map(|r| (r["state"].clone(), r["reason"].clone()))
+            .expect("a row")
+    };
     assert_eq!(state(&rows, "a", "vm1"), "Succeeded");
-    assert_eq!(reason("wrong-key"), (json!("Undeliverable"), json!("HostKeyMismatch")));
-    assert_eq!(reason("wrong-password"), (json!("Undeliverable"), json!("AuthRejected")));
+    assert_eq!(
+        reason("wrong-key"),
+        (json!("Undeliverable"), json!("HostKeyMismatch"))
+    );
+    assert_eq!(
+        reason("wrong-password"),
+        (json!("Undeliverable"), json!("AuthRejected"))
+    );
     assert_eq!(reason("down").0, json!("DeliveryTimedOut"));
 }
 
@@ -111,14 +190,23 @@ steps:
     stage.run("scripts", job).await;
     stage.ends("scripts").await;
     let rows = stage.executions("scripts").await;
-    for (step, wanted) in [("forks", "Succeeded"), ("floods", "Succeeded"), ("endless", "TimedOut"), ("binary", "Succeeded"), ("fine", "Succeeded")] {
+    for (step, wanted) in [
+        ("forks", "Succeeded"),
+        ("floods", "Succeeded"),
+        ("endless", "TimedOut"),
+        ("binary", "Succeeded"),
+        ("fine", "Succeeded"),
+    ] {
         assert_eq!(state(&rows, step, "vm1"), wanted, "{rows:#?}");
     }
     let flood = rows.iter().find(|r| r["step"] == "floods").expect("a row");
     assert_eq!(flood["outputBytes"], 200_000_000_u64);
     assert!(stage.log("scripts", "floods", "vm1").await.len() <= 1 << 20);
     let left = Guest("vm1").output("pgrep -f 'sleep 9999'");
-    assert!(!left.status.success(), "what was left in the background has been ended");
+    assert!(
+        !left.status.success(),
+        "what was left in the background has been ended"
+    );
 }
 
 #[tokio::test]
@@ -133,6 +221,11 @@ async fn a_full_disk_on_the_host_is_reported_before_anything_is_started() {
     assert_eq!(refusal(&ended).0, "StepsFailed");
     let rows = stage.executions("full").await;
     assert_eq!(state(&rows, "a", "pm1"), "Undeliverable", "{rows:#?}");
-    assert!(rows[0]["message"].as_str().is_some_and(|m| m.contains("pilothouse") || m.contains("space")), "{rows:#?}");
+    assert!(
+        rows[0]["message"]
+            .as_str()
+            .is_some_and(|m| m.contains("pilothouse") || m.contains("space")),
+        "{rows:#?}"
+    );
     assert!(!host.output("test -e /var/tmp/started").status.success());
 }

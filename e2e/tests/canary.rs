@@ -2,9 +2,15 @@
 
 use std::{fs, path::Path};
 
-use e2e::{Guest, Manifest, Stage, eventually, stage::{PATIENCE, state_folder}};
+use e2e::{
+    Guest, Manifest, Stage, eventually,
+    stage::{PATIENCE, state_folder},
+};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt as _, api::{ListParams, LogParams}};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ListParams, LogParams},
+};
 use serde_json::json;
 
 const CANARY: &str = r#"c4nary"Wert/+&zwitschert=9182"#;
@@ -42,10 +48,19 @@ fn forms() -> Vec<String> {
 }
 
 fn base64(text: &str) -> String {
-    let output = std::process::Command::new("base64").arg("-w0").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn();
+    let output = std::process::Command::new("base64")
+        .arg("-w0")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn();
     let mut child = output.expect("coreutils are there");
-    std::io::Write::write_all(&mut child.stdin.take().expect("it is piped"), text.as_bytes()).expect("base64 reads");
-    String::from_utf8(child.wait_with_output().expect("base64 ends").stdout).expect("base64 is text")
+    std::io::Write::write_all(
+        &mut child.stdin.take().expect("it is piped"),
+        text.as_bytes(),
+    )
+    .expect("base64 reads");
+    String::from_utf8(child.wait_with_output().expect("base64 ends").stdout)
+        .expect("base64 is text")
 }
 
 fn holds(bytes: &[u8], form: &str) -> bool {
@@ -68,36 +83,94 @@ async fn a_sensitive_value_is_found_nowhere() {
         "steps": [{"name": "show", "inline": {"content": SCRIPT, "env": {"TOKEN": "{{ params.token }}"}}}]});
     let run = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "JobRun", "metadata": {"name": "canary"},
         "spec": {"job": job, "secretParameters": {"token": {"name": "token", "key": "value"}}}});
-    Manifest::from_json(run).within(stage.name()).create(&stage.client).await.expect("the run is accepted");
+    Manifest::from_json(run)
+        .within(stage.name())
+        .create(&stage.client)
+        .await
+        .expect("the run is accepted");
     let vm1 = Guest("vm1");
-    eventually("the script's output", PATIENCE, || async { vm1.output("test -e /var/tmp/canary-shown").status.success().then_some(()) }).await;
-    assert_clean("process arguments on the host", vm1.sh("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '").as_bytes());
+    eventually("the script's output", PATIENCE, || async {
+        vm1.output("test -e /var/tmp/canary-shown")
+            .status
+            .success()
+            .then_some(())
+    })
+    .await;
+    assert_clean(
+        "process arguments on the host",
+        vm1.sh("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
+            .as_bytes(),
+    );
     vm1.sh("rm /var/tmp/canary-shown");
     let ended = stage.ends("canary").await;
-    assert_eq!(ended.status.as_ref().and_then(|s| s.summary.as_deref()), Some("Succeeded"));
+    assert_eq!(
+        ended.status.as_ref().and_then(|s| s.summary.as_deref()),
+        Some("Succeeded")
+    );
     let log = stage.log("canary", "show", "vm1").await;
-    assert!(holds(&log, "plain "), "the rest of the output is there: {}", String::from_utf8_lossy(&log));
+    assert!(
+        holds(&log, "plain "),
+        "the rest of the output is there: {}",
+        String::from_utf8_lossy(&log)
+    );
     assert_clean("the log", &log);
-    assert_clean("the journal on the host", vm1.sh("find /var/lib/pilothouse/journal -type f -exec cat {} +").as_bytes());
-    assert_clean("the rows", json!(stage.executions("canary").await).to_string().as_bytes());
+    assert_clean(
+        "the journal on the host",
+        vm1.sh("find /var/lib/pilothouse/journal -type f -exec cat {} +")
+            .as_bytes(),
+    );
+    assert_clean(
+        "the rows",
+        json!(stage.executions("canary").await)
+            .to_string()
+            .as_bytes(),
+    );
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), "pilothouse-system");
-    for pod in pods.list(&ListParams::default()).await.expect("pods are listed") {
-        let log = pods.logs(&pod.name_any(), &LogParams::default()).await.unwrap_or_default();
+    for pod in pods
+        .list(&ListParams::default())
+        .await
+        .expect("pods are listed")
+    {
+        let log = pods
+            .logs(&pod.name_any(), &LogParams::default())
+            .await
+            .unwrap_or_default();
         assert_clean("the logs of the operator and the server", log.as_bytes());
     }
-    let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(stage.client.clone(), stage.name());
-    let everything = ["/api/v1/namespaces/NS/events", "/apis/events.k8s.io/v1/namespaces/NS/events", "/apis/pilothouse.dev/v1alpha1/namespaces/NS/jobruns", "/apis/apps/v1/namespaces/NS/controllerrevisions"];
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> =
+        Api::namespaced(stage.client.clone(), stage.name());
+    let everything = [
+        "/api/v1/namespaces/NS/events",
+        "/apis/events.k8s.io/v1/namespaces/NS/events",
+        "/apis/pilothouse.dev/v1alpha1/namespaces/NS/jobruns",
+        "/apis/apps/v1/namespaces/NS/controllerrevisions",
+    ];
     for path in everything {
-        let request = http::Request::get(path.replace("NS", stage.name())).body(Vec::new()).expect("a literal path");
-        assert_clean(path, stage.client.request_text(request).await.expect("the API answers").as_bytes());
+        let request = http::Request::get(path.replace("NS", stage.name()))
+            .body(Vec::new())
+            .expect("a literal path");
+        assert_clean(
+            path,
+            stage
+                .client
+                .request_text(request)
+                .await
+                .expect("the API answers")
+                .as_bytes(),
+        );
     }
-    secrets.delete("token", &kube::api::DeleteParams::default()).await.expect("the Secret can be removed");
+    secrets
+        .delete("token", &kube::api::DeleteParams::default())
+        .await
+        .expect("the Secret can be removed");
     assert_clean_files(&state_folder());
 }
 
 /// Records on the node's volume, and etcd but for the Secret's own revisions: the value in etcd is base64 of JSON nowhere, since Secrets are stored as protobuf in plain.
 fn assert_clean_files(state: &Path) {
-    let records = Guest("node1").output("find /var/lib/pilothouse-pv -type f -exec cat {} +").stdout;
+    let records = Guest("node1")
+        .output("find /var/lib/pilothouse-pv -type f -exec cat {} +")
+        .stdout;
     assert!(!records.is_empty(), "records live on node1");
     assert_clean("records on disk", &records);
     let mut found = 0;

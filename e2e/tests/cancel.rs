@@ -15,8 +15,19 @@ async fn cancelled(stage: &Stage, run: &str) {
 }
 
 async fn sleeps(guest: Guest, wanted: bool) {
-    let found = || async move { (guest.output("pgrep -f 'sleep 7331'").status.success() == wanted).then_some(()) };
-    eventually(if wanted { "process on the host" } else { "end of the processes on the host" }, PATIENCE, found).await;
+    let found = || async move {
+        (guest.output("pgrep -f 'sleep 7331'").status.success() == wanted).then_some(())
+    };
+    eventually(
+        if wanted {
+            "process on the host"
+        } else {
+            "end of the processes on the host"
+        },
+        PATIENCE,
+        found,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -27,7 +38,13 @@ async fn running_work_is_ended_with_its_whole_process_group() {
     sleeps(Guest("vm1"), true).await;
     stage.run("behind", SLOW).await;
     let waiting = stage.becomes("behind", &["Waiting"]).await;
-    assert!(waiting.status.and_then(|s| s.message).is_some_and(|m| m.contains("slow")), "the wait names the run");
+    assert!(
+        waiting
+            .status
+            .and_then(|s| s.message)
+            .is_some_and(|m| m.contains("slow")),
+        "the wait names the run"
+    );
     cancelled(&stage, "behind").await;
     cancelled(&stage, "slow").await;
     sleeps(Guest("vm1"), false).await;
@@ -38,11 +55,24 @@ async fn running_work_is_ended_with_its_whole_process_group() {
 #[tokio::test]
 async fn a_run_that_has_not_started_is_cancelled_at_once() {
     let stage = Stage::set("cancel-early").await;
-    let bindings: Api<k8s_openapi::api::rbac::v1::RoleBinding> = Api::namespaced(stage.client.clone(), stage.name());
-    bindings.delete("pilothouse-runner", &DeleteParams::default()).await.expect("the binding is there");
+    let bindings: Api<k8s_openapi::api::rbac::v1::RoleBinding> =
+        Api::namespaced(stage.client.clone(), stage.name());
+    bindings
+        .delete("pilothouse-runner", &DeleteParams::default())
+        .await
+        .expect("the binding is there");
     stage.run("unplanned", SLOW).await;
-    let waiting = stage.becomes("unplanned", &["Waiting"]).await.status.expect("status");
-    assert!(waiting.message.is_some_and(|m| m.contains("pilothouse-runner")), "the wait names the account");
+    let waiting = stage
+        .becomes("unplanned", &["Waiting"])
+        .await
+        .status
+        .expect("status");
+    assert!(
+        waiting
+            .message
+            .is_some_and(|m| m.contains("pilothouse-runner")),
+        "the wait names the account"
+    );
     cancelled(&stage, "unplanned").await;
 }
 
@@ -56,7 +86,15 @@ sharing: Shared
 steps: [{name: fails, retries: 3, backoff: 5m, inline: {content: "exit 3"}}]
 "#;
     stage.run("retrying", idle).await;
-    eventually("a failed attempt", PATIENCE, || async { stage.executions("retrying").await.iter().any(|r| r["state"] == "Failed").then_some(()) }).await;
+    eventually("a failed attempt", PATIENCE, || async {
+        stage
+            .executions("retrying")
+            .await
+            .iter()
+            .any(|r| r["state"] == "Failed")
+            .then_some(())
+    })
+    .await;
     cancelled(&stage, "retrying").await;
     let rest = r#"
 targets: {hosts: {names: [vm1, pm1]}}
@@ -64,7 +102,17 @@ strategy: {batches: [1], pauseBetween: 1h}
 steps: [{name: ok, inline: {content: "true"}}]
 "#;
     stage.run("resting", rest).await;
-    eventually("the first batch", PATIENCE, || async { (stage.executions("resting").await.iter().filter(|r| r["state"] == "Succeeded").count() == 1).then_some(()) }).await;
+    eventually("the first batch", PATIENCE, || async {
+        (stage
+            .executions("resting")
+            .await
+            .iter()
+            .filter(|r| r["state"] == "Succeeded")
+            .count()
+            == 1)
+            .then_some(())
+    })
+    .await;
     stage.act("resting", "Suspend").await;
     stage.becomes("resting", &["Suspended"]).await;
     cancelled(&stage, "resting").await;
@@ -79,8 +127,16 @@ async fn deleting_a_run_ends_what_it_started() {
     sleeps(Guest("pm1"), true).await;
     let runs = stage.runs();
     let uid = runs.get("gone").await.expect("it is there").uid();
-    runs.delete("gone", &DeleteParams::default()).await.expect("it can be deleted");
+    runs.delete("gone", &DeleteParams::default())
+        .await
+        .expect("it can be deleted");
     sleeps(Guest("pm1"), false).await;
-    let gone = || async { runs.get_opt("gone").await.expect("the API answers").is_none_or(|r| r.uid() != uid).then_some(()) };
+    let gone = || async {
+        runs.get_opt("gone")
+            .await
+            .expect("the API answers")
+            .is_none_or(|r| r.uid() != uid)
+            .then_some(())
+    };
     eventually("the run's removal", PATIENCE, gone).await;
 }

@@ -10,7 +10,9 @@ spec: {type: VirtualMachine, address: 172.31.250.21, credentialsRef: {name: flee
 "#;
 
 fn job(host: &str, sharing: &str) -> String {
-    format!("targets: {{hosts: {{names: [{host}]}}}}\nsharing: {sharing}\nsteps: [{{name: s, inline: {{content: 'while [ ! -e /tmp/go-on ]; do sleep 0.2; done'}}}}]")
+    format!(
+        "targets: {{hosts: {{names: [{host}]}}}}\nsharing: {sharing}\nsteps: [{{name: s, inline: {{content: 'while [ ! -e /tmp/go-on ]; do sleep 0.2; done'}}}}]"
+    )
 }
 
 #[tokio::test]
@@ -24,18 +26,39 @@ async fn the_second_run_waits_for_the_first_unless_both_share() {
     stage.run("first", &job("vm1", "Exclusive")).await;
     stage.becomes("first", &["Running"]).await;
     stage.run("second", &job("alias", "Exclusive")).await;
-    let waiting = stage.becomes("second", &["Waiting"]).await.status.expect("status");
-    assert!(waiting.conditions.iter().any(|c| c.type_ == "Running" && c.reason == "WaitingForMachine"), "{waiting:#?}");
+    let waiting = stage
+        .becomes("second", &["Waiting"])
+        .await
+        .status
+        .expect("status");
+    assert!(
+        waiting
+            .conditions
+            .iter()
+            .any(|c| c.type_ == "Running" && c.reason == "WaitingForMachine"),
+        "{waiting:#?}"
+    );
     assert!(waiting.message.is_some_and(|m| m.contains("first")));
     vm1.sh("touch /tmp/go-on");
     for run in ["first", "second"] {
-        assert_eq!(stage.ends(run).await.status.and_then(|s| s.summary).as_deref(), Some("Succeeded"));
+        assert_eq!(
+            stage
+                .ends(run)
+                .await
+                .status
+                .and_then(|s| s.summary)
+                .as_deref(),
+            Some("Succeeded")
+        );
     }
     vm1.sh("rm -f /tmp/go-on");
     stage.run("third", &job("vm1", "Shared")).await;
     stage.run("fourth", &job("alias", "Shared")).await;
     let both = || async {
-        let (a, b) = (stage.executions("third").await, stage.executions("fourth").await);
+        let (a, b) = (
+            stage.executions("third").await,
+            stage.executions("fourth").await,
+        );
         (a.len() == 1 && b.len() == 1).then_some(())
     };
     eventually("both runs on the machine", PATIENCE, both).await;

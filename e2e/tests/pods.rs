@@ -34,7 +34,12 @@ async fn exec_reports_each_pod_and_names_a_missing_shell() {
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), stage.name());
     let running = || async {
         let all = pods.list(&ListParams::default()).await.ok()?;
-        (all.items.iter().filter(|p| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")).count() == 2).then_some(())
+        (all.items
+            .iter()
+            .filter(|p| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running"))
+            .count()
+            == 2)
+            .then_some(())
     };
     eventually("two running pods", PATIENCE, running).await;
     let job = r#"
@@ -47,7 +52,10 @@ steps:
     stage.ends("exec").await;
     let rows = stage.executions("exec").await;
     assert_eq!(state(&rows, "hello", "shell"), "Succeeded");
-    assert_eq!(String::from_utf8_lossy(&stage.log("exec", "hello", "shell").await).trim(), "hello from shell");
+    assert_eq!(
+        String::from_utf8_lossy(&stage.log("exec", "hello", "shell").await).trim(),
+        "hello from shell"
+    );
     let bare = rows.iter().find(|r| r["target"] == "bare").expect("a row");
     assert_eq!(bare["reason"], "CommandNotFound", "{bare:#}");
     stage.run("code", "targets: {pods: {names: [shell]}}\nsteps: [{name: s, exec: {command: [/bin/sh, -c, exit 7]}}]").await;
@@ -63,10 +71,29 @@ steps:
 - {name: work, pod: {image: "local/busybox:1", command: [/bin/sh, -c], args: ["id -u; echo $WHO"], env: {WHO: "{{ run.name }}"}}}
 "#;
     stage.run("pod", job).await;
-    assert_eq!(stage.ends("pod").await.status.and_then(|s| s.summary).as_deref(), Some("Succeeded"));
-    assert_eq!(String::from_utf8_lossy(&stage.log("pod", "work", "").await).trim(), "65534\npod");
+    assert_eq!(
+        stage
+            .ends("pod")
+            .await
+            .status
+            .and_then(|s| s.summary)
+            .as_deref(),
+        Some("Succeeded")
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&stage.log("pod", "work", "").await).trim(),
+        "65534\npod"
+    );
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), stage.name());
-    eventually("the pod's removal", PATIENCE, || async { pods.list(&ListParams::default()).await.ok()?.items.is_empty().then_some(()) }).await;
+    eventually("the pod's removal", PATIENCE, || async {
+        pods.list(&ListParams::default())
+            .await
+            .ok()?
+            .items
+            .is_empty()
+            .then_some(())
+    })
+    .await;
     let missing = r#"
 steps: [{name: work, deliveryTimeout: 20s, pod: {image: "local/nothing:1"}}]
 "#;

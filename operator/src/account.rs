@@ -14,7 +14,10 @@ pub struct Accounts {
 
 impl Accounts {
     pub fn new(config: Config) -> Self {
-        Self { config, clients: Mutex::new(HashMap::new()) }
+        Self {
+            config,
+            clients: Mutex::new(HashMap::new()),
+        }
     }
 
     /// A client that acts as the service account.

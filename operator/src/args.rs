@@ -9,19 +9,35 @@ use decide::Limits;
 #[command(version)]
 pub struct Args {
     /// Namespace that the operator runs in; its Lease lives there.
-    #[arg(long, env = "PILOTHOUSE_NAMESPACE", default_value = "pilothouse-system")]
+    #[arg(
+        long,
+        env = "PILOTHOUSE_NAMESPACE",
+        default_value = "pilothouse-system"
+    )]
     pub namespace: String,
     /// Name under which this replica holds the Lease.
     #[arg(long, env = "POD_NAME", default_value = "pilothouse-operator")]
     pub identity: String,
     /// Where records take batches.
-    #[arg(long, env = "PILOTHOUSE_RECORDS_URL", default_value = "https://pilothouse-server.pilothouse-system.svc:7443")]
+    #[arg(
+        long,
+        env = "PILOTHOUSE_RECORDS_URL",
+        default_value = "https://pilothouse-server.pilothouse-system.svc:7443"
+    )]
     pub records_url: String,
     /// ConfigMap of this namespace whose key ca.crt vouches for records.
-    #[arg(long, env = "PILOTHOUSE_RECORDS_CA", default_value = "pilothouse-server-ca")]
+    #[arg(
+        long,
+        env = "PILOTHOUSE_RECORDS_CA",
+        default_value = "pilothouse-server-ca"
+    )]
     pub records_ca: String,
     /// File with the token that records accept.
-    #[arg(long, env = "PILOTHOUSE_RECORDS_TOKEN", default_value = "/var/run/secrets/pilothouse/records/token")]
+    #[arg(
+        long,
+        env = "PILOTHOUSE_RECORDS_TOKEN",
+        default_value = "/var/run/secrets/pilothouse/records/token"
+    )]
     pub records_token: PathBuf,
     /// The toolkit that is copied to hosts.
     #[arg(long, env = "PILOTHOUSE_TOOLKIT", default_value = "/toolkit")]
@@ -45,6 +61,9 @@ pub struct Args {
 
 impl Args {
     pub fn limits(&self) -> Limits {
-        Limits { targets: self.max_targets, parameters: self.max_parameters }
+        Limits {
+            targets: self.max_targets,
+            parameters: self.max_parameters,
+        }
     }
 }

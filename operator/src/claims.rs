@@ -11,14 +11,20 @@ pub struct Claims(Mutex<HashMap<String, Claim>>);
 impl Claims {
     /// Takes a place in the order. Registering twice changes nothing but what the run itself has learnt.
     pub fn register(&self, claim: Claim) {
-        self.0.lock().expect("no holder panics").entry(claim.uid.clone()).or_insert(claim);
+        self.0
+            .lock()
+            .expect("no holder panics")
+            .entry(claim.uid.clone())
+            .or_insert(claim);
     }
 
     /// Gives the run its machines, or says what it waits for. Deciding and taking are one step, so two runs cannot both win.
     pub fn take(&self, uid: &str) -> Result<(), String> {
         let mut claims = self.0.lock().expect("no holder panics");
         let all: Vec<Claim> = claims.values().cloned().collect();
-        let Some(mine) = claims.get_mut(uid) else { return Ok(()) };
+        let Some(mine) = claims.get_mut(uid) else {
+            return Ok(());
+        };
         if let Some(other) = lock::blocker(mine, &all) {
             return Err(lock::wait_message(mine, other));
         }
@@ -32,6 +38,10 @@ impl Claims {
         if claims.remove(uid).is_none() {
             return Vec::new();
         }
-        claims.values().filter(|c| !c.held).map(|c| (c.namespace.clone(), c.name.clone())).collect()
+        claims
+            .values()
+            .filter(|c| !c.held)
+            .map(|c| (c.namespace.clone(), c.name.clone()))
+            .collect()
     }
 }

@@ -10,11 +10,7 @@ use std::{
 use crds::v1alpha1::JobRun;
 use decide::Limits;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, Client, ResourceExt as _,
-    core::DeserializeGuard,
-    runtime::reflector::ObjectRef,
-};
+use kube::{Api, Client, ResourceExt as _, core::DeserializeGuard, runtime::reflector::ObjectRef};
 use reach::ssh::Fleet;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -54,7 +50,10 @@ pub struct Context {
 
 /// Where the toolkit is read from.
 pub fn toolkit(path: &PathBuf) -> Result<Arc<reach::host::Toolkit>> {
-    let bytes = std::fs::read(path).map_err(|source| crate::error::Error::Toolkit { path: path.display().to_string(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| crate::error::Error::Toolkit {
+        path: path.display().to_string(),
+        source,
+    })?;
     Ok(Arc::new(reach::host::Toolkit::new(bytes)))
 }
 
@@ -70,9 +69,15 @@ impl Context {
         if let Some(uid) = self.namespaces.lock().expect("no holder panics").get(name) {
             return Ok(uid.clone());
         }
-        let namespace = Api::<Namespace>::all(self.client.clone()).get(name).await.map_err(observing(format!("Namespace {name}")))?;
+        let namespace = Api::<Namespace>::all(self.client.clone())
+            .get(name)
+            .await
+            .map_err(observing(format!("Namespace {name}")))?;
         let uid = namespace.uid().unwrap_or_default();
-        self.namespaces.lock().expect("no holder panics").insert(name.to_owned(), uid.clone());
+        self.namespaces
+            .lock()
+            .expect("no holder panics")
+            .insert(name.to_owned(), uid.clone());
         Ok(uid)
     }
 

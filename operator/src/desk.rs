@@ -41,13 +41,21 @@ impl Desk {
     /// Returns once the row, and everything handed in before it, is on disk.
     pub async fn row(&self, row: Execution) {
         let (done, acknowledged) = oneshot::channel();
-        self.queue.send(Item::Row(Box::new(row), done)).await.expect("the clerk outlives every desk");
-        acknowledged.await.expect("the clerk acknowledges every row");
+        self.queue
+            .send(Item::Row(Box::new(row), done))
+            .await
+            .expect("the clerk outlives every desk");
+        acknowledged
+            .await
+            .expect("the clerk acknowledges every row");
     }
 
     /// Hands in a piece of output; waits only when the queue is full.
     pub async fn log(&self, chunk: LogChunk) {
-        self.queue.send(Item::Log(chunk)).await.expect("the clerk outlives every desk");
+        self.queue
+            .send(Item::Log(chunk))
+            .await
+            .expect("the clerk outlives every desk");
     }
 
     /// Why records do not take anything just now.
@@ -56,11 +64,20 @@ impl Desk {
     }
 }
 
-async fn clerk(client: Client, mut items: mpsc::Receiver<Item>, told: watch::Sender<Option<String>>, identity: String) {
+async fn clerk(
+    client: Client,
+    mut items: mpsc::Receiver<Item>,
+    told: watch::Sender<Option<String>>,
+    identity: String,
+) {
     let mut number = 0_u64;
     while let Some(first) = items.recv().await {
         number += 1;
-        let mut batch = Batch { id: format!("{identity}-{number}"), rows: Vec::new(), logs: Vec::new() };
+        let mut batch = Batch {
+            id: format!("{identity}-{number}"),
+            rows: Vec::new(),
+            logs: Vec::new(),
+        };
         let mut waiting = Vec::new();
         let mut bytes = put(&mut batch, &mut waiting, first);
         while batch.rows.len() + batch.logs.len() < ITEMS && bytes < BYTES {
@@ -69,7 +86,9 @@ async fn clerk(client: Client, mut items: mpsc::Receiver<Item>, told: watch::Sen
         }
         deliver(&client, &batch, &told).await;
         // A worker that is gone no longer waits for its acknowledgement.
-        waiting.into_iter().for_each(|done| drop(done.send(())));
+        for done in waiting {
+            let _ = done.send(());
+        }
     }
 }
 

@@ -37,7 +37,9 @@ pub enum Error {
     Report(#[source] Box<kube::Error>),
     #[error("the stored object is not readable: {0}")]
     Invalid(String),
-    #[error("the frozen plan {name} is not the one whose hash stands in status; restore it or create the run anew")]
+    #[error(
+        "the frozen plan {name} is not the one whose hash stands in status; restore it or create the run anew"
+    )]
     PlanChanged { name: String },
     #[error("cannot read the run's records")]
     Records(#[source] Box<records::client::Error>),
@@ -73,12 +75,18 @@ impl Error {
 
 /// What reading failed at.
 pub fn observing(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
-    move |source| Error::Observe { what: what.into(), source: Box::new(source) }
+    move |source| Error::Observe {
+        what: what.into(),
+        source: Box::new(source),
+    }
 }
 
 /// What writing failed at.
 pub fn acting(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
-    move |source| Error::Act { what: what.into(), source: Box::new(source) }
+    move |source| Error::Act {
+        what: what.into(),
+        source: Box::new(source),
+    }
 }
 
 /// How soon a failed turn is tried again, by how often it failed in a row.

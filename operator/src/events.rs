@@ -12,13 +12,27 @@ pub struct Events(Recorder);
 
 impl Events {
     pub fn new(client: Client, identity: &str) -> Self {
-        let reporter = Reporter { controller: "pilothouse-operator".into(), instance: Some(identity.to_owned()) };
+        let reporter = Reporter {
+            controller: "pilothouse-operator".into(),
+            instance: Some(identity.to_owned()),
+        };
         Self(Recorder::new(client, reporter))
     }
 
-    pub async fn tell(&self, about: &ObjectReference, warning: bool, reason: &str, action: &str, note: &str) {
+    pub async fn tell(
+        &self,
+        about: &ObjectReference,
+        warning: bool,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
         let event = Event {
-            type_: if warning { EventType::Warning } else { EventType::Normal },
+            type_: if warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
             reason: reason.to_owned(),
             note: Some(crds::v1alpha1::clip(note, 1000)),
             action: action.to_owned(),

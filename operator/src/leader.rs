@@ -17,10 +17,15 @@ const LEASE: &str = "pilothouse-operator";
 
 /// Waits for the Lease, works while it is held, and ends when it is lost or when asked to.
 pub async fn run(args: Args) -> Result<()> {
-    let config = Config::infer().await.map_err(|e| Error::Connect(Box::new(kube::Error::InferConfig(e))))?;
+    let config = Config::infer()
+        .await
+        .map_err(|e| Error::Connect(Box::new(kube::Error::InferConfig(e))))?;
     let client = Client::try_from(config.clone()).map_err(|e| Error::Connect(Box::new(e)))?;
     let metrics = Metrics::new();
-    let shutdown = serving::shutdown::on_signal().map_err(|source| Error::Listen { addr: args.health_addr, source })?;
+    let shutdown = serving::shutdown::on_signal().map_err(|source| Error::Listen {
+        addr: args.health_addr,
+        source,
+    })?;
     let electing = listen(&args, &metrics, &shutdown).await?;
     let manager = LeaseManagerBuilder::new(client.clone(), LEASE)
         .with_namespace(&args.namespace)
@@ -54,29 +59,53 @@ pub async fn run(args: Args) -> Result<()> {
 }
 
 /// Health and metrics; a standby is ready as well, since it is there to take over.
-async fn listen(args: &Args, metrics: &Metrics, shutdown: &CancellationToken) -> Result<serving::Gate> {
+async fn listen(
+    args: &Args,
+    metrics: &Metrics,
+    shutdown: &CancellationToken,
+) -> Result<serving::Gate> {
     let addr = args.health_addr;
-    let listener = TcpListener::bind(addr).await.map_err(|source| Error::Listen { addr, source })?;
+    let listener = TcpListener::bind(addr)
+        .await
+        .map_err(|source| Error::Listen { addr, source })?;
     let health = serving::Health::default();
     let gate = health.gate("the election");
-    tokio::spawn(serving::serve_health(listener, health, metrics.registry(), shutdown.clone()));
+    tokio::spawn(serving::serve_health(
+        listener,
+        health,
+        metrics.registry(),
+        shutdown.clone(),
+    ));
     Ok(gate)
 }
 
 async fn wait(held: &mut watch::Receiver<bool>, wanted: bool) -> Result<()> {
-    held.wait_for(|state| *state == wanted).await.map(|_| ()).map_err(|_| Error::LeaseLost)
+    held.wait_for(|state| *state == wanted)
+        .await
+        .map(|_| ())
+        .map_err(|_| Error::LeaseLost)
 }
 
 /// How often the Lease has changed hands: a number that only grows, which hosts compare.
 async fn epoch(client: &Client, namespace: &str) -> Result<i64> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    let lease = leases.get(LEASE).await.map_err(observing(format!("Lease {LEASE}")))?;
-    Ok(lease.spec.and_then(|s| s.lease_transitions).unwrap_or(0).into())
+    let lease = leases
+        .get(LEASE)
+        .await
+        .map_err(observing(format!("Lease {LEASE}")))?;
+    Ok(lease
+        .spec
+        .and_then(|s| s.lease_transitions)
+        .unwrap_or(0)
+        .into())
 }
 
 /// UID of the cluster: that of its oldest namespace.
 pub async fn cluster_uid(client: &Client) -> Result<String> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let system = namespaces.get("kube-system").await.map_err(observing("Namespace kube-system"))?;
+    let system = namespaces
+        .get("kube-system")
+        .await
+        .map_err(observing("Namespace kube-system"))?;
     Ok(system.uid().unwrap_or_default())
 }

@@ -1,7 +1,7 @@
 //! What this operator knows of the runs it drives: their plans, the rows of records, and the work in flight.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex},
 };
 
@@ -25,25 +25,52 @@ struct Entry {
 impl Ledgers {
     /// The plan of a run whose ledger is open.
     pub fn plan(&self, run: &str) -> Option<Arc<Plan>> {
-        self.0.lock().expect("no holder panics").get(run).map(|e| e.plan.clone())
+        self.0
+            .lock()
+            .expect("no holder panics")
+            .get(run)
+            .map(|e| e.plan.clone())
     }
 
     /// Opens a ledger from what records hold.
     pub fn open(&self, run: &str, plan: Arc<Plan>, rows: Vec<Execution>) {
-        let rows = rows.into_iter().map(|row| (row.key.digest(), row)).collect();
-        let entry = Entry { plan, rows, in_flight: HashMap::new() };
-        self.0.lock().expect("no holder panics").entry(run.to_owned()).or_insert(entry);
+        let rows = rows
+            .into_iter()
+            .map(|row| (row.key.digest(), row))
+            .collect();
+        let entry = Entry {
+            plan,
+            rows,
+            in_flight: HashMap::new(),
+        };
+        self.0
+            .lock()
+            .expect("no holder panics")
+            .entry(run.to_owned())
+            .or_insert(entry);
     }
 
     /// The state of every task.
     pub fn read(&self, run: &str) -> Ledger {
         let all = self.0.lock().expect("no holder panics");
-        all.get(run).map(|e| Ledger::new(&e.plan, e.rows.values(), |task| e.in_flight.contains_key(&task))).unwrap_or_default()
+        all.get(run)
+            .map(|e| {
+                Ledger::new(&e.plan, e.rows.values(), |task| {
+                    e.in_flight.contains_key(&task)
+                })
+            })
+            .unwrap_or_default()
     }
 
     /// The row of an attempt.
     pub fn row(&self, run: &str, digest: &str) -> Option<Execution> {
-        self.0.lock().expect("no holder panics").get(run)?.rows.get(digest).cloned()
+        self.0
+            .lock()
+            .expect("no holder panics")
+            .get(run)?
+            .rows
+            .get(digest)
+            .cloned()
     }
 
     /// Takes a task in hand; none when it already is. The row counts as started from here on.
@@ -55,7 +82,10 @@ impl Ledgers {
         }
         let token = CancellationToken::new();
         entry.in_flight.insert(task, token.clone());
-        entry.rows.entry(row.key.digest()).or_insert_with(|| row.clone());
+        entry
+            .rows
+            .entry(row.key.digest())
+            .or_insert_with(|| row.clone());
         Some(token)
     }
 
@@ -80,10 +110,5 @@ impl Ledgers {
         if all.get(run).is_some_and(|e| e.in_flight.is_empty()) {
             all.remove(run);
         }
-    }
-
-    /// Runs with an open ledger.
-    pub fn runs(&self) -> HashSet<String> {
-        self.0.lock().expect("no holder panics").keys().cloned().collect()
     }
 }

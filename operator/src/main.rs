@@ -23,7 +23,9 @@ use crate::args::Args;
 async fn main() -> std::process::ExitCode {
     let args = Args::parse();
     serving::telemetry::init();
-    rustls::crypto::ring::default_provider().install_default().expect("no other provider was installed");
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("no other provider was installed");
     match leader::run(args).await {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {

@@ -31,12 +31,30 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn new() -> Self {
-        let (turns, executions, in_flight) = (Family::default(), Family::default(), Gauge::default());
+        let (turns, executions, in_flight) =
+            (Family::default(), Family::default(), Gauge::default());
         let mut registry = Registry::with_prefix("pilothouse_operator");
-        registry.register("reconcile_turns", "Turns of controllers by kind and outcome", turns.clone());
-        registry.register("executions_ended", "Executions that ended, by transport and state", executions.clone());
-        registry.register("executions_in_flight", "Executions being worked on", in_flight.clone());
-        Self { registry: Arc::new(registry), turns, executions, in_flight }
+        registry.register(
+            "reconcile_turns",
+            "Turns of controllers by kind and outcome",
+            turns.clone(),
+        );
+        registry.register(
+            "executions_ended",
+            "Executions that ended, by transport and state",
+            executions.clone(),
+        );
+        registry.register(
+            "executions_in_flight",
+            "Executions being worked on",
+            in_flight.clone(),
+        );
+        Self {
+            registry: Arc::new(registry),
+            turns,
+            executions,
+            in_flight,
+        }
     }
 
     pub fn registry(&self) -> Arc<Registry> {

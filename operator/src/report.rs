@@ -12,7 +12,10 @@ use crate::error::{Error, Result};
 /// Replaces the status of an object as it was observed; someone else's newer version is a conflict, and the turn is taken again.
 pub async fn status<K, S>(client: &Client, object: &K, manager: &str, status: &S) -> Result<()>
 where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
     S: Serialize,
 {
     let namespace = object.namespace().unwrap_or_default();
@@ -24,7 +27,10 @@ where
         "status": status,
     });
     let params = PatchParams::apply(manager).force();
-    match api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await {
+    match api
+        .patch_status(&object.name_any(), &params, &Patch::Apply(&patch))
+        .await
+    {
         Ok(_) => Ok(()),
         // The object is gone; nobody is left to read its status.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),

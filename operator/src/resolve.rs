@@ -31,8 +31,14 @@ pub enum Gap {
 
 fn failed(what: &str, account: &str, error: kube::Error) -> Gap {
     match error {
-        kube::Error::Api(status) if status.code == 403 => Gap::Forbidden(format!("the account {account} may not read {what}: {}", status.message)),
-        error => Gap::Failed { what: what.to_owned(), source: Box::new(error) },
+        kube::Error::Api(status) if status.code == 403 => Gap::Forbidden(format!(
+            "the account {account} may not read {what}: {}",
+            status.message
+        )),
+        error => Gap::Failed {
+            what: what.to_owned(),
+            source: Box::new(error),
+        },
     }
 }
 
@@ -54,43 +60,78 @@ impl Resolver {
     /// The targets of a lane, in the order in which batches take them.
     pub async fn lane(&self, run_uid: &str, lane: &LaneSpec) -> Result<Vec<PlannedTarget>, Gap> {
         match lane {
-            LaneSpec::Once => Ok(vec![PlannedTarget { uid: run_uid.to_owned(), ..PlannedTarget::default() }]),
-            LaneSpec::Hosts(wanted) => Ok(self.objects::<Host>("hosts.pilothouse.dev", wanted).await?.iter().map(host).collect()),
+            LaneSpec::Once => Ok(vec![PlannedTarget {
+                uid: run_uid.to_owned(),
+                ..PlannedTarget::default()
+            }]),
+            LaneSpec::Hosts(wanted) => Ok(self
+                .objects::<Host>("hosts.pilothouse.dev", wanted)
+                .await?
+                .iter()
+                .map(host)
+                .collect()),
             LaneSpec::Pods(wanted) => {
                 let pods = self.objects::<Pod>("pods", wanted).await?;
-                Ok(pods.iter().filter(|p| wanted.selector.is_none() || is_running(p)).map(pod).collect())
+                Ok(pods
+                    .iter()
+                    .filter(|p| wanted.selector.is_none() || is_running(p))
+                    .map(pod)
+                    .collect())
             }
         }
     }
 
     async fn objects<K>(&self, what: &str, wanted: &ObjectTargets) -> Result<Vec<K>, Gap>
     where
-        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
     {
         let api = self.api::<K>();
         let Some(selector) = &wanted.selector else {
             let mut found = Vec::with_capacity(wanted.names.len());
             for name in &wanted.names {
-                let one = api.get_opt(name).await.map_err(|e| failed(what, &self.account, e))?;
+                let one = api
+                    .get_opt(name)
+                    .await
+                    .map_err(|e| failed(what, &self.account, e))?;
                 found.push(one.ok_or_else(|| missing("TargetNotFound", format!("targets name {what} {name}, which is not in namespace {}; correct the name or create it", self.namespace)))?);
             }
             return Ok(found);
         };
-        let list = api.list(&ListParams::default().labels(&selector.query())).await;
+        let list = api
+            .list(&ListParams::default().labels(&selector.query()))
+            .await;
         let mut found = list.map_err(|e| failed(what, &self.account, e))?.items;
         found.sort_by_key(|object| object.name_any());
         Ok(found)
     }
 
     /// Where each secret parameter is, and in which version.
-    pub async fn secrets(&self, wanted: &BTreeMap<String, SecretKeyRef>) -> Result<BTreeMap<String, SecretSource>, Gap> {
+    pub async fn secrets(
+        &self,
+        wanted: &BTreeMap<String, SecretKeyRef>,
+    ) -> Result<BTreeMap<String, SecretSource>, Gap> {
         let mut found = BTreeMap::new();
         for (parameter, reference) in wanted {
-            let secret = self.secret(&reference.name, &format!("spec.secretParameters.{parameter}")).await?;
-            if !secret.data.as_ref().is_some_and(|d| d.contains_key(&reference.key)) {
+            let secret = self
+                .secret(
+                    &reference.name,
+                    &format!("spec.secretParameters.{parameter}"),
+                )
+                .await?;
+            if !secret
+                .data
+                .as_ref()
+                .is_some_and(|d| d.contains_key(&reference.key))
+            {
                 return Err(missing(
                     "MissingSecretKey",
-                    format!("spec.secretParameters.{parameter}: Secret {} has no key {}; add it or correct the key", reference.name, reference.key),
+                    format!(
+                        "spec.secretParameters.{parameter}: Secret {} has no key {}; add it or correct the key",
+                        reference.name, reference.key
+                    ),
                 ));
             }
             let source = SecretSource {
@@ -107,23 +148,48 @@ impl Resolver {
     /// A Secret, read as the account.
     pub async fn secret(&self, name: &str, field: &str) -> Result<Secret, Gap> {
         let what = format!("Secret {name}");
-        let found = self.api::<Secret>().get_opt(name).await.map_err(|e| failed(&what, &self.account, e))?;
+        let found = self
+            .api::<Secret>()
+            .get_opt(name)
+            .await
+            .map_err(|e| failed(&what, &self.account, e))?;
         found.ok_or_else(|| missing("MissingSecret", format!("{field}: there is no Secret {name} in namespace {}; create it or correct the name", self.namespace)))
     }
 
     /// A Host, read as the account.
     pub async fn host(&self, name: &str, field: &str) -> Result<Host, Gap> {
         let what = format!("Host {name}");
-        let found = self.api::<Host>().get_opt(name).await.map_err(|e| failed(&what, &self.account, e))?;
-        found.ok_or_else(|| missing("TargetNotFound", format!("{field}: there is no Host {name} in namespace {}", self.namespace)))
+        let found = self
+            .api::<Host>()
+            .get_opt(name)
+            .await
+            .map_err(|e| failed(&what, &self.account, e))?;
+        found.ok_or_else(|| {
+            missing(
+                "TargetNotFound",
+                format!(
+                    "{field}: there is no Host {name} in namespace {}",
+                    self.namespace
+                ),
+            )
+        })
     }
 }
 
 /// The Scripts that a job's steps name, with their digests; those that do not exist are left out.
-pub async fn scripts(client: &Client, namespace: &str, job: &JobSpec) -> Result<BTreeMap<String, (ScriptSpec, String)>, kube::Error> {
+pub async fn scripts(
+    client: &Client,
+    namespace: &str,
+    job: &JobSpec,
+) -> Result<BTreeMap<String, (ScriptSpec, String)>, kube::Error> {
     let api: Api<Script> = Api::namespaced(client.clone(), namespace);
     let mut found = BTreeMap::new();
-    for name in job.steps.iter().filter_map(|s| s.script.as_ref()).map(|s| &s.name) {
+    for name in job
+        .steps
+        .iter()
+        .filter_map(|s| s.script.as_ref())
+        .map(|s| &s.name)
+    {
         if !found.contains_key(name)
             && let Some(script) = api.get_opt(name).await?
         {
@@ -150,9 +216,14 @@ fn host(host: &Host) -> PlannedTarget {
 }
 
 fn pod(pod: &Pod) -> PlannedTarget {
-    PlannedTarget { name: pod.name_any(), uid: pod.uid().unwrap_or_default(), ..PlannedTarget::default() }
+    PlannedTarget {
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        ..PlannedTarget::default()
+    }
 }
 
 fn is_running(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none() && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
+    pod.metadata.deletion_timestamp.is_none()
+        && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
 }

@@ -23,8 +23,16 @@ use super::{LocalRef, Requester};
     printcolumn(name = "Run", type_ = "string", json_path = ".spec.runRef.name"),
     printcolumn(name = "Action", type_ = "string", json_path = ".spec.action"),
     printcolumn(name = "By", type_ = "string", json_path = ".spec.requestedBy.user"),
-    printcolumn(name = "Applied", type_ = "string", json_path = ".status.conditions[?(@.type=='Applied')].status"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Applied",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Applied')].status"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a RunAction is immutable; create another one"))]
 pub struct RunActionSpec {

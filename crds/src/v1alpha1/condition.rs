@@ -17,20 +17,40 @@ pub struct Verdict {
 
 impl Verdict {
     pub fn yes(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_, status: "True", reason, message: message.into() }
+        Self {
+            type_,
+            status: "True",
+            reason,
+            message: message.into(),
+        }
     }
 
     pub fn no(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_, status: "False", reason, message: message.into() }
+        Self {
+            type_,
+            status: "False",
+            reason,
+            message: message.into(),
+        }
     }
 
     pub fn unknown(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_, status: "Unknown", reason, message: message.into() }
+        Self {
+            type_,
+            status: "Unknown",
+            reason,
+            message: message.into(),
+        }
     }
 }
 
 /// Sets one condition; its transition time moves only when its status does.
-pub fn set_condition(conditions: &mut Vec<Condition>, verdict: &Verdict, generation: Option<i64>, now: Timestamp) {
+pub fn set_condition(
+    conditions: &mut Vec<Condition>,
+    verdict: &Verdict,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
     let changed = Condition {
         type_: verdict.type_.to_owned(),
         status: verdict.status.to_owned(),
@@ -42,7 +62,10 @@ pub fn set_condition(conditions: &mut Vec<Condition>, verdict: &Verdict, generat
     match conditions.iter_mut().find(|c| c.type_ == verdict.type_) {
         Some(old) if old.status == changed.status => {
             let since = old.last_transition_time.clone();
-            *old = Condition { last_transition_time: since, ..changed };
+            *old = Condition {
+                last_transition_time: since,
+                ..changed
+            };
         }
         Some(old) => *old = changed,
         None => conditions.push(changed),
@@ -64,7 +87,10 @@ pub fn clip(text: &str, bytes: usize) -> String {
     if text.len() <= bytes {
         return text.to_owned();
     }
-    let end = (0..=bytes - 3).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    let end = (0..=bytes - 3)
+        .rev()
+        .find(|&i| text.is_char_boundary(i))
+        .unwrap_or(0);
     format!("{}…", &text[..end])
 }
 
@@ -75,13 +101,40 @@ mod tests {
 
     #[test]
     fn transition_time_moves_only_with_the_status() {
-        let (early, late) = (Timestamp::from_second(1).expect("valid"), Timestamp::from_second(9).expect("valid"));
+        let (early, late) = (
+            Timestamp::from_second(1).expect("valid"),
+            Timestamp::from_second(9).expect("valid"),
+        );
         let mut conditions = Vec::new();
-        set_condition(&mut conditions, &Verdict::no("Ready", "Starting", ""), Some(1), early);
-        set_condition(&mut conditions, &Verdict::no("Ready", "Waiting", "for a host"), Some(2), late);
-        assert_eq!((conditions[0].last_transition_time.0, conditions[0].reason.as_str()), (early, "Waiting"));
-        set_condition(&mut conditions, &Verdict::yes("Ready", "Done", ""), Some(2), late);
-        assert_eq!((conditions.len(), conditions[0].last_transition_time.0), (1, late));
+        set_condition(
+            &mut conditions,
+            &Verdict::no("Ready", "Starting", ""),
+            Some(1),
+            early,
+        );
+        set_condition(
+            &mut conditions,
+            &Verdict::no("Ready", "Waiting", "for a host"),
+            Some(2),
+            late,
+        );
+        assert_eq!(
+            (
+                conditions[0].last_transition_time.0,
+                conditions[0].reason.as_str()
+            ),
+            (early, "Waiting")
+        );
+        set_condition(
+            &mut conditions,
+            &Verdict::yes("Ready", "Done", ""),
+            Some(2),
+            late,
+        );
+        assert_eq!(
+            (conditions.len(), conditions[0].last_transition_time.0),
+            (1, late)
+        );
     }
 
     #[test]

@@ -76,7 +76,9 @@ impl Serialize for Duration {
 
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        Cow::<str>::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -119,7 +121,15 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "10", "m", "1.5h", "-1s", "10 m", "99999999999999999999s"] {
+        for text in [
+            "",
+            "10",
+            "m",
+            "1.5h",
+            "-1s",
+            "10 m",
+            "99999999999999999999s",
+        ] {
             assert!(text.parse::<Duration>().is_err(), "{text}");
         }
     }

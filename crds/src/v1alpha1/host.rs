@@ -20,10 +20,23 @@ use super::{LocalRef, Requester, job_run::default_runner};
     doc = "Host is a virtual or physical machine that runs work on over SSH. Its credentials live in a Secret of type pilothouse.dev/ssh, which names the addresses they may be used with.",
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
     printcolumn(name = "Address", type_ = "string", json_path = ".spec.address"),
-    printcolumn(name = "Reachable", type_ = "string", json_path = ".status.conditions[?(@.type=='Reachable')].status"),
+    printcolumn(
+        name = "Reachable",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Reachable')].status"
+    ),
     printcolumn(name = "OS", type_ = "string", json_path = ".status.facts.os"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Reachable')].message", priority = 1)
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Reachable')].message",
+        priority = 1
+    )
 )]
 #[x_kube(validation = Rule::new("(size(self.hostKeys) > 0) != (self.hostKeyPolicy == 'TrustOnFirstUse')").message("pin hostKeys, or set hostKeyPolicy to TrustOnFirstUse and give none"))]
 pub struct HostSpec {
@@ -31,7 +44,10 @@ pub struct HostSpec {
     #[serde(rename = "type")]
     pub type_: HostType,
     /// address is an IP address or a DNS name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = "^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$")
+    )]
     pub address: String,
     /// port of the SSH server. Default 22.
     #[serde(default = "ssh_port")]

@@ -22,9 +22,21 @@ use super::{Duration, ParameterSpec, Requester, Share, Step, Targets};
     category = "pilothouse",
     doc = "Job is a definition of work: parameters, steps as a graph, targets and strategy. It never runs by itself; a JobRun runs it.",
     printcolumn(name = "Steps", type_ = "integer", json_path = ".status.steps"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[x_kube(
     validation = Rule::new("self.steps.all(s, s.needs.all(n, self.steps.exists(t, t.name == n)))").message("needs names a step that this job does not have"),

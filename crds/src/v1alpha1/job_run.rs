@@ -26,10 +26,28 @@ use crate::names::DEFAULT_RUNNER;
     printcolumn(name = "Job", type_ = "string", json_path = ".spec.jobRef.name"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.summary"),
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress"),
-    printcolumn(name = "Failed", type_ = "integer", json_path = ".status.targets.failed"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requestedBy.user", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
+    printcolumn(
+        name = "Failed",
+        type_ = "integer",
+        json_path = ".status.targets.failed"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Requester",
+        type_ = "string",
+        json_path = ".spec.requestedBy.user",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.message",
+        priority = 1
+    )
 )]
 #[x_kube(
     validation = Rule::new("self == oldSelf").message("a JobRun is immutable; create another one, or control it with a RunAction"),
@@ -173,7 +191,9 @@ impl JobRun {
     /// Whether the run has ended, well or not.
     pub fn is_finished(&self) -> bool {
         self.status.as_ref().is_some_and(|status| {
-            ["Complete", "Failed"].iter().any(|end| super::condition_is_true(&status.conditions, end))
+            ["Complete", "Failed"]
+                .iter()
+                .any(|end| super::condition_is_true(&status.conditions, end))
         })
     }
 }

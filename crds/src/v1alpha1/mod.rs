@@ -32,5 +32,13 @@ use kube::CustomResourceExt as _;
 
 /// Every kind of this version, in the order in which people meet them.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [Host::crd(), Script::crd(), Job::crd(), JobRun::crd(), RunAction::crd()].map(schema::without_null).into()
+    [
+        Host::crd(),
+        Script::crd(),
+        Job::crd(),
+        JobRun::crd(),
+        RunAction::crd(),
+    ]
+    .map(schema::without_null)
+    .into()
 }

@@ -20,10 +20,22 @@ use super::{ParameterSpec, Requester};
     category = "pilothouse",
     doc = "Script is a piece of work with declared parameters. Every change of it is a new immutable revision; a run keeps the revision it was planned with.",
     printcolumn(name = "Revision", type_ = "integer", json_path = ".status.revision"),
-    printcolumn(name = "Interpreter", type_ = "string", json_path = ".spec.interpreter"),
+    printcolumn(
+        name = "Interpreter",
+        type_ = "string",
+        json_path = ".spec.interpreter"
+    ),
     printcolumn(name = "Risk", type_ = "string", json_path = ".spec.riskLevel"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 pub struct ScriptSpec {
     /// interpreter of the content: Shell (sh), Bash or Python (python3), as found on the host. Default Shell.

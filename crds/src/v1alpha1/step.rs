@@ -20,7 +20,10 @@ use super::{Duration, Interpreter, Targets, schema};
 )]
 pub struct Step {
     /// name of the step, unique in its Job.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// needs are the steps that come before this one. On the same targets each target goes on by itself; otherwise this step waits until the needed one has ended everywhere. A target on which a needed step did not succeed is Skipped.
     #[serde(default)]
@@ -166,10 +169,15 @@ pub struct Resources {
 
 impl Default for Resources {
     fn default() -> Self {
-        Self { requests: small(), limits: BTreeMap::new() }
+        Self {
+            requests: small(),
+            limits: BTreeMap::new(),
+        }
     }
 }
 
 fn small() -> BTreeMap<String, String> {
-    [("cpu", "10m"), ("memory", "32Mi")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+    [("cpu", "10m"), ("memory", "32Mi")]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into()
 }

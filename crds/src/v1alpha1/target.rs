@@ -87,7 +87,10 @@ pub enum Operator {
 impl Selector {
     /// The selector in the form that list requests take.
     pub fn query(&self) -> String {
-        let labels = self.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let labels = self
+            .match_labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"));
         let requirements = self.match_expressions.iter().map(|r| {
             let values = r.values.join(",");
             match r.operator {

@@ -15,23 +15,51 @@ use crate::{
 /// Turns while the run has not said yet that it took the action in.
 const SOON: Duration = Duration::from_secs(10);
 
-pub async fn reconcile(action: Arc<DeserializeGuard<RunAction>>, ctx: Arc<Context>) -> Result<Action> {
+pub async fn reconcile(
+    action: Arc<DeserializeGuard<RunAction>>,
+    ctx: Arc<Context>,
+) -> Result<Action> {
     let action = valid(&action)?;
     let mut status = action.status.clone().unwrap_or_default();
-    if find_condition(&status.conditions, "Applied").is_some() || action.metadata.deletion_timestamp.is_some() {
+    if find_condition(&status.conditions, "Applied").is_some()
+        || action.metadata.deletion_timestamp.is_some()
+    {
         return Ok(Action::await_change());
     }
-    let (namespace, name) = (action.namespace().unwrap_or_default(), &action.spec.run_ref.name);
+    let (namespace, name) = (
+        action.namespace().unwrap_or_default(),
+        &action.spec.run_ref.name,
+    );
     let runs: Api<JobRun> = Api::namespaced(ctx.client.clone(), &namespace);
-    let run = runs.get_opt(name).await.map_err(observing(format!("JobRun {name}")))?;
+    let run = runs
+        .get_opt(name)
+        .await
+        .map_err(observing(format!("JobRun {name}")))?;
     let verdict = match run {
-        None => Verdict::no("Applied", "RunNotFound", format!("spec.runRef.name: there is no JobRun {name}; correct the name and create the action anew")),
-        Some(run) if run.creation_timestamp() > action.creation_timestamp() => Verdict::no("Applied", "RunIsNewer", format!("JobRun {name} was created after this action")),
-        Some(run) if run.is_finished() => Verdict::no("Applied", "RunEnded", format!("JobRun {name} had ended before")),
+        None => Verdict::no(
+            "Applied",
+            "RunNotFound",
+            format!(
+                "spec.runRef.name: there is no JobRun {name}; correct the name and create the action anew"
+            ),
+        ),
+        Some(run) if run.creation_timestamp() > action.creation_timestamp() => Verdict::no(
+            "Applied",
+            "RunIsNewer",
+            format!("JobRun {name} was created after this action"),
+        ),
+        Some(run) if run.is_finished() => Verdict::no(
+            "Applied",
+            "RunEnded",
+            format!("JobRun {name} had ended before"),
+        ),
         Some(_) => return Ok(Action::requeue(SOON)),
     };
     let generation = action.metadata.generation;
-    status = RunActionStatus { observed_generation: generation, ..status };
+    status = RunActionStatus {
+        observed_generation: generation,
+        ..status
+    };
     set_condition(&mut status.conditions, &verdict, generation, ctx.now());
     report::status(&ctx.client, action, "pilothouse-runaction", &status).await?;
     Ok(Action::await_change())

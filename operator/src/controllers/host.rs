@@ -33,15 +33,22 @@ pub async fn reconcile(host: Arc<DeserializeGuard<Host>>, ctx: Arc<Context>) -> 
         return Ok(Action::requeue(rest + Duration::from_millis(100)));
     }
     let look = look(&ctx, host).await;
-    let (was, bad) = (old.last_tried.is_some() && old.failures == Some(0), matches!(look, Look::Failed { .. }));
+    let (was, bad) = (
+        old.last_tried.is_some() && old.failures == Some(0),
+        matches!(look, Look::Failed { .. }),
+    );
     if let (true, Look::Failed { reason, message }) = (was, &look) {
-        ctx.events.tell(&host.object_ref(&()), true, reason, "Look", message).await;
+        ctx.events
+            .tell(&host.object_ref(&()), true, reason, "Look", message)
+            .await;
     }
     let new = status(&old, look, generation, ctx.now());
     report::status(&ctx.client, host, "pilothouse-host", &new).await?;
     ctx.failures.succeeded(&host.uid().unwrap_or_default());
     tracing::debug!(host = host.name_any(), reachable = !bad, "looked at a host");
-    Ok(Action::requeue(Duration::try_from(wait(&new)).unwrap_or(PATIENCE)))
+    Ok(Action::requeue(
+        Duration::try_from(wait(&new)).unwrap_or(PATIENCE),
+    ))
 }
 
 async fn look(ctx: &Context, host: &Host) -> Look {
@@ -53,19 +60,38 @@ async fn look(ctx: &Context, host: &Host) -> Look {
                 Gap::Forbidden(_) => "AccountForbidden",
                 Gap::Failed { .. } => "LookUpFailed",
             };
-            Look::Failed { reason, message: chain(&gap) }
+            Look::Failed {
+                reason,
+                message: chain(&gap),
+            }
         }
     }
 }
 
 async fn try_look(ctx: &Context, host: &Host) -> Result<Look, Gap> {
-    let (namespace, account) = (host.namespace().unwrap_or_default(), host.spec.service_account_name.clone());
-    let client = ctx.accounts.client(&namespace, &account).map_err(|e| Gap::Forbidden(chain(&e)))?;
-    let resolver = Resolver { client, namespace, account };
+    let (namespace, account) = (
+        host.namespace().unwrap_or_default(),
+        host.spec.service_account_name.clone(),
+    );
+    let client = ctx
+        .accounts
+        .client(&namespace, &account)
+        .map_err(|e| Gap::Forbidden(chain(&e)))?;
+    let resolver = Resolver {
+        client,
+        namespace,
+        account,
+    };
     let target = target::of(&resolver, host, true).await?;
     let looked = reach::host::facts(&ctx.fleet, &target, Instant::now() + PATIENCE).await;
     Ok(match looked {
-        Ok(seen) => Look::Seen { facts: seen.facts, first_key: seen.host_key.first_use.then_some(seen.host_key.openssh) },
-        Err(error) => Look::Failed { reason: error.reason(), message: chain(&error) },
+        Ok(seen) => Look::Seen {
+            facts: seen.facts,
+            first_key: seen.host_key.first_use.then_some(seen.host_key.openssh),
+        },
+        Err(error) => Look::Failed {
+            reason: error.reason(),
+            message: chain(&error),
+        },
     })
 }

@@ -21,7 +21,9 @@ pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Re
         return Ok(Action::await_change());
     }
     let namespace = job.namespace().unwrap_or_default();
-    let scripts = resolve::scripts(&ctx.client, &namespace, &job.spec).await.map_err(observing("Scripts"))?;
+    let scripts = resolve::scripts(&ctx.client, &namespace, &job.spec)
+        .await
+        .map_err(observing("Scripts"))?;
     let checked = decide::freeze::check(&job.spec, &scripts, &ctx.limits);
     let verdict = match &checked {
         Ok(()) => Verdict::yes("Ready", "Plannable", ""),
@@ -32,13 +34,22 @@ pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Re
         report::status(&ctx.client, job, "pilothouse-job", &status).await?;
     }
     ctx.failures.succeeded(&job.uid().unwrap_or_default());
-    Ok(Action::requeue(if checked.is_ok() { Duration::from_secs(3600) } else { MISSING }))
+    Ok(Action::requeue(if checked.is_ok() {
+        Duration::from_secs(3600)
+    } else {
+        MISSING
+    }))
 }
 
 fn status(job: &Job, verdict: &Verdict, now: jiff::Timestamp) -> JobStatus {
     let mut status = job.status.clone().unwrap_or_default();
     status.observed_generation = job.metadata.generation;
     status.steps = i32::try_from(job.spec.steps.len()).ok();
-    set_condition(&mut status.conditions, verdict, job.metadata.generation, now);
+    set_condition(
+        &mut status.conditions,
+        verdict,
+        job.metadata.generation,
+        now,
+    );
     status
 }

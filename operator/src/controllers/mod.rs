@@ -44,7 +44,13 @@ use crate::{
 const CONCURRENCY: u16 = 32;
 
 /// Runs every controller until the process ends.
-pub async fn run(args: Args, config: Config, client: Client, metrics: Metrics, epoch: i64) -> Result<()> {
+pub async fn run(
+    args: Args,
+    config: Config,
+    client: Client,
+    metrics: Metrics,
+    epoch: i64,
+) -> Result<()> {
     let records = records_client(&args, &client).await?;
     let (wake, woken) = mpsc::unbounded_channel();
     let runs = Controller::new(all::<JobRun>(&client), watcher::Config::default());
@@ -72,16 +78,32 @@ pub async fn run(args: Args, config: Config, client: Client, metrics: Metrics, e
     let concurrency = controller::Config::default().concurrency(CONCURRENCY);
     let runs = runs
         .with_config(concurrency.clone())
-        .watches(all::<RunAction>(&client), watcher::Config::default(), run::of_action)
+        .watches(
+            all::<RunAction>(&client),
+            watcher::Config::default(),
+            run::of_action,
+        )
         .reconcile_on(UnboundedReceiverStream::new(woken))
         .run(run::reconcile, policy, ctx.clone());
-    let scripts = Controller::new(all::<Script>(&client), watcher::Config::default()).with_config(concurrency.clone()).run(script::reconcile, policy, ctx.clone());
+    let scripts = Controller::new(all::<Script>(&client), watcher::Config::default())
+        .with_config(concurrency.clone())
+        .run(script::reconcile, policy, ctx.clone());
     let jobs = Controller::new(all::<Job>(&client), watcher::Config::default())
         .with_config(concurrency.clone())
         .run(job::reconcile, policy, ctx.clone());
-    let actions = Controller::new(all::<RunAction>(&client), watcher::Config::default()).with_config(concurrency.clone()).run(action::reconcile, policy, ctx.clone());
-    let hosts = Controller::new(all::<Host>(&client), watcher::Config::default()).with_config(concurrency).run(host::reconcile, policy, ctx.clone());
-    tokio::join!(drain(runs.boxed()), drain(actions.boxed()), drain(scripts.boxed()), drain(jobs.boxed()), drain(hosts.boxed()));
+    let actions = Controller::new(all::<RunAction>(&client), watcher::Config::default())
+        .with_config(concurrency.clone())
+        .run(action::reconcile, policy, ctx.clone());
+    let hosts = Controller::new(all::<Host>(&client), watcher::Config::default())
+        .with_config(concurrency)
+        .run(host::reconcile, policy, ctx.clone());
+    tokio::join!(
+        drain(runs.boxed()),
+        drain(actions.boxed()),
+        drain(scripts.boxed()),
+        drain(jobs.boxed()),
+        drain(hosts.boxed())
+    );
     Ok(())
 }
 
@@ -97,30 +119,53 @@ async fn records_client(args: &Args, client: &Client) -> Result<records::client:
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &args.namespace);
     // The server publishes it when it starts for the first time, which may be after us.
     let map = loop {
-        let found = maps.get_opt(name).await.map_err(observing(format!("ConfigMap {name}")))?;
+        let found = maps
+            .get_opt(name)
+            .await
+            .map_err(observing(format!("ConfigMap {name}")))?;
         if found.as_ref().and_then(ca).is_some() {
             break found;
         }
         tracing::info!(name, "waiting for the authority of records");
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
-    let pem = map.as_ref().and_then(ca).ok_or_else(|| Error::Invalid(format!("ConfigMap {name} has no ca.crt")))?;
-    records::client::Client::new(&args.records_url, pem.as_bytes(), &args.records_token).map_err(|e| Error::Records(Box::new(e)))
+    let pem = map
+        .as_ref()
+        .and_then(ca)
+        .ok_or_else(|| Error::Invalid(format!("ConfigMap {name} has no ca.crt")))?;
+    records::client::Client::new(&args.records_url, pem.as_bytes(), &args.records_token)
+        .map_err(|e| Error::Records(Box::new(e)))
 }
 
 fn ca(map: &ConfigMap) -> Option<&String> {
-    map.data.as_ref()?.get("ca.crt").filter(|pem| !pem.is_empty())
+    map.data
+        .as_ref()?
+        .get("ca.crt")
+        .filter(|pem| !pem.is_empty())
 }
 
 /// The object, or why what is stored cannot be read.
 pub(crate) fn valid<K>(guarded: &DeserializeGuard<K>) -> Result<&K> {
-    guarded.0.as_ref().map_err(|invalid| Error::Invalid(invalid.error.clone()))
+    guarded
+        .0
+        .as_ref()
+        .map_err(|invalid| Error::Invalid(invalid.error.clone()))
 }
 
-fn policy<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
+fn policy<K: Resource<DynamicType = ()>>(
+    object: Arc<K>,
+    error: &Error,
+    ctx: Arc<Context>,
+) -> Action {
     let uid = object.meta().uid.clone().unwrap_or_default();
     let failures = ctx.failures.failed(&uid);
-    ctx.metrics.turns.get_or_create(&Turn { kind: kind::<K>(), outcome: error.category() }).inc();
+    ctx.metrics
+        .turns
+        .get_or_create(&Turn {
+            kind: kind::<K>(),
+            outcome: error.category(),
+        })
+        .inc();
     if error.is_conflict() {
         tracing::debug!(error = %error::chain(error), "another version was written meanwhile; looking again");
     } else {

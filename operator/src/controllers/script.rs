@@ -42,10 +42,14 @@ pub async fn reconcile(script: Arc<DeserializeGuard<Script>>, ctx: Arc<Context>)
 
 /// The number of the revision that holds the current content.
 async fn turn(script: &Script, ctx: &Context, digest: &str) -> Result<i64> {
-    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &script.namespace().unwrap_or_default());
+    let api: Api<ControllerRevision> =
+        Api::namespaced(ctx.client.clone(), &script.namespace().unwrap_or_default());
     let name = script.name_any();
     let label = format!("{LABEL_SCRIPT}={name}");
-    let list = api.list(&ListParams::default().labels(&label)).await.map_err(observing(format!("revisions of Script {name}")))?;
+    let list = api
+        .list(&ListParams::default().labels(&label))
+        .await
+        .map_err(observing(format!("revisions of Script {name}")))?;
     let mut revisions = list.items;
     revisions.sort_by_key(|r| r.revision);
     let wanted = decide::script::revision_name(&name, digest);
@@ -53,15 +57,27 @@ async fn turn(script: &Script, ctx: &Context, digest: &str) -> Result<i64> {
         return Ok(known.revision);
     }
     let next = revisions.last().map_or(1, |r| r.revision + 1);
-    let created = api.create(&PostParams::default(), &revision(script, wanted.clone(), next)).await;
+    let created = api
+        .create(
+            &PostParams::default(),
+            &revision(script, wanted.clone(), next),
+        )
+        .await;
     match created {
         Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.code == 409 => return Err(Error::Act { what: format!("revision {wanted}"), source: Box::new(kube::Error::Api(status)) }),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            return Err(Error::Act {
+                what: format!("revision {wanted}"),
+                source: Box::new(kube::Error::Api(status)),
+            });
+        }
         Err(error) => return Err(acting(format!("revision {wanted}"))(error)),
     }
     let old = (revisions.len() + 1).saturating_sub(HISTORY);
     for revision in revisions.iter().take(old) {
-        api.delete(&revision.name_any(), &DeleteParams::default()).await.map_err(acting(format!("revision {}", revision.name_any())))?;
+        api.delete(&revision.name_any(), &DeleteParams::default())
+            .await
+            .map_err(acting(format!("revision {}", revision.name_any())))?;
     }
     Ok(next)
 }

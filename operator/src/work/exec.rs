@@ -30,7 +30,8 @@ async fn try_command(work: &Work, exec: &ExecStep) -> Result<Outcome, Outcome> {
     let client = work.resolver()?.client;
     let (sink, pieces) = mpsc::channel(PIECES);
     let keep = usize::try_from(KEEP_BYTES).unwrap_or(usize::MAX);
-    let recorder = Recorder::new(&[], keep, 0, sink).map_err(|short| Outcome::undeliverable("SecretTooShort", short.to_string()))?;
+    let recorder = Recorder::new(&[], keep, 0, sink)
+        .map_err(|short| Outcome::undeliverable("SecretTooShort", short.to_string()))?;
     let forwarding = tokio::spawn(forward(work.ctx.desk.clone(), work.row.key.clone(), pieces));
     let outcome = pod::exec(&client, &command, recorder, &work.cancel).await;
     // The chunks go to records before the row that ends the execution.

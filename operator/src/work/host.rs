@@ -30,7 +30,9 @@ const PIN: Duration = Duration::from_millis(500);
 /// Carries a script to the task's host and follows it to its end.
 pub async fn script(work: &Work, script: &ScriptBody) -> Outcome {
     match prepared(work, script).await {
-        Ok((target, request)) if work.row.via == Via::Plain => plainly(work, &target, &request).await,
+        Ok((target, request)) if work.row.via == Via::Plain => {
+            plainly(work, &target, &request).await
+        }
         Ok((target, request)) => journaled(work, &target, request).await,
         Err(outcome) => outcome,
     }
@@ -44,9 +46,16 @@ async fn prepared(work: &Work, script: &ScriptBody) -> Result<(Target, Request),
         version: journal::VERSION,
         key: work.row.key.clone(),
         epoch: work.ctx.epoch,
-        program: Program::Script { interpreter: interpreter(script.interpreter), content: script.content.clone() },
+        program: Program::Script {
+            interpreter: interpreter(script.interpreter),
+            content: script.content.clone(),
+        },
         env: values.env,
-        mask: values.mask.iter().map(|secret| secret.expose_secret().to_owned()).collect(),
+        mask: values
+            .mask
+            .iter()
+            .map(|secret| secret.expose_secret().to_owned())
+            .collect(),
         run_as: step.run_as.clone(),
         workdir: None,
         timeout_seconds: u32::try_from(step.timeout.get().as_secs()).ok(),
@@ -65,11 +74,25 @@ async fn machine(work: &Work) -> Result<Target, Outcome> {
     loop {
         let found = resolver.host(&planned.name, "targets").await?;
         if found.uid().as_deref() != Some(&planned.uid) || found.spec.address != planned.address {
-            return Err(Outcome::undeliverable("HostChanged", format!("Host {} is not the one that was planned with; create the run anew", planned.name)));
+            return Err(Outcome::undeliverable(
+                "HostChanged",
+                format!(
+                    "Host {} is not the one that was planned with; create the run anew",
+                    planned.name
+                ),
+            ));
         }
-        let target = target::of(&resolver, &found, false).await.map_err(Outcome::from);
+        let target = target::of(&resolver, &found, false)
+            .await
+            .map_err(Outcome::from);
         match target {
-            Err(outcome) if outcome.reason == target::NOT_PINNED && tokio::time::Instant::now() < deadline && !work.cancel.is_cancelled() => tokio::time::sleep(PIN).await,
+            Err(outcome)
+                if outcome.reason == target::NOT_PINNED
+                    && tokio::time::Instant::now() < deadline
+                    && !work.cancel.is_cancelled() =>
+            {
+                tokio::time::sleep(PIN).await
+            }
             other => return other,
         }
     }
@@ -79,7 +102,10 @@ async fn journaled(work: &Work, target: &Target, request: Request) -> Outcome {
     let (sink, pieces) = mpsc::channel(PIECES);
     let forwarding = tokio::spawn(forward(work.ctx.desk.clone(), work.row.key.clone(), pieces));
     let step = work.step();
-    let windows = Windows { delivery: step.delivery_timeout.get(), reattach: step.timeout.get() + SOUGHT };
+    let windows = Windows {
+        delivery: step.delivery_timeout.get(),
+        reattach: step.timeout.get() + SOUGHT,
+    };
     let (fleet, toolkit) = (&work.ctx.fleet, &*work.ctx.toolkit);
     let outcome = {
         let run = host::run(fleet, toolkit, target, &request, windows, &sink);
@@ -104,15 +130,33 @@ fn cancelled(seen: Option<Result<Seen, host::Error>>, ended: Result<End, host::E
     match (seen, ended) {
         (Some(seen @ Ok(Seen::Ended(_))), _) => told(seen),
         (_, Ok(end)) => ended_as(&end),
-        (Some(Err(host::Error::Delivery { .. })), Err(_)) => Outcome::cancelled("cancelled while the host was sought; nothing was started"),
-        (_, Err(error)) => Outcome::new(State::Unknown, "CancelUndelivered", format!("the host could not be told to end it: {}", crate::error::chain(&error))),
+        (Some(Err(host::Error::Delivery { .. })), Err(_)) => {
+            Outcome::cancelled("cancelled while the host was sought; nothing was started")
+        }
+        (_, Err(error)) => Outcome::new(
+            State::Unknown,
+            "CancelUndelivered",
+            format!(
+                "the host could not be told to end it: {}",
+                crate::error::chain(&error)
+            ),
+        ),
     }
 }
 
-async fn forward(desk: crate::desk::Desk, key: crds::key::EffectKey, mut pieces: mpsc::Receiver<Progress>) {
+async fn forward(
+    desk: crate::desk::Desk,
+    key: crds::key::EffectKey,
+    mut pieces: mpsc::Receiver<Progress>,
+) {
     while let Some(progress) = pieces.recv().await {
         if let Progress::Output(output) = progress {
-            desk.log(LogChunk { key: key.clone(), offset: output.offset, data: output.data }).await;
+            desk.log(LogChunk {
+                key: key.clone(),
+                offset: output.offset,
+                data: output.data,
+            })
+            .await;
         }
     }
 }
@@ -120,8 +164,22 @@ async fn forward(desk: crate::desk::Desk, key: crds::key::EffectKey, mut pieces:
 fn told(seen: Result<Seen, host::Error>) -> Outcome {
     match seen {
         Ok(Seen::Ended(end)) => ended_as(&end),
-        Ok(Seen::Detached { cause, .. }) => Outcome::new(State::Unknown, "HostLost", format!("the host was lost and not found again: {}", crate::error::chain(&cause))),
-        Ok(Seen::Unknown { cause }) => Outcome::new(State::Unknown, "CutOff", format!("it was cut off in the middle and is not repeated: {}", crate::error::chain(&cause))),
+        Ok(Seen::Detached { cause, .. }) => Outcome::new(
+            State::Unknown,
+            "HostLost",
+            format!(
+                "the host was lost and not found again: {}",
+                crate::error::chain(&cause)
+            ),
+        ),
+        Ok(Seen::Unknown { cause }) => Outcome::new(
+            State::Unknown,
+            "CutOff",
+            format!(
+                "it was cut off in the middle and is not repeated: {}",
+                crate::error::chain(&cause)
+            ),
+        ),
         Err(error) => refused(&error),
     }
 }
@@ -129,21 +187,40 @@ fn told(seen: Result<Seen, host::Error>) -> Outcome {
 fn refused(error: &host::Error) -> Outcome {
     let state = match error {
         host::Error::Delivery { source, .. } if source.is_passing() => State::DeliveryTimedOut,
-        host::Error::Refused { refused, .. } if refused.reason == journal::RefusedReason::Cancelled => State::Cancelled,
+        host::Error::Refused { refused, .. }
+            if refused.reason == journal::RefusedReason::Cancelled =>
+        {
+            State::Cancelled
+        }
         _ => State::Undeliverable,
     };
     Outcome::new(state, error.reason(), crate::error::chain(error))
 }
 
 fn ended_as(end: &End) -> Outcome {
-    let signal = end.signal.map(|s| format!("ended by signal {s}")).unwrap_or_default();
-    let text = if end.message.is_empty() { signal } else { end.message.clone() };
+    let signal = end
+        .signal
+        .map(|s| format!("ended by signal {s}"))
+        .unwrap_or_default();
+    let text = if end.message.is_empty() {
+        signal
+    } else {
+        end.message.clone()
+    };
     let outcome = match end.reason {
         EndReason::Exited => Outcome::exited(end.exit_code.unwrap_or(-1)),
         EndReason::Signaled => Outcome::new(State::Failed, "Signaled", text),
-        EndReason::TimedOut => Outcome::new(State::TimedOut, "TimedOut", "ran longer than the step's timeout and was ended with its process group"),
+        EndReason::TimedOut => Outcome::new(
+            State::TimedOut,
+            "TimedOut",
+            "ran longer than the step's timeout and was ended with its process group",
+        ),
         EndReason::Cancelled => Outcome::new(State::Cancelled, "Cancelled", text),
-        EndReason::Lost => Outcome::new(State::Unknown, "Lost", format!("the machine or its supervisor ended in the middle; {text}")),
+        EndReason::Lost => Outcome::new(
+            State::Unknown,
+            "Lost",
+            format!("the machine or its supervisor ended in the middle; {text}"),
+        ),
         EndReason::SpawnFailed => Outcome::new(State::Undeliverable, "SpawnFailed", text),
     };
     Outcome {
@@ -170,13 +247,27 @@ async fn plainly(work: &Work, target: &Target, request: &Request) -> Outcome {
 }
 
 fn key(work: &Work) -> KeyRequest {
-    KeyRequest { version: journal::VERSION, key: work.row.key.clone(), epoch: work.ctx.epoch }
+    KeyRequest {
+        version: journal::VERSION,
+        key: work.row.key.clone(),
+        epoch: work.ctx.epoch,
+    }
 }
 
 /// Tells the host that the result is safe; a host that does not hear it keeps the journal until it is old.
 pub async fn forget(work: &Work) {
-    let Ok(target) = machine(work).await else { return };
-    if let Err(error) = host::forget(&work.ctx.fleet, &work.ctx.toolkit, &target, &key(work), PATIENCE).await {
+    let Ok(target) = machine(work).await else {
+        return;
+    };
+    if let Err(error) = host::forget(
+        &work.ctx.fleet,
+        &work.ctx.toolkit,
+        &target,
+        &key(work),
+        PATIENCE,
+    )
+    .await
+    {
         tracing::debug!(error = %crate::error::chain(&error), "a host keeps a journal until it is old");
     }
 }

@@ -103,7 +103,11 @@ impl Work {
     pub fn resolver(&self) -> crate::error::Result<Resolver> {
         let (namespace, account) = (self.run.namespace.clone(), self.run.plan.account.clone());
         let client = self.ctx.accounts.client(&namespace, &account)?;
-        Ok(Resolver { client, namespace, account })
+        Ok(Resolver {
+            client,
+            namespace,
+            account,
+        })
     }
 }
 
@@ -114,7 +118,13 @@ pub fn begin(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
     let joining = known.is_some();
     let row = known.unwrap_or(fresh);
     if let Some(cancel) = ctx.ledgers.begin(&run.uid, task, &row) {
-        let work = Work { ctx: ctx.clone(), run: run.clone(), task, row, cancel };
+        let work = Work {
+            ctx: ctx.clone(),
+            run: run.clone(),
+            task,
+            row,
+            cancel,
+        };
         tokio::spawn(work.carry(joining));
     }
 }
@@ -122,16 +132,29 @@ pub fn begin(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
 /// Writes down an attempt that was cut off and cannot be joined.
 pub fn settle(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
     let digest = run.key(&ctx.cluster, task, attempt).digest();
-    let Some(row) = ctx.ledgers.row(&run.uid, &digest) else { return };
+    let Some(row) = ctx.ledgers.row(&run.uid, &digest) else {
+        return;
+    };
     if let Some(cancel) = ctx.ledgers.begin(&run.uid, task, &row) {
-        let work = Work { ctx: ctx.clone(), run: run.clone(), task, row, cancel };
+        let work = Work {
+            ctx: ctx.clone(),
+            run: run.clone(),
+            task,
+            row,
+            cancel,
+        };
         tokio::spawn(async move { work.end(Outcome::cut_off()).await });
     }
 }
 
 impl Work {
     async fn carry(self, joining: bool) {
-        let _place = self.ctx.in_flight.acquire().await.expect("the semaphore is never closed");
+        let _place = self
+            .ctx
+            .in_flight
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
         self.ctx.metrics.in_flight.inc();
         if !joining {
             self.ctx.desk.row(self.row.clone()).await;
@@ -156,7 +179,14 @@ impl Work {
     /// The end is on disk at records before the source is told to let go of it.
     async fn end(&self, outcome: Outcome) {
         let row = outcome.into_row(self.row.clone(), self.ctx.now());
-        self.ctx.metrics.executions.get_or_create(&Ended { via: via_name(row.via), state: row.state.as_str() }).inc();
+        self.ctx
+            .metrics
+            .executions
+            .get_or_create(&Ended {
+                via: via_name(row.via),
+                state: row.state.as_str(),
+            })
+            .inc();
         self.ctx.desk.row(row.clone()).await;
         self.ctx.ledgers.end(&self.run.uid, self.task, row);
         self.ctx.wake(&self.run.namespace, &self.run.name);

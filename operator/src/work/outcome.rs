@@ -45,14 +45,25 @@ impl Outcome {
 
     /// The operator that did this is gone, and nobody can say how far it got.
     pub fn cut_off() -> Self {
-        Self::new(State::Unknown, "CutOff", "the operator ended in the middle; it may or may not have taken effect and is not repeated")
+        Self::new(
+            State::Unknown,
+            "CutOff",
+            "the operator ended in the middle; it may or may not have taken effect and is not repeated",
+        )
     }
 
     /// An exit code, with success for zero.
     pub fn exited(code: i32) -> Self {
-        let (state, message) = if code == 0 { (State::Succeeded, String::new()) } else { (State::Failed, format!("exit code {code}")) };
+        let (state, message) = if code == 0 {
+            (State::Succeeded, String::new())
+        } else {
+            (State::Failed, format!("exit code {code}"))
+        };
         let reason = if code == 0 { "" } else { "ExitCode" };
-        Self { exit_code: Some(code), ..Self::new(state, reason, message) }
+        Self {
+            exit_code: Some(code),
+            ..Self::new(state, reason, message)
+        }
     }
 
     pub fn into_row(self, row: Execution, now: Timestamp) -> Execution {

@@ -28,23 +28,38 @@ pub async fn step(work: &Work, step: &PodStep, env: &BTreeMap<String, Value>) ->
     }
 }
 
-async fn prepared(work: &Work, step: &PodStep, env: &BTreeMap<String, Value>) -> Result<(Client, StepPod, Vec<SecretString>), Outcome> {
+async fn prepared(
+    work: &Work,
+    step: &PodStep,
+    env: &BTreeMap<String, Value>,
+) -> Result<(Client, StepPod, Vec<SecretString>), Outcome> {
     let values = work.values(env).await?;
     let source = |(name, value): (&String, &Value)| {
         let from = match value {
             Value::Text(_) => EnvValue::Plain(values.env[name].clone()),
             Value::Secret(parameter) => {
                 let secret = &work.run.plan.secrets[parameter];
-                EnvValue::Secret { name: secret.name.clone(), key: secret.key.clone() }
+                EnvValue::Secret {
+                    name: secret.name.clone(),
+                    key: secret.key.clone(),
+                }
             }
         };
         (name.clone(), from)
     };
     let env = env.iter().map(source).collect();
-    Ok((work.resolver()?.client, wanted(work, step, env)?, values.mask))
+    Ok((
+        work.resolver()?.client,
+        wanted(work, step, env)?,
+        values.mask,
+    ))
 }
 
-fn wanted(work: &Work, step: &PodStep, env: BTreeMap<String, EnvValue>) -> Result<StepPod, Outcome> {
+fn wanted(
+    work: &Work,
+    step: &PodStep,
+    env: BTreeMap<String, EnvValue>,
+) -> Result<StepPod, Outcome> {
     let planned = work.step();
     Ok(StepPod {
         namespace: work.run.namespace.clone(),
@@ -67,7 +82,13 @@ async fn carried(work: &Work, client: &Client, wanted: &StepPod, mask: &[SecretS
     let placed = loop {
         match pod::start(client, wanted).await {
             Ok(placed) => break placed,
-            Err(error) if error.is_passing() && Instant::now() < deadline && !work.cancel.is_cancelled() => tokio::time::sleep(REST).await,
+            Err(error)
+                if error.is_passing()
+                    && Instant::now() < deadline
+                    && !work.cancel.is_cancelled() =>
+            {
+                tokio::time::sleep(REST).await
+            }
             Err(error) => return refused(&error),
         }
     };
@@ -80,28 +101,54 @@ async fn carried(work: &Work, client: &Client, wanted: &StepPod, mask: &[SecretS
 }
 
 /// Follows the pod; asking again while the API is away is safe, because the pod is the record of its own end.
-async fn followed(work: &Work, client: &Client, placed: &Placed, mask: &[SecretString], sink: mpsc::Sender<Piece>) -> Outcome {
+async fn followed(
+    work: &Work,
+    client: &Client,
+    placed: &Placed,
+    mask: &[SecretString],
+    sink: mpsc::Sender<Piece>,
+) -> Outcome {
     loop {
-        let recorder = match Recorder::new(mask, usize::try_from(KEEP_BYTES).unwrap_or(usize::MAX), 0, sink.clone()) {
+        let recorder = match Recorder::new(
+            mask,
+            usize::try_from(KEEP_BYTES).unwrap_or(usize::MAX),
+            0,
+            sink.clone(),
+        ) {
             Ok(recorder) => recorder,
             Err(short) => return Outcome::undeliverable("SecretTooShort", short.to_string()),
         };
         match pod::follow(client, placed, recorder, &work.cancel).await {
             Ok(outcome) => return outcome.into(),
             Err(error) if error.is_passing() => tokio::time::sleep(REST).await,
-            Err(error) => return Outcome::new(State::Unknown, error.reason(), crate::error::chain(&error)),
+            Err(error) => {
+                return Outcome::new(State::Unknown, error.reason(), crate::error::chain(&error));
+            }
         }
     }
 }
 
-pub(super) async fn forward(desk: crate::desk::Desk, key: crds::key::EffectKey, mut pieces: mpsc::Receiver<Piece>) {
+pub(super) async fn forward(
+    desk: crate::desk::Desk,
+    key: crds::key::EffectKey,
+    mut pieces: mpsc::Receiver<Piece>,
+) {
     while let Some(piece) = pieces.recv().await {
-        desk.log(LogChunk { key: key.clone(), offset: piece.offset, data: piece.data.to_vec() }).await;
+        desk.log(LogChunk {
+            key: key.clone(),
+            offset: piece.offset,
+            data: piece.data.to_vec(),
+        })
+        .await;
     }
 }
 
 fn refused(error: &Error) -> Outcome {
-    let state = if error.is_passing() { State::DeliveryTimedOut } else { State::Undeliverable };
+    let state = if error.is_passing() {
+        State::DeliveryTimedOut
+    } else {
+        State::Undeliverable
+    };
     Outcome::new(state, error.reason(), crate::error::chain(error))
 }
 
@@ -109,7 +156,11 @@ impl From<pod::Outcome> for Outcome {
     fn from(of: pod::Outcome) -> Self {
         Self {
             state: of.state,
-            reason: if of.state == State::Succeeded { String::new() } else { of.reason.into_owned() },
+            reason: if of.state == State::Succeeded {
+                String::new()
+            } else {
+                of.reason.into_owned()
+            },
             message: of.message,
             exit_code: of.exit_code,
             started_at: of.started_at,
@@ -122,9 +173,15 @@ impl From<pod::Outcome> for Outcome {
 
 /// Lets the pod go. One that is not let go keeps its finalizer, and the next leader lets it go with its run.
 pub async fn release(work: &Work) {
-    let Ok(resolver) = work.resolver() else { return };
-    let decide::plan::Body::Pod { step, .. } = &work.step().body else { return };
-    let Ok(wanted) = wanted(work, step, BTreeMap::new()) else { return };
+    let Ok(resolver) = work.resolver() else {
+        return;
+    };
+    let decide::plan::Body::Pod { step, .. } = &work.step().body else {
+        return;
+    };
+    let Ok(wanted) = wanted(work, step, BTreeMap::new()) else {
+        return;
+    };
     let released = match pod::attach(&resolver.client, &wanted).await {
         Ok(Some(placed)) => pod::release(&resolver.client, &placed).await,
         Ok(None) => Ok(()),

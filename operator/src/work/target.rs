@@ -21,9 +21,20 @@ pub async fn of(resolver: &Resolver, host: &Host, first_look: bool) -> Result<Ta
     let mut next = host.spec.jump_host_ref.clone();
     while let Some(reference) = next {
         if chain.len() > HOPS {
-            return Err(refused("TooManyJumps", format!("Host {}: more than {HOPS} jump hosts in a row, or a circle of them", host.name_any())));
+            return Err(refused(
+                "TooManyJumps",
+                format!(
+                    "Host {}: more than {HOPS} jump hosts in a row, or a circle of them",
+                    host.name_any()
+                ),
+            ));
         }
-        let jump = resolver.host(&reference.name, &format!("Host {} spec.jumpHostRef", host.name_any())).await?;
+        let jump = resolver
+            .host(
+                &reference.name,
+                &format!("Host {} spec.jumpHostRef", host.name_any()),
+            )
+            .await?;
         chain.push(single(resolver, &jump, false).await?);
         next = jump.spec.jump_host_ref;
     }
@@ -32,7 +43,10 @@ pub async fn of(resolver: &Resolver, host: &Host, first_look: bool) -> Result<Ta
         before.jump = Some(Box::new(target));
         target = before;
     }
-    target.credentials.permit(&target).map_err(|e| refused(e.reason(), e.to_string()))?;
+    target
+        .credentials
+        .permit(&target)
+        .map_err(|e| refused(e.reason(), e.to_string()))?;
     Ok(target)
 }
 
@@ -41,10 +55,17 @@ async fn single(resolver: &Resolver, host: &Host, first_look: bool) -> Result<Ta
     let field = format!("Host {name} spec.credentialsRef");
     let secret = resolver.secret(&spec.credentials_ref.name, &field).await?;
     if secret.type_.as_deref() != Some(SECRET_TYPE_SSH) {
-        return Err(refused("WrongSecretType", format!("{field}: Secret {} is not of type {SECRET_TYPE_SSH}; create it with that type and the addresses it may be used with", spec.credentials_ref.name)));
+        return Err(refused(
+            "WrongSecretType",
+            format!(
+                "{field}: Secret {} is not of type {SECRET_TYPE_SSH}; create it with that type and the addresses it may be used with",
+                spec.credentials_ref.name
+            ),
+        ));
     }
     let data = secret.data.unwrap_or_default();
-    let credentials = Credentials::from_secret(&data).map_err(|e| refused(e.reason(), format!("{field}: {e}")))?;
+    let credentials = Credentials::from_secret(&data)
+        .map_err(|e| refused(e.reason(), format!("{field}: {e}")))?;
     Ok(Target {
         name,
         address: spec.address.clone(),
@@ -58,19 +79,33 @@ async fn single(resolver: &Resolver, host: &Host, first_look: bool) -> Result<Ta
 }
 
 fn host_keys(host: &Host, first_look: bool) -> Result<HostKeys, Gap> {
-    let pinned = host.status.as_ref().and_then(|s| s.pinned_host_key.as_deref());
+    let pinned = host
+        .status
+        .as_ref()
+        .and_then(|s| s.pinned_host_key.as_deref());
     if host.spec.host_key_policy == HostKeyPolicy::Pinned {
         return pin(host, host.spec.host_keys.iter().map(String::as_str));
     }
     match pinned {
         Some(key) => pin(host, [key]),
         None if first_look => Ok(HostKeys::trust_on_first_use()),
-        None => Err(refused(NOT_PINNED, format!("Host {} was not looked at yet, so its key is not pinned; wait until it is Reachable", host.name_any()))),
+        None => Err(refused(
+            NOT_PINNED,
+            format!(
+                "Host {} was not looked at yet, so its key is not pinned; wait until it is Reachable",
+                host.name_any()
+            ),
+        )),
     }
 }
 
 fn pin<'a>(host: &Host, keys: impl IntoIterator<Item = &'a str>) -> Result<HostKeys, Gap> {
-    HostKeys::pinned(keys).map_err(|e| refused(e.reason(), format!("Host {} spec.hostKeys: {e}", host.name_any())))
+    HostKeys::pinned(keys).map_err(|e| {
+        refused(
+            e.reason(),
+            format!("Host {} spec.hostKeys: {e}", host.name_any()),
+        )
+    })
 }
 
 fn refused(reason: &'static str, message: String) -> Gap {

@@ -18,7 +18,10 @@ pub struct Values {
 impl Work {
     /// The text of a template on this target.
     pub fn render(&self, field: &str, text: &str) -> Result<String, Outcome> {
-        let run = template::Run { name: &self.run.name, namespace: &self.run.namespace };
+        let run = template::Run {
+            name: &self.run.name,
+            namespace: &self.run.namespace,
+        };
         let field = format!("steps.{}.{field}", self.step().name);
         Ok(self.run.plan.render(run, self.task, &field, text)?)
     }
@@ -46,13 +49,32 @@ impl Work {
 
     /// The value of a secret parameter. A Secret that changed since the plan was frozen fails what is left.
     async fn secret(&self, parameter: &str) -> Result<String, Outcome> {
-        let source = self.run.plan.secrets.get(parameter).ok_or_else(|| Outcome::undeliverable("MissingSecret", format!("the plan has no source for parameter {parameter}")))?;
+        let source = self.run.plan.secrets.get(parameter).ok_or_else(|| {
+            Outcome::undeliverable(
+                "MissingSecret",
+                format!("the plan has no source for parameter {parameter}"),
+            )
+        })?;
         let field = format!("spec.secretParameters.{parameter}");
         let secret = self.resolver()?.secret(&source.name, &field).await?;
-        if secret.uid().as_deref() != Some(&source.uid) || secret.resource_version().as_deref() != Some(&source.resource_version) {
-            return Err(Outcome::undeliverable("ParameterChanged", format!("{field}: Secret {} has changed since the run was planned; create the run anew", source.name)));
+        if secret.uid().as_deref() != Some(&source.uid)
+            || secret.resource_version().as_deref() != Some(&source.resource_version)
+        {
+            return Err(Outcome::undeliverable(
+                "ParameterChanged",
+                format!(
+                    "{field}: Secret {} has changed since the run was planned; create the run anew",
+                    source.name
+                ),
+            ));
         }
-        let bytes = secret.data.and_then(|mut d| d.remove(&source.key)).unwrap_or_default().0;
-        String::from_utf8(bytes).map_err(|_| Outcome::undeliverable("BadSecret", format!("{field}: the value is not text")))
+        let bytes = secret
+            .data
+            .and_then(|mut d| d.remove(&source.key))
+            .unwrap_or_default()
+            .0;
+        String::from_utf8(bytes).map_err(|_| {
+            Outcome::undeliverable("BadSecret", format!("{field}: the value is not text"))
+        })
     }
 }

@@ -31,7 +31,9 @@ use crate::{
 
 /// Puts the finalizer on before there can be any effect to end.
 pub async fn hold(ctx: &Context, run: &JobRun) -> Result<()> {
-    if run.metadata.deletion_timestamp.is_some() || run.finalizers().iter().any(|f| f == FINALIZER_RUN) {
+    if run.metadata.deletion_timestamp.is_some()
+        || run.finalizers().iter().any(|f| f == FINALIZER_RUN)
+    {
         return Ok(());
     }
     let mut finalizers = run.finalizers().to_vec();
@@ -40,9 +42,16 @@ pub async fn hold(ctx: &Context, run: &JobRun) -> Result<()> {
 }
 
 async fn put_finalizers(ctx: &Context, run: &JobRun, finalizers: &[String]) -> Result<()> {
-    let api: Api<JobRun> = Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
+    let api: Api<JobRun> =
+        Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
     let patch = json!({"metadata": {"uid": run.uid(), "resourceVersion": run.resource_version(), "finalizers": finalizers}});
-    let patched = api.patch(&run.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+    let patched = api
+        .patch(
+            &run.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(&patch),
+        )
+        .await;
     match patched {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
@@ -64,14 +73,29 @@ pub fn carry_out(ctx: &Arc<Context>, run: &RunFacts, next: &Next, now: Timestamp
     for &(task, attempt) in &next.start {
         work::begin(ctx, run, task, attempt);
     }
-    next.again.map_or(CALM, |at| Duration::try_from(at.duration_since(now)).unwrap_or_default().min(CALM))
+    next.again.map_or(CALM, |at| {
+        Duration::try_from(at.duration_since(now))
+            .unwrap_or_default()
+            .min(CALM)
+    })
 }
 
 /// Writes the status where it changed, then marks the actions that it took in.
-pub async fn report(ctx: &Context, run: &JobRun, turn: &Result<Turn>, now: Timestamp) -> Result<Action> {
-    let Ok(turn) = turn else { return Ok(Action::await_change()) };
+pub async fn report(
+    ctx: &Context,
+    run: &JobRun,
+    turn: &Result<Turn>,
+    now: Timestamp,
+) -> Result<Action> {
+    let Ok(turn) = turn else {
+        return Ok(Action::await_change());
+    };
     let told = status::Turn {
-        frozen: turn.kept.as_ref().map(|k| Frozen { plan: &k.plan, name: &k.name, hash: &k.hash }),
+        frozen: turn.kept.as_ref().map(|k| Frozen {
+            plan: &k.plan,
+            name: &k.name,
+            hash: &k.hash,
+        }),
         control: turn.control.decided,
         begun: turn.begun,
         outlook: turn.news.outlook(),
@@ -92,11 +116,26 @@ pub async fn report(ctx: &Context, run: &JobRun, turn: &Result<Turn>, now: Times
 }
 
 /// Counts may wait a moment, so that a run of many targets costs few writes; what people wait for is written at once.
-fn too_soon(ctx: &Context, run: &JobRun, old: Option<&JobRunStatus>, new: &JobRunStatus) -> Option<Duration> {
+fn too_soon(
+    ctx: &Context,
+    run: &JobRun,
+    old: Option<&JobRunStatus>,
+    new: &JobRunStatus,
+) -> Option<Duration> {
     let uid = run.uid().unwrap_or_default();
     let mut reported = ctx.reported.lock().expect("no holder panics");
-    let calm = |s: &JobRunStatus| (s.summary.clone(), s.started_at.clone(), s.forgiven_failures, s.asked, s.plan_hash.clone());
-    let rest = reported.get(&uid).and_then(|at| COUNTS.checked_sub(at.elapsed()));
+    let calm = |s: &JobRunStatus| {
+        (
+            s.summary.clone(),
+            s.started_at.clone(),
+            s.forgiven_failures,
+            s.asked,
+            s.plan_hash.clone(),
+        )
+    };
+    let rest = reported
+        .get(&uid)
+        .and_then(|at| COUNTS.checked_sub(at.elapsed()));
     if let (Some(old), Some(rest)) = (old, rest)
         && calm(old) == calm(new)
     {
@@ -111,15 +150,29 @@ async fn tell(ctx: &Context, run: &JobRun, old: Option<&JobRunStatus>, new: &Job
     let (before, after) = (word(old), word(Some(new)));
     if before != after {
         let bad = matches!(after.as_str(), "Failed" | "Refused");
-        let note = new.message.as_deref().filter(|m| !m.is_empty()).unwrap_or(&after);
-        ctx.events.tell(&run.object_ref(&()), bad, &after, "Reconcile", note).await;
+        let note = new
+            .message
+            .as_deref()
+            .filter(|m| !m.is_empty())
+            .unwrap_or(&after);
+        ctx.events
+            .tell(&run.object_ref(&()), bad, &after, "Reconcile", note)
+            .await;
     }
 }
 
 async fn applied(ctx: &Context, action: &RunAction, now: Timestamp) -> Result<()> {
     let generation = action.metadata.generation;
-    let mut status = RunActionStatus { observed_generation: generation, ..action.status.clone().unwrap_or_default() };
-    set_condition(&mut status.conditions, &Verdict::yes("Applied", "TakenIn", ""), generation, now);
+    let mut status = RunActionStatus {
+        observed_generation: generation,
+        ..action.status.clone().unwrap_or_default()
+    };
+    set_condition(
+        &mut status.conditions,
+        &Verdict::yes("Applied", "TakenIn", ""),
+        generation,
+        now,
+    );
     report::status(&ctx.client, action, "pilothouse-runaction", &status).await
 }
 
@@ -132,7 +185,12 @@ pub async fn tidy(ctx: &Context, run: &JobRun) -> Result<()> {
     ctx.ledgers.close(&uid);
     ctx.reported.lock().expect("no holder panics").remove(&uid);
     if run.finalizers().iter().any(|f| f == FINALIZER_RUN) {
-        let rest: Vec<_> = run.finalizers().iter().filter(|f| *f != FINALIZER_RUN).cloned().collect();
+        let rest: Vec<_> = run
+            .finalizers()
+            .iter()
+            .filter(|f| *f != FINALIZER_RUN)
+            .cloned()
+            .collect();
         put_finalizers(ctx, run, &rest).await?;
     }
     Ok(())

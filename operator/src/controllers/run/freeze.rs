@@ -28,43 +28,82 @@ use crate::{
 };
 
 /// One turn of a run that has no plan: what there is to say, and when to look again.
-pub async fn turn(ctx: &Arc<Context>, run: &JobRun, control: &observe::Control, now: Timestamp) -> Result<(News, Duration)> {
+pub async fn turn(
+    ctx: &Arc<Context>,
+    run: &JobRun,
+    control: &observe::Control,
+    now: Timestamp,
+) -> Result<(News, Duration)> {
     if control.decided.cancel {
         return Ok((News::Cancelled, Duration::ZERO));
     }
     let plan = match look_up(ctx, run, now).await {
         Ok(plan) => plan,
         Err(Gap::Refused(refusal)) => return Ok((News::Refused(refusal), Duration::ZERO)),
-        Err(Gap::Forbidden(message)) => return Ok((News::Waiting { reason: "AccountForbidden", message: format!("{message}; grant it, or cancel the run") }, WAITING)),
+        Err(Gap::Forbidden(message)) => {
+            return Ok((
+                News::Waiting {
+                    reason: "AccountForbidden",
+                    message: format!("{message}; grant it, or cancel the run"),
+                },
+                WAITING,
+            ));
+        }
         Err(Gap::Failed { what, source }) => return Err(Error::Observe { what, source }),
     };
     store(ctx, run, &plan).await?;
-    Ok((News::Waiting { reason: "Planned", message: "the plan is frozen".into() }, Duration::ZERO))
+    Ok((
+        News::Waiting {
+            reason: "Planned",
+            message: "the plan is frozen".into(),
+        },
+        Duration::ZERO,
+    ))
 }
 
 async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Gap> {
     let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
     if run.spec.requested_by.is_none() {
-        return Err(Gap::Refused(Refusal::new("NotStamped", "spec.requestedBy is empty: the admission policies of the chart are not in force; install them and create the run anew")));
+        return Err(Gap::Refused(Refusal::new(
+            "NotStamped",
+            "spec.requestedBy is empty: the admission policies of the chart are not in force; install them and create the run anew",
+        )));
     }
     let (job_name, job) = job(ctx, run, &namespace).await?;
-    let values = parameters::resolve(&job.parameters, &run.spec.parameters, &run.spec.secret_parameters).map_err(Gap::Refused)?;
+    let values = parameters::resolve(
+        &job.parameters,
+        &run.spec.parameters,
+        &run.spec.secret_parameters,
+    )
+    .map_err(Gap::Refused)?;
     graph::order(&job.steps).map_err(Gap::Refused)?;
     let (lanes, _) = graph::lanes(&job).map_err(Gap::Refused)?;
     let account = run.spec.service_account_name.clone();
-    let client = ctx.accounts.client(&namespace, &account).map_err(|e| Gap::Forbidden(crate::error::chain(&e)))?;
-    let resolver = Resolver { client, namespace: namespace.clone(), account: account.clone() };
+    let client = ctx
+        .accounts
+        .client(&namespace, &account)
+        .map_err(|e| Gap::Forbidden(crate::error::chain(&e)))?;
+    let resolver = Resolver {
+        client,
+        namespace: namespace.clone(),
+        account: account.clone(),
+    };
     let uid = run.uid().unwrap_or_default();
     let mut targets = Vec::with_capacity(lanes.len());
     for lane in &lanes {
         targets.push(resolver.lane(&uid, lane).await?);
     }
-    let scripts = resolve::scripts(&ctx.client, &namespace, &job).await.map_err(|e| failed("Scripts", e))?;
+    let scripts = resolve::scripts(&ctx.client, &namespace, &job)
+        .await
+        .map_err(|e| failed("Scripts", e))?;
     let found = Findings {
         job_name: &job_name,
         job: &job,
         account: &account,
-        run: template::Run { name: &name, namespace: &namespace },
+        run: template::Run {
+            name: &name,
+            namespace: &namespace,
+        },
         secrets: resolver.secrets(&values.secret).await?,
         values,
         scripts,
@@ -77,25 +116,43 @@ async fn job(ctx: &Context, run: &JobRun, namespace: &str) -> Result<(String, Jo
     if let Some(job) = &run.spec.job {
         return Ok((String::new(), job.clone()));
     }
-    let name = run.spec.job_ref.as_ref().map(|r| r.name.clone()).unwrap_or_default();
+    let name = run
+        .spec
+        .job_ref
+        .as_ref()
+        .map(|r| r.name.clone())
+        .unwrap_or_default();
     let api: Api<Job> = Api::namespaced(ctx.client.clone(), namespace);
-    let found = api.get_opt(&name).await.map_err(|e| failed(&format!("Job {name}"), e))?;
+    let found = api
+        .get_opt(&name)
+        .await
+        .map_err(|e| failed(&format!("Job {name}"), e))?;
     let job = found.ok_or_else(|| Gap::Refused(Refusal::new("JobNotFound", format!("spec.jobRef.name: there is no Job {name} in namespace {namespace}; create it, then create the run anew"))))?;
     Ok((name, job.spec))
 }
 
 fn failed(what: &str, source: kube::Error) -> Gap {
-    Gap::Failed { what: what.to_owned(), source: Box::new(source) }
+    Gap::Failed {
+        what: what.to_owned(),
+        source: Box::new(source),
+    }
 }
 
 /// Stores the plan. One that is there already is kept: it was frozen by a turn that did not get to say so.
 async fn store(ctx: &Context, run: &JobRun, plan: &Plan) -> Result<()> {
     let name = observe::plan_name(run);
-    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
+    let api: Api<ControllerRevision> =
+        Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
     let revision = ControllerRevision {
         metadata: ObjectMeta {
             name: Some(name.clone()),
-            labels: Some([(LABEL_RUN.to_owned(), crds::v1alpha1::clip(&run.name_any(), 63))].into()),
+            labels: Some(
+                [(
+                    LABEL_RUN.to_owned(),
+                    crds::v1alpha1::clip(&run.name_any(), 63),
+                )]
+                .into(),
+            ),
             owner_references: run.controller_owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
@@ -105,9 +162,21 @@ async fn store(ctx: &Context, run: &JobRun, plan: &Plan) -> Result<()> {
     match api.create(&PostParams::default(), &revision).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            let there = api.get(&name).await.map_err(observing(format!("ControllerRevision {name}")))?;
-            let mine = there.owner_references().iter().any(|o| Some(&o.uid) == run.uid().as_ref());
-            if mine { Ok(()) } else { Err(acting(format!("ControllerRevision {name}, which belongs to another object"))(kube::Error::Api(status))) }
+            let there = api
+                .get(&name)
+                .await
+                .map_err(observing(format!("ControllerRevision {name}")))?;
+            let mine = there
+                .owner_references()
+                .iter()
+                .any(|o| Some(&o.uid) == run.uid().as_ref());
+            if mine {
+                Ok(())
+            } else {
+                Err(acting(format!(
+                    "ControllerRevision {name}, which belongs to another object"
+                ))(kube::Error::Api(status)))
+            }
         }
         Err(error) => Err(acting(format!("ControllerRevision {name}"))(error)),
     }

@@ -56,7 +56,10 @@ pub struct Turn {
 /// What the status has to say.
 pub enum News {
     Refused(decide::Refusal),
-    Waiting { reason: &'static str, message: String },
+    Waiting {
+        reason: &'static str,
+        message: String,
+    },
     Moving(Box<decide::run::Next>),
     Cancelled,
 }
@@ -78,19 +81,40 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
     let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
     let Some(kept) = plan_of(ctx, run).await? else {
         let (news, again) = freeze::turn(ctx, run, &control, now).await?;
-        return Ok(Turn { kept: None, control, begun, news, again });
+        return Ok(Turn {
+            kept: None,
+            control,
+            begun,
+            news,
+            again,
+        });
     };
     ctx.claims.register(claim(run, &kept.plan));
     let (begun, news, again) = moves(run, ctx, &kept, &mut control, begun, now).await?;
-    Ok(Turn { kept: Some(kept), control, begun, news, again })
+    Ok(Turn {
+        kept: Some(kept),
+        control,
+        begun,
+        news,
+        again,
+    })
 }
 
 /// One turn of a planned run: whether it has its machines, what there is to say, and when to look again.
-async fn moves(run: &JobRun, ctx: &Arc<Context>, kept: &Kept, control: &mut Control, begun: bool, now: jiff::Timestamp) -> Result<(bool, News, Duration)> {
+async fn moves(
+    run: &JobRun,
+    ctx: &Arc<Context>,
+    kept: &Kept,
+    control: &mut Control,
+    begun: bool,
+    now: jiff::Timestamp,
+) -> Result<(bool, News, Duration)> {
     let waiting = |reason, message| Ok((begun, News::Waiting { reason, message }, WAITING));
     let ledger = match observe::ledger(ctx, run, &kept.plan).await {
         Ok(ledger) => ledger,
-        Err(Error::Records(error)) => return waiting("WaitingForRecords", crate::error::chain(&*error)),
+        Err(Error::Records(error)) => {
+            return waiting("WaitingForRecords", crate::error::chain(&*error));
+        }
         Err(error) => return Err(error),
     };
     let mut next = decide::run::next(&kept.plan, &ledger, control.decided, now);
@@ -115,7 +139,11 @@ async fn moves(run: &JobRun, ctx: &Arc<Context>, kept: &Kept, control: &mut Cont
         has_machines = true;
     }
     // The turn that gets the machines only says so; effects come once that is written.
-    Ok((has_machines, News::Moving(Box::new(next)), if has_machines { Duration::ZERO } else { CALM }))
+    Ok((
+        has_machines,
+        News::Moving(Box::new(next)),
+        if has_machines { Duration::ZERO } else { CALM },
+    ))
 }
 
 /// The run's place in the order of those that touch the same machines.
@@ -132,7 +160,9 @@ pub fn claim(run: &JobRun, plan: &Plan) -> Claim {
 }
 
 /// The run that an action is about.
-pub fn of_action(action: DeserializeGuard<RunAction>) -> Option<ObjectRef<DeserializeGuard<JobRun>>> {
+pub fn of_action(
+    action: DeserializeGuard<RunAction>,
+) -> Option<ObjectRef<DeserializeGuard<JobRun>>> {
     let action = action.0.ok()?;
     Some(ObjectRef::new(&action.spec.run_ref.name).within(&action.namespace()?))
 }

@@ -52,28 +52,48 @@ pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<Kept>> {
         return Ok(Some(Kept { plan, name, hash }));
     }
     let expected = run.status.as_ref().and_then(|s| s.plan_hash.as_ref());
-    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
-    let found = api.get_opt(&name).await.map_err(observing(format!("ControllerRevision {name}")))?;
+    let api: Api<ControllerRevision> =
+        Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
+    let found = api
+        .get_opt(&name)
+        .await
+        .map_err(observing(format!("ControllerRevision {name}")))?;
     let owned = found.filter(|r| r.owner_references().iter().any(|o| o.uid == uid));
     let Some(stored) = owned.and_then(|r| r.data) else {
-        return if expected.is_some() { Err(Error::PlanChanged { name }) } else { Ok(None) };
+        return if expected.is_some() {
+            Err(Error::PlanChanged { name })
+        } else {
+            Ok(None)
+        };
     };
     let hash = plan::hash(&stored.0);
     if expected.is_some_and(|expected| *expected != hash) {
         return Err(Error::PlanChanged { name });
     }
-    let plan: Plan = serde_json::from_value(stored.0).map_err(|e| Error::Invalid(format!("plan {name}: {e}")))?;
+    let plan: Plan = serde_json::from_value(stored.0)
+        .map_err(|e| Error::Invalid(format!("plan {name}: {e}")))?;
     if !plan.is_coherent() {
-        return Err(Error::Invalid(format!("plan {name} is of version {} or does not hang together", plan.version)));
+        return Err(Error::Invalid(format!(
+            "plan {name} is of version {} or does not hang together",
+            plan.version
+        )));
     }
-    Ok(Some(Kept { plan: Arc::new(plan), name, hash }))
+    Ok(Some(Kept {
+        plan: Arc::new(plan),
+        name,
+        hash,
+    }))
 }
 
 /// The ledger of a planned run. It is read back from records the first time.
 pub async fn ledger(ctx: &Context, run: &JobRun, plan: &Arc<Plan>) -> Result<Ledger> {
     let uid = run.uid().unwrap_or_default();
     if ctx.ledgers.plan(&uid).is_none() {
-        let rows = ctx.records.rows(&uid).await.map_err(|e| Error::Records(Box::new(e)))?;
+        let rows = ctx
+            .records
+            .rows(&uid)
+            .await
+            .map_err(|e| Error::Records(Box::new(e)))?;
         ctx.ledgers.open(&uid, plan.clone(), rows);
     }
     Ok(ctx.ledgers.read(&uid))
@@ -94,18 +114,35 @@ pub async fn facts(ctx: &Context, run: &JobRun, kept: &Kept) -> Result<RunFacts>
 
 /// What people have asked for, in the order in which they did. What was taken in stands in the run's own status.
 pub async fn control(ctx: &Context, run: &JobRun) -> Result<Control> {
-    let api: Api<RunAction> = Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
-    let list = api.list(&ListParams::default()).await.map_err(observing("RunActions"))?;
-    let mine = |a: &RunAction| a.spec.run_ref.name == run.name_any() && a.creation_timestamp() >= run.creation_timestamp();
-    let taken_in = |a: &RunAction| a.status.as_ref().is_some_and(|s| find_condition(&s.conditions, "Applied").is_some());
-    let mut fresh: Vec<_> = list.items.into_iter().filter(mine).filter(|a| !taken_in(a) && a.spec.requested_by.is_some()).collect();
+    let api: Api<RunAction> =
+        Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
+    let list = api
+        .list(&ListParams::default())
+        .await
+        .map_err(observing("RunActions"))?;
+    let mine = |a: &RunAction| {
+        a.spec.run_ref.name == run.name_any() && a.creation_timestamp() >= run.creation_timestamp()
+    };
+    let taken_in = |a: &RunAction| {
+        a.status
+            .as_ref()
+            .is_some_and(|s| find_condition(&s.conditions, "Applied").is_some())
+    };
+    let mut fresh: Vec<_> = list
+        .items
+        .into_iter()
+        .filter(mine)
+        .filter(|a| !taken_in(a) && a.spec.requested_by.is_some())
+        .collect();
     fresh.sort_by_key(|a| (a.creation_timestamp(), a.name_any()));
     let status = run.status.as_ref();
     let asked = status.and_then(|s| s.asked);
     let mut decided = Decided {
         cancel: asked == Some(Asked::Cancel) || run.metadata.deletion_timestamp.is_some(),
         suspend: asked == Some(Asked::Suspend),
-        forgiven: status.and_then(|s| usize::try_from(s.forgiven_failures?).ok()).unwrap_or(0),
+        forgiven: status
+            .and_then(|s| usize::try_from(s.forgiven_failures?).ok())
+            .unwrap_or(0),
     };
     for action in &fresh {
         match action.spec.action {

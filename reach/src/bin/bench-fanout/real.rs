@@ -13,10 +13,12 @@ pub async fn start(fixture: &Fixture, max_startups: &str) -> Result<Server> {
     let port = free_port()?;
     let folder = fixture.path("");
     let folder = folder.display();
+    // Start-up files of this machine's user would be most of what is measured, on every side alike.
     let config = format!(
         "Port {port}\nListenAddress 0.0.0.0\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\n\
          PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n\
-         MaxStartups {max_startups}\nPrintMotd no\nPrintLastLog no\nLogLevel ERROR\n"
+         MaxStartups {max_startups}\nPrintMotd no\nPrintLastLog no\nLogLevel ERROR\n\
+         SetEnv HOME={folder}/home\n"
     );
     let config = fixture.write("sshd_config", &config)?;
     if nix::unistd::Uid::effective().is_root() {
