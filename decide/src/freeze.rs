@@ -64,7 +64,24 @@ pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<P
         secrets: found.secrets.clone(),
     };
     values_fit(found, &plan)?;
+    size_fits(&plan)?;
     Ok(plan)
+}
+
+/// The API server takes objects of up to 1.5 MiB; the plan is the largest part of the one that holds it.
+const PLAN_BYTES: usize = 1 << 20;
+
+fn size_fits(plan: &Plan) -> Result<(), Refusal> {
+    let bytes = plan.seal().0.to_string().len();
+    if bytes <= PLAN_BYTES {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "PlanTooLarge",
+        format!(
+            "the plan has {bytes} bytes and the limit is {PLAN_BYTES}; use shorter scripts, fewer steps, or fewer targets"
+        ),
+    ))
 }
 
 /// Whether any run of this job could be planned: what a Job's Ready condition says.

@@ -73,6 +73,21 @@ fn a_sound_job_freezes_to_the_same_plan_each_time() {
 }
 
 #[test]
+fn a_plan_that_no_object_can_hold_is_refused() {
+    let mut job = job("");
+    let long = serde_json::from_value(serde_json::json!({
+        "name": "long", "inline": {"content": "#".repeat(40_000)},
+    }));
+    let long: Step = long.expect("valid");
+    job.steps.extend((0..40).map(|i| Step {
+        name: format!("long{i}"),
+        ..long.clone()
+    }));
+    let refusal = frozen_with(&job, 1, "web").expect_err("1.6 MB");
+    assert_eq!(refusal.reason, "PlanTooLarge");
+}
+
+#[test]
 fn a_target_too_many_is_refused_with_the_number_and_the_way_out() {
     let refusal = frozen_with(&job(""), 201, "web").expect_err("201");
     assert_eq!(refusal.reason, "TooManyTargets");

@@ -16,6 +16,8 @@ pub struct Claim {
     pub shared: bool,
     /// The run has its machines already; it waits for nobody any more.
     pub held: bool,
+    /// Somebody has suspended the run; until it is resumed nobody waits for it, unless it has its machines.
+    pub suspended: bool,
 }
 
 /// The run that this one waits for, if any: the oldest that touches one of its machines and came before.
@@ -24,7 +26,8 @@ pub fn blocker<'a>(mine: &Claim, all: &'a [Claim]) -> Option<&'a Claim> {
         return None;
     }
     let before = |other: &&Claim| {
-        other.uid != mine.uid && (other.held || (other.since, &other.uid) < (mine.since, &mine.uid))
+        let first = !other.suspended && (other.since, &other.uid) < (mine.since, &mine.uid);
+        other.uid != mine.uid && (other.held || first)
     };
     let clashes = |other: &&Claim| {
         !(mine.shared && other.shared) && !mine.machines.is_disjoint(&other.machines)
@@ -62,6 +65,7 @@ mod tests {
             machines: machines.iter().map(ToString::to_string).collect(),
             shared: false,
             held: false,
+            suspended: false,
         }
     }
 
@@ -94,6 +98,15 @@ mod tests {
         all[1].held = true;
         assert_eq!(blocker(&all[1], &all), None);
         assert_eq!(blocker(&all[0], &all).map(|c| c.uid.as_str()), Some("b"));
+    }
+
+    #[test]
+    fn a_suspended_run_is_waited_for_only_when_it_has_its_machines() {
+        let mut all = [claim("a", 1, &["m"]), claim("b", 2, &["m"])];
+        all[0].suspended = true;
+        assert_eq!(blocker(&all[1], &all), None);
+        all[0].held = true;
+        assert_eq!(blocker(&all[1], &all).map(|c| c.uid.as_str()), Some("a"));
     }
 
     #[test]

@@ -332,31 +332,24 @@ impl<'a> View<'a> {
             (false, _) if cancel => Phase::Cancelling,
             (false, Some(hold)) if !stop => Phase::Suspended(hold),
             (false, _) => Phase::Running,
-            (true, _) => Phase::Ended(self.end(cancel, stop, failed)),
+            (true, _) => Phase::Ended(self.end(cancel, failed)),
         }
     }
 
-    fn end(&self, cancel: bool, stop: bool, failed: usize) -> End {
+    fn end(&self, cancel: bool, failed: usize) -> End {
         let mut all = self.tasks.iter().flatten();
-        let cut = self.started_and_cancelled() || all.clone().any(|s| *s == Standing::Skipped);
+        let whole = all.clone().all(|s| *s == Standing::Succeeded);
         if self.tasks.iter().all(Vec::is_empty) {
             End::Skipped
-        } else if cancel && cut {
+        } else if cancel && !whole {
             End::Cancelled
-        } else if stop || failed > self.plan.strategy.max_failures.within(self.plan.total()) {
+        } else if failed > self.plan.strategy.max_failures.within(self.plan.total()) {
             End::Failed
         } else if all.any(|s| *s == Standing::Succeeded) || failed == 0 {
             End::Succeeded
         } else {
             End::Failed
         }
-    }
-
-    fn started_and_cancelled(&self) -> bool {
-        let all = (0..self.tasks.len())
-            .flat_map(|step| (0..self.tasks[step].len()).map(move |target| Task { step, target }));
-        all.filter_map(|task| self.ledger.get(task))
-            .any(|a| a.state == State::Cancelled)
     }
 }
 

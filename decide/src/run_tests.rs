@@ -292,6 +292,28 @@ fn what_another_leader_started_is_joined_or_settled() {
 }
 
 #[test]
+fn a_cancelled_run_is_cancelled_unless_all_of_it_had_succeeded() {
+    let plan = plan(&[2], vec![step("a", 0, &[])], Rolling::default());
+    let cancel = Control {
+        cancel: true,
+        ..Control::default()
+    };
+    for (first, second, wanted) in [
+        (State::Succeeded, State::Succeeded, End::Succeeded),
+        (State::Succeeded, State::Unknown, End::Cancelled),
+        (State::Failed, State::Cancelled, End::Cancelled),
+        (State::Unknown, State::Unknown, End::Cancelled),
+    ] {
+        let ended = [
+            (task(0, 0), attempt(1, first, 1)),
+            (task(0, 1), attempt(1, second, 1)),
+        ];
+        let found = next(&plan, &ledger(&ended), cancel, at(2));
+        assert_eq!(found.phase, Phase::Ended(wanted), "{first:?}, {second:?}");
+    }
+}
+
+#[test]
 fn nothing_to_do_is_skipped_and_never_failed() {
     let plan = plan(&[0], vec![step("a", 0, &[])], Rolling::default());
     assert_eq!(

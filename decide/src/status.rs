@@ -27,8 +27,13 @@ pub enum Outlook<'a> {
         message: &'a str,
     },
     Moving(&'a Next),
-    /// Cancelled before there was a plan.
+    /// Cancelled before there was a plan, or when it is lost.
     Cancelled,
+    /// The turn failed and will be taken again.
+    Errored {
+        category: &'static str,
+        message: &'a str,
+    },
 }
 
 /// The frozen plan and where it is kept.
@@ -43,7 +48,8 @@ pub struct Frozen<'a> {
 #[derive(Clone, Debug)]
 pub struct Turn<'a> {
     pub frozen: Option<Frozen<'a>>,
-    pub control: Control,
+    /// None where the turn failed before it knew; what stood then stays.
+    pub control: Option<Control>,
     /// The run has its machines; from the next turn on there may be effects.
     pub begun: bool,
     pub outlook: Outlook<'a>,
@@ -53,7 +59,9 @@ pub struct Turn<'a> {
 pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
     let mut status = run.status.clone().unwrap_or_default();
     status.observed_generation = run.metadata.generation;
-    keep(&mut status, turn.control);
+    if let Some(control) = turn.control {
+        keep(&mut status, control);
+    }
     if turn.begun {
         status.started_at.get_or_insert(Time(now));
     }
@@ -64,7 +72,8 @@ pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
     let told = match &turn.outlook {
         Outlook::Refused(refusal) => refused(refusal),
         Outlook::Waiting { reason, message } => waiting(reason, message),
-        Outlook::Cancelled => cancelled(),
+        Outlook::Cancelled => cancelled(turn.begun),
+        Outlook::Errored { category, message } => waiting(category, message),
         Outlook::Moving(next) => {
             if let Some(frozen) = frozen {
                 count(&mut status, frozen.plan, next);
@@ -72,13 +81,8 @@ pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
             moving(&status, next)
         }
     };
-    tell(
-        &mut status,
-        frozen.is_some(),
-        &told,
-        run.metadata.generation,
-        now,
-    );
+    let planned = status.plan_hash.is_some();
+    tell(&mut status, planned, &told, run.metadata.generation, now);
     status
 }
 
@@ -112,10 +116,15 @@ fn refused(refusal: &Refusal) -> Told {
     }
 }
 
-fn cancelled() -> Told {
+fn cancelled(begun: bool) -> Told {
+    let message = if begun {
+        "cancelled; its plan is lost, so what still runs on targets ends by its own timeout"
+    } else {
+        "cancelled before anything was started"
+    };
     Told {
         summary: "Cancelled",
-        message: "cancelled by a RunAction before anything was started".into(),
+        message: message.into(),
         running: Verdict::no("Running", "Ended", ""),
         suspended: None,
         end: Some(Err("Cancelled")),
@@ -336,4 +345,48 @@ fn tell(
         !(condition_is_true(&status.conditions, "Complete")
             && condition_is_true(&status.conditions, "Failed"))
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crds::v1alpha1::find_condition;
+
+    fn run(status: JobRunStatus) -> JobRun {
+        let spec = serde_json::from_str(r#"{"jobRef":{"name":"j"}}"#).expect("valid");
+        JobRun {
+            status: Some(status),
+            ..JobRun::new("r", spec)
+        }
+    }
+
+    #[test]
+    fn a_turn_that_failed_is_told_and_changes_nothing_else() {
+        let before = JobRunStatus {
+            plan_hash: Some("sha256:0".into()),
+            asked: Some(Asked::Suspend),
+            progress: Some("1/2".into()),
+            ..JobRunStatus::default()
+        };
+        let turn = Turn {
+            frozen: None,
+            control: None,
+            begun: true,
+            outlook: Outlook::Errored {
+                category: "Observe",
+                message: "cannot read Scripts",
+            },
+        };
+        let after = status(&run(before.clone()), &turn, Timestamp::UNIX_EPOCH);
+        let found = |type_| {
+            find_condition(&after.conditions, type_).map(|c| (c.status.as_str(), c.reason.as_str()))
+        };
+        assert_eq!(found("Running"), Some(("False", "Observe")));
+        assert_eq!(found("Planned"), Some(("True", "Frozen")));
+        assert_eq!(after.message.as_deref(), Some("cannot read Scripts"));
+        assert_eq!(
+            (after.asked, after.progress),
+            (before.asked, before.progress)
+        );
+    }
 }

@@ -21,15 +21,10 @@ impl Cluster {
     pub async fn connect() -> Self {
         // A second test of the same process finds the provider installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let path = env::var_os("PILOTHOUSE_E2E_KUBECONFIG").map(PathBuf::from);
-        let path = path.expect(
-            "PILOTHOUSE_E2E_KUBECONFIG names the cluster under test; `cargo xtask test` sets it",
-        );
-        let kubeconfig = Kubeconfig::read_from(&path)
-            .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .unwrap_or_else(|error| panic!("{} is no kubeconfig: {error}", path.display()));
+        let mut config =
+            Config::from_custom_kubeconfig(kubeconfig(), &KubeConfigOptions::default())
+                .await
+                .unwrap_or_else(|error| panic!("no kubeconfig: {error}"));
         config.connect_timeout = Some(ANSWER);
         Self { config }
     }
@@ -52,4 +47,14 @@ impl Cluster {
     pub fn as_account(&self, namespace: &str, name: &str) -> Client {
         self.as_user(&format!("system:serviceaccount:{namespace}:{name}"), &[])
     }
+}
+
+/// The administrator's kubeconfig.
+pub fn kubeconfig() -> Kubeconfig {
+    let path = env::var_os("PILOTHOUSE_E2E_KUBECONFIG").map(PathBuf::from);
+    let path = path.expect(
+        "PILOTHOUSE_E2E_KUBECONFIG names the cluster under test; `cargo xtask test` sets it",
+    );
+    Kubeconfig::read_from(&path)
+        .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
 }

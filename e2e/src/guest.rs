@@ -1,12 +1,11 @@
 //! The guests of the local cluster, looked at from outside: over SSH as its administrator, in its network namespace.
 
 use std::{
-    fs,
     io::Write as _,
     process::{Command, Output, Stdio},
 };
 
-use crate::stage::state_folder;
+use crate::stage::{netns, state_folder};
 
 /// A machine of the local cluster.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +27,8 @@ impl Guest {
     /// Runs a script as root.
     pub fn output(self, script: &str) -> Output {
         let state = state_folder();
-        let netns = fs::read_to_string(state.join("netns"))
-            .expect("the local cluster has a network namespace");
         let mut ssh = Command::new("ip")
-            .args(["netns", "exec", netns.trim(), "ssh", "-F"])
+            .args(["netns", "exec", &netns(), "ssh", "-F"])
             .arg(state.join("ssh_config"))
             .args([self.0, "sh -s"])
             .stdin(Stdio::piped())

@@ -1,11 +1,14 @@
 //! What the stories share: a connection to the cluster, namespaces that go away, manifests, machines, and waits that end.
 
 pub mod cluster;
+pub mod etcd;
 pub mod guest;
 pub mod manifest;
 pub mod namespace;
 pub mod people;
+pub mod rights;
 pub mod stage;
+pub mod terminal;
 pub mod verdict;
 pub mod wait;
 
@@ -15,5 +18,6 @@ pub use manifest::Manifest;
 pub use namespace::TestNamespace;
 pub use people::People;
 pub use stage::Stage;
+pub use terminal::Terminal;
 pub use verdict::{accepted, refused};
 pub use wait::{eventually, wait_for};

@@ -1,15 +1,9 @@
 //! People with rights of their own in a namespace, and nothing elsewhere.
 
-use std::time::Duration;
-
-use k8s_openapi::api::{authorization::v1::SelfSubjectAccessReview, rbac::v1::RoleBinding};
-use kube::{Api, Client, api::PostParams};
+use kube::Client;
 use serde_json::{Value, json};
 
-use crate::{Cluster, Manifest, TestNamespace, eventually};
-
-/// Bindings are known to the authorizer well within this.
-const SOON: Duration = Duration::from_secs(20);
+use crate::{Cluster, Manifest, TestNamespace, rights};
 
 /// The people of one namespace.
 pub struct People {
@@ -27,8 +21,7 @@ impl People {
     /// A person with one of the chart's ClusterRoles here; `may` is a verb and a resource that tell when it holds.
     pub async fn person(&self, name: &str, cluster_role: &str, may: (&str, &str)) -> Client {
         let role = json!({"kind": "ClusterRole", "name": cluster_role});
-        self.bind(name, &role).await;
-        self.ready(name, may, None).await
+        self.bound(name, &role, may, None).await
     }
 
     /// A person with rules of their own here; `may` is a verb and a resource that tell when they hold, `object` the name they hold for.
@@ -44,52 +37,21 @@ impl People {
             .create(&self.cluster.client())
             .await
             .expect("an administrator makes a Role");
-        self.bind(name, &json!({"kind": "Role", "name": name}))
-            .await;
-        self.ready(name, may, object).await
+        let role = json!({"kind": "Role", "name": name});
+        self.bound(name, &role, may, object).await
     }
 
-    async fn bind(&self, name: &str, role: &Value) {
-        let binding = json!({
-            "metadata": {"generateName": "e2e-"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role["kind"], "name": role["name"]},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}],
-        });
-        let binding: RoleBinding = serde_json::from_value(binding).expect("a literal RoleBinding");
-        let api = Api::namespaced(self.cluster.client(), self.namespace.name());
-        api.create(&PostParams::default(), &binding)
-            .await
-            .expect("an administrator binds");
-    }
-
-    /// The authorizer learns of a binding a moment after it is written.
-    async fn ready(
+    async fn bound(
         &self,
         name: &str,
-        (verb, resource): (&str, &str),
+        role: &Value,
+        may: (&str, &str),
         object: Option<&str>,
     ) -> Client {
+        let (administrator, namespace) = (self.cluster.client(), self.namespace.name());
+        rights::bind(&administrator, namespace, name, role).await;
         let client = self.cluster.as_user(name, &["testers"]);
-        let group = if resource == "serviceaccounts" {
-            ""
-        } else {
-            "pilothouse.dev"
-        };
-        let review = json!({"spec": {"resourceAttributes": {
-            "namespace": self.namespace.name(), "verb": verb, "group": group, "resource": resource, "name": object,
-        }}});
-        let review: SelfSubjectAccessReview =
-            serde_json::from_value(review).expect("a literal review");
-        let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-        eventually(
-            &format!("right of {name} to {verb} {resource}"),
-            SOON,
-            || async {
-                let answer = api.create(&PostParams::default(), &review).await.ok()?;
-                answer.status.filter(|status| status.allowed).map(drop)
-            },
-        )
-        .await;
+        rights::hold(&client, namespace, may, object, true).await;
         client
     }
 

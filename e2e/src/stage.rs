@@ -1,8 +1,9 @@
 //! What a story plays on: a namespace whose runner may work on the two hosts, and ways to start runs and see what became of them.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{error::Error, fs, path::PathBuf, pin::pin, time::Duration};
 
 use crds::v1alpha1::{JobRun, condition_is_true};
+use futures::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt as _,
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{Cluster, Manifest, TestNamespace, wait_for};
 
 /// Long enough for a run that has to wait for the runs of other stories.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A namespace ready for runs.
 pub struct Stage {
@@ -170,12 +171,18 @@ impl Stage {
             "/apis/records.pilothouse.dev/v1alpha1/namespaces/{}/executions/{name}/log",
             self.name()
         );
-        let request = http::Request::get(path)
-            .body(Vec::new())
-            .expect("a literal path");
-        let text = self.client.request_text(request).await;
-        text.unwrap_or_else(|error| panic!("no log of {run}/{step}/{target}: {error}"))
-            .into_bytes()
+        let log = self.bytes(&path).await;
+        log.unwrap_or_else(|error| panic!("no log of {run}/{step}/{target}: {error}"))
+    }
+
+    /// What the API server answers on a path, byte by byte.
+    async fn bytes(&self, path: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+        let request = http::Request::get(path).body(Vec::new())?;
+        let mut answer = Vec::new();
+        pin!(self.client.request_stream(request).await?)
+            .read_to_end(&mut answer)
+            .await?;
+        Ok(answer)
     }
 }
 
@@ -203,6 +210,13 @@ pub fn state_folder() -> PathBuf {
     std::env::var_os("PILOTHOUSE_E2E_STATE")
         .map(PathBuf::from)
         .expect("PILOTHOUSE_E2E_STATE names the local cluster's folder; `cargo xtask test` sets it")
+}
+
+/// Name of the local cluster's network namespace.
+pub fn netns() -> String {
+    let name = fs::read_to_string(state_folder().join("netns"));
+    let name = name.expect("the local cluster has a network namespace");
+    name.trim().to_owned()
 }
 
 fn key() -> String {
@@ -246,7 +260,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: pilothou
 subjects: [{kind: ServiceAccount, name: pilothouse-operator, namespace: pilothouse-system}]
 "#;
 
-const HOSTS: &str = r#"
+const HOSTS: &str = r"
 apiVersion: pilothouse.dev/v1alpha1
 kind: Host
 metadata: {name: vm1, labels: {fleet: both}}
@@ -256,4 +270,4 @@ apiVersion: pilothouse.dev/v1alpha1
 kind: Host
 metadata: {name: pm1, labels: {fleet: both}}
 spec: {type: PhysicalMachine, address: 172.31.250.22, credentialsRef: {name: fleet-key}, hostKeyPolicy: TrustOnFirstUse}
-"#;
+";

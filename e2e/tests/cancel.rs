@@ -1,7 +1,17 @@
 //! Story: a run can be cancelled in every state, and what it started is gone.
 
-use e2e::{Guest, Stage, eventually, stage::PATIENCE};
-use kube::{Api, ResourceExt as _, api::DeleteParams};
+use std::time::{Duration, Instant};
+
+use e2e::{
+    Guest, Stage, eventually, rights,
+    stage::{PATIENCE, state},
+    wait_for,
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
 
 const SLOW: &str = r#"
 targets: {hosts: {names: [vm1]}}
@@ -49,7 +59,7 @@ async fn running_work_is_ended_with_its_whole_process_group() {
     cancelled(&stage, "slow").await;
     sleeps(Guest("vm1"), false).await;
     let rows = stage.executions("slow").await;
-    assert_eq!(e2e::stage::state(&rows, "slow", "vm1"), "Cancelled");
+    assert_eq!(state(&rows, "slow", "vm1"), "Cancelled");
 }
 
 #[tokio::test]
@@ -61,6 +71,8 @@ async fn a_run_that_has_not_started_is_cancelled_at_once() {
         .delete("pilothouse-runner", &DeleteParams::default())
         .await
         .expect("the binding is there");
+    let runner = stage.cluster.as_account(stage.name(), "pilothouse-runner");
+    rights::hold(&runner, stage.name(), ("list", "hosts"), None, false).await;
     stage.run("unplanned", SLOW).await;
     let waiting = stage
         .becomes("unplanned", &["Waiting"])
@@ -116,6 +128,106 @@ steps: [{name: ok, inline: {content: "true"}}]
     stage.act("resting", "Suspend").await;
     stage.becomes("resting", &["Suspended"]).await;
     cancelled(&stage, "resting").await;
+}
+
+const SHELL: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: shell}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsNonRoot: true, runAsUser: 65534, seccompProfile: {type: RuntimeDefault}}
+  containers:
+  - {name: main, image: "local/busybox:1", command: [/bin/sh, -c, "while true; do sleep 1; done"], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
+"#;
+
+fn is_running(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    phase == Some("Running")
+}
+
+/// Waits until something was started.
+async fn begins(stage: &Stage, run: &str) {
+    eventually("the first row", PATIENCE, || async {
+        (!stage.executions(run).await.is_empty()).then_some(())
+    })
+    .await;
+}
+
+/// Waits until a step has printed that it is on its way.
+async fn prints(stage: &Stage, run: &str, step: &str, target: &str) {
+    begins(stage, run).await;
+    eventually("the step's output", PATIENCE, || async {
+        let log = stage.log(run, step, target).await;
+        log.starts_with(b"begun").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_in_a_pod_is_let_go_of_and_the_row_says_so() {
+    let stage = Stage::set("cancel-exec").await;
+    stage.apply(SHELL).await;
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), stage.name());
+    let running = |pod: Option<&Pod>| pod.is_some_and(is_running);
+    wait_for(pods, "shell", "phase Running", PATIENCE, running).await;
+    let job = r#"
+targets: {pods: {names: [shell]}}
+steps: [{name: long, timeout: 10m, exec: {command: [/bin/sh, -c, "echo begun; sleep 600"]}}]
+"#;
+    stage.run("exec", job).await;
+    prints(&stage, "exec", "long", "shell").await;
+    cancelled(&stage, "exec").await;
+    let rows = stage.executions("exec").await;
+    assert_eq!(state(&rows, "long", "shell"), "Cancelled");
+    let message = rows[0]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("may still run"), "{rows:#?}");
+}
+
+#[tokio::test]
+async fn a_pod_step_is_ended_and_its_pod_goes_away() {
+    let stage = Stage::set("cancel-pod").await;
+    let job = r#"
+steps: [{name: long, timeout: 10m, pod: {image: "local/busybox:1", command: [/bin/sh, -c, "echo begun; sleep 600"]}}]
+"#;
+    stage.run("pod", job).await;
+    prints(&stage, "pod", "long", "").await;
+    cancelled(&stage, "pod").await;
+    let rows = stage.executions("pod").await;
+    assert_eq!(rows[0]["state"], "Cancelled", "{rows:#?}");
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), stage.name());
+    eventually("the pod's removal", PATIENCE, || async {
+        let left = pods.list(&ListParams::default()).await.ok()?;
+        left.items.is_empty().then_some(())
+    })
+    .await;
+}
+
+const DEAD: &str = r#"
+apiVersion: pilothouse.dev/v1alpha1
+kind: Host
+metadata: {name: dead}
+spec: {type: PhysicalMachine, address: 172.31.250.99, credentialsRef: {name: fleet-key}, hostKeys: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGeKNsmVUmvdWZ7aiClLcFbrwpSX0HJQGvNO8TzUQnx4"]}
+"#;
+
+/// Far less than the delivery timeout, and more than a busy machine needs for a cancel.
+const AT_ONCE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn the_search_for_a_dead_host_is_given_up_at_once() {
+    let stage = Stage::set("cancel-dead").await;
+    stage.apply(DEAD).await;
+    let job = r#"
+targets: {hosts: {names: [dead]}}
+steps: [{name: never, deliveryTimeout: 10m, inline: {content: "true"}}]
+"#;
+    stage.run("sought", job).await;
+    begins(&stage, "sought").await;
+    let asked = Instant::now();
+    cancelled(&stage, "sought").await;
+    assert!(asked.elapsed() < AT_ONCE, "it took {:?}", asked.elapsed());
+    let rows = stage.executions("sought").await;
+    assert_eq!(state(&rows, "never", "dead"), "Cancelled", "{rows:#?}");
 }
 
 #[tokio::test]

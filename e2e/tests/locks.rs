@@ -2,12 +2,12 @@
 
 use e2e::{Stage, eventually, stage::PATIENCE};
 
-const OTHER_NAME: &str = r#"
+const OTHER_NAME: &str = r"
 apiVersion: pilothouse.dev/v1alpha1
 kind: Host
 metadata: {name: alias}
 spec: {type: VirtualMachine, address: 172.31.250.21, credentialsRef: {name: fleet-key}, hostKeyPolicy: TrustOnFirstUse}
-"#;
+";
 
 fn job(host: &str, sharing: &str) -> String {
     format!(

@@ -1,10 +1,13 @@
 //! The policies at the door: who asked is true, nobody borrows rights, and status is the operator's. Each with one accept and one reject.
 
-use e2e::{Cluster, People, TestNamespace, accepted, refused};
+use std::time::Duration;
+
+use e2e::{Cluster, People, TestNamespace, accepted, eventually, refused};
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 const API: &str = "pilothouse.dev/v1alpha1";
+const SOON: Duration = Duration::from_secs(20);
 
 fn run(account: &str) -> Value {
     json!({"apiVersion": API, "kind": "JobRun", "metadata": {"name": "run"},
@@ -403,6 +406,7 @@ async fn a_viewer_looks_and_does_not_run() {
         .await;
     let writes = [
         scene.write(script("true")),
+        scene.write(job(&json!({"names": ["host"]}), &Value::Null)),
         scene.write(run("pilothouse-runner")),
         scene.write(host(&json!({}))),
         scene.write(action("Cancel")),
@@ -465,4 +469,60 @@ async fn ssh_credentials_name_where_they_may_go() {
     );
     let opaque = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"}, "stringData": {"anything": "goes"}});
     accepted(scene.write(opaque).try_create(&administrator).await);
+}
+
+/// A revision of the form that holds a plan, where it is labelled as one.
+fn revision(name: &str, labels: &Value) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": name, "labels": labels}, "data": {"steps": []}, "revision": 1})
+}
+
+#[tokio::test]
+async fn only_the_operator_writes_plans() {
+    let scene = People::new("revision").await;
+    let plan = scene.write(revision("plan", &json!({"pilothouse.dev/run": "r"})));
+    refused(
+        plan.try_create(&scene.cluster.client()).await,
+        &["Rule pilothouse-revision", "'plan'"],
+    );
+    let operator = scene
+        .cluster
+        .as_account("pilothouse-system", "pilothouse-operator");
+    accepted(plan.try_create(&operator).await);
+    let others = scene.write(revision("others", &json!({"app": "web"})));
+    accepted(others.try_create(&scene.cluster.client()).await);
+}
+
+#[tokio::test]
+async fn the_operator_takes_its_finalizer_off_a_pod_and_changes_nothing_else() {
+    let scene = People::new("step-pod").await;
+    let step = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "step", "finalizers": ["pilothouse.dev/result", "example.org/other"]},
+        "spec": {"nodeName": "none", "securityContext": {"runAsNonRoot": true, "runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "c", "image": "local/busybox:1",
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}]}});
+    let step = scene.write(step);
+    let administrator = scene.cluster.client();
+    // A new namespace has no account for pods for a moment.
+    eventually("a pod in the namespace", SOON, || async {
+        step.create(&administrator).await.ok()
+    })
+    .await;
+    let operator = scene
+        .cluster
+        .as_account("pilothouse-system", "pilothouse-operator");
+    let pods = step.api(&operator).await.expect("pods are served");
+    let patch = |metadata: Value| Patch::Merge(json!({"metadata": metadata}));
+    let parameters = PatchParams::default();
+    for other in [
+        json!({"labels": {"app": "web"}}),
+        json!({"finalizers": ["pilothouse.dev/result"]}),
+    ] {
+        let answer = pods.patch("step", &parameters, &patch(other)).await;
+        refused(answer, &["Rule pilothouse-step-pod", "'step'"]);
+    }
+    let released = json!({"finalizers": ["example.org/other"]});
+    accepted(pods.patch("step", &parameters, &patch(released)).await);
+    let pods = step.api(&administrator).await.expect("pods are served");
+    let bare = json!({"finalizers": null});
+    accepted(pods.patch("step", &parameters, &patch(bare)).await);
 }

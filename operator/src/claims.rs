@@ -9,24 +9,23 @@ use decide::lock::{self, Claim};
 pub struct Claims(Mutex<HashMap<String, Claim>>);
 
 impl Claims {
-    /// Takes a place in the order. Registering twice changes nothing but what the run itself has learnt.
+    /// Takes a place in the order. Registering again changes nothing but what the run itself has learnt.
     pub fn register(&self, claim: Claim) {
-        self.0
-            .lock()
-            .expect("no holder panics")
-            .entry(claim.uid.clone())
-            .or_insert(claim);
+        let mut claims = self.0.lock().expect("no holder panics");
+        let known = claims.entry(claim.uid.clone()).or_insert(claim.clone());
+        known.held |= claim.held;
+        known.suspended = claim.suspended;
     }
 
-    /// Gives the run its machines, or says what it waits for. Deciding and taking are one step, so two runs cannot both win.
-    pub fn take(&self, uid: &str) -> Result<(), String> {
+    /// Gives the run its machines, or says whom it waits for and why. Deciding and taking are one step, so two runs cannot both win.
+    pub fn take(&self, uid: &str) -> Result<(), (Claim, String)> {
         let mut claims = self.0.lock().expect("no holder panics");
         let all: Vec<Claim> = claims.values().cloned().collect();
         let Some(mine) = claims.get_mut(uid) else {
             return Ok(());
         };
         if let Some(other) = lock::blocker(mine, &all) {
-            return Err(lock::wait_message(mine, other));
+            return Err((other.clone(), lock::wait_message(mine, other)));
         }
         mine.held = true;
         Ok(())

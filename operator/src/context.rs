@@ -4,13 +4,15 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crds::v1alpha1::JobRun;
 use decide::Limits;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, ResourceExt as _, core::DeserializeGuard, runtime::reflector::ObjectRef};
+use kube::{
+    Api, Client, Resource, ResourceExt as _, core::DeserializeGuard, runtime::reflector::ObjectRef,
+};
 use reach::ssh::Fleet;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -45,7 +47,10 @@ pub struct Context {
     pub wake: mpsc::UnboundedSender<ObjectRef<DeserializeGuard<JobRun>>>,
     pub failures: Failures,
     pub reported: Mutex<HashMap<String, Instant>>,
+    /// UIDs of namespaces by run, since a namespace of the same name may be another one tomorrow.
     pub namespaces: Mutex<HashMap<String, String>>,
+    /// A leader that was replaced has ended after this time.
+    pub lease: Duration,
 }
 
 /// Where the toolkit is read from.
@@ -64,9 +69,9 @@ impl Context {
         let _ = self.wake.send(ObjectRef::new(name).within(namespace));
     }
 
-    /// UID of a namespace, which records are keyed by.
-    pub async fn namespace_uid(&self, name: &str) -> Result<String> {
-        if let Some(uid) = self.namespaces.lock().expect("no holder panics").get(name) {
+    /// UID of a run's namespace, which records are keyed by.
+    pub async fn namespace_uid(&self, run: &str, name: &str) -> Result<String> {
+        if let Some(uid) = self.namespaces.lock().expect("no holder panics").get(run) {
             return Ok(uid.clone());
         }
         let namespace = Api::<Namespace>::all(self.client.clone())
@@ -77,8 +82,34 @@ impl Context {
         self.namespaces
             .lock()
             .expect("no holder panics")
-            .insert(name.to_owned(), uid.clone());
+            .insert(run.to_owned(), uid.clone());
         Ok(uid)
+    }
+
+    /// Notes that an object's turn went well.
+    pub fn succeeded<K: Resource<DynamicType = ()>>(&self, object: &K) {
+        let uid = object.meta().uid.clone().unwrap_or_default();
+        self.failures.succeeded(&uid);
+        self.metrics.turn::<K>("Done");
+    }
+
+    /// Gives a run's machines back, and wakes whoever waits for them.
+    pub fn release(&self, run: &str) {
+        for (namespace, name) in self.claims.release(run) {
+            self.wake(&namespace, &name);
+        }
+    }
+
+    /// Forgets what was kept of a run that has ended.
+    pub fn forget(&self, run: &str) {
+        self.release(run);
+        self.ledgers.close(run);
+        self.reported.lock().expect("no holder panics").remove(run);
+        self.namespaces
+            .lock()
+            .expect("no holder panics")
+            .remove(run);
+        self.failures.succeeded(run);
     }
 
     pub fn now(&self) -> jiff::Timestamp {

@@ -1,9 +1,16 @@
-//! The way to records: rows and output enter one queue, leave in batches, and are acknowledged once they are on disk. Nothing is given up while records are away.
+//! The way to records: rows and output enter one queue, leave in batches, and are acknowledged once they are on disk. Nothing is given up while records are
+//! away, and what records refuse for good holds up nothing but itself.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
-use crds::execution::{Batch, Execution, LogChunk};
-use records::client::Client;
+use crds::{
+    execution::{Batch, Execution, LogChunk},
+    key::EffectKey,
+};
+use records::{
+    client::{Client, Error},
+    shortened,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::chain;
@@ -16,6 +23,8 @@ const ITEMS: usize = 512;
 const BYTES: usize = 1 << 20;
 /// Waits between tries while records are away.
 const RETRY: [u64; 5] = [100, 250, 500, 1000, 2000];
+/// Wait before a refused row is handed in again.
+const REFUSED: Duration = Duration::from_secs(10);
 
 /// Hands things in; clones share the queue.
 #[derive(Clone)]
@@ -25,35 +34,64 @@ pub struct Desk {
 }
 
 enum Item {
-    Row(Box<Execution>, oneshot::Sender<()>),
+    Row(Box<Execution>, oneshot::Sender<Answer>),
     Log(LogChunk),
+}
+
+/// What became of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Stored,
+    Refused,
+}
+
+/// Where batches go; records in production.
+trait Records: Send + Sync + 'static {
+    fn append(&self, batch: &Batch) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+impl Records for Client {
+    fn append(&self, batch: &Batch) -> impl Future<Output = Result<(), Error>> + Send {
+        self.append(batch)
+    }
 }
 
 impl Desk {
     /// Opens the desk; the task behind it lives as long as some clone does.
     pub fn open(client: Client, identity: &str) -> Self {
+        Self::at(client, identity)
+    }
+
+    fn at(records: impl Records, identity: &str) -> Self {
         let (queue, items) = mpsc::channel(QUEUE);
         let (told, away) = watch::channel(None);
-        tokio::spawn(clerk(client, items, told, identity.to_owned()));
+        tokio::spawn(clerk(records, items, told, identity.to_owned()));
         Self { queue, away }
     }
 
-    /// Returns once the row, and everything handed in before it, is on disk.
+    /// Returns once the row, and everything handed in before it, is on disk. A row that records refuse, as an older server does, is handed in again
+    /// and again: an effect whose row is not on disk must not go on.
     pub async fn row(&self, row: Execution) {
-        let (done, acknowledged) = oneshot::channel();
-        self.queue
-            .send(Item::Row(Box::new(row), done))
-            .await
-            .expect("the clerk outlives every desk");
-        acknowledged
-            .await
-            .expect("the clerk acknowledges every row");
+        let row = shortened(row);
+        while self.answer(row.clone()).await == Answer::Refused {
+            tokio::time::sleep(REFUSED).await;
+        }
+    }
+
+    async fn answer(&self, row: Execution) -> Answer {
+        let (done, answer) = oneshot::channel();
+        self.hand_in(Item::Row(Box::new(row), done)).await;
+        answer.await.expect("the clerk answers every row")
     }
 
     /// Hands in a piece of output; waits only when the queue is full.
     pub async fn log(&self, chunk: LogChunk) {
+        self.hand_in(Item::Log(chunk)).await;
+    }
+
+    async fn hand_in(&self, item: Item) {
         self.queue
-            .send(Item::Log(chunk))
+            .send(item)
             .await
             .expect("the clerk outlives every desk");
     }
@@ -65,7 +103,7 @@ impl Desk {
 }
 
 async fn clerk(
-    client: Client,
+    records: impl Records,
     mut items: mpsc::Receiver<Item>,
     told: watch::Sender<Option<String>>,
     identity: String,
@@ -73,50 +111,234 @@ async fn clerk(
     let mut number = 0_u64;
     while let Some(first) = items.recv().await {
         number += 1;
-        let mut batch = Batch {
-            id: format!("{identity}-{number}"),
-            rows: Vec::new(),
-            logs: Vec::new(),
-        };
-        let mut waiting = Vec::new();
-        let mut bytes = put(&mut batch, &mut waiting, first);
-        while batch.rows.len() + batch.logs.len() < ITEMS && bytes < BYTES {
+        let mut parcel = Parcel::new(format!("{identity}-{number}"));
+        let mut bytes = parcel.put(first);
+        while parcel.items() < ITEMS && bytes < BYTES {
             let Ok(item) = items.try_recv() else { break };
-            bytes += put(&mut batch, &mut waiting, item);
+            bytes += parcel.put(item);
         }
-        deliver(&client, &batch, &told).await;
-        // A worker that is gone no longer waits for its acknowledgement.
-        for done in waiting {
-            let _ = done.send(());
+        deliver(&records, parcel, &told).await;
+    }
+}
+
+/// A batch with those who wait for its rows, in the order of the rows.
+struct Parcel {
+    batch: Batch,
+    waiting: Vec<oneshot::Sender<Answer>>,
+}
+
+impl Parcel {
+    fn new(id: String) -> Self {
+        Self {
+            batch: Batch {
+                id,
+                rows: Vec::new(),
+                logs: Vec::new(),
+            },
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Takes an item in; the bytes of output that came with it.
+    fn put(&mut self, item: Item) -> usize {
+        match item {
+            Item::Row(row, done) => {
+                self.batch.rows.push(*row);
+                self.waiting.push(done);
+                0
+            }
+            Item::Log(chunk) => {
+                let bytes = chunk.data.len();
+                self.batch.logs.push(chunk);
+                bytes
+            }
+        }
+    }
+
+    fn items(&self) -> usize {
+        self.batch.rows.len() + self.batch.logs.len()
+    }
+
+    /// Cuts a parcel of several items in two, each in its order, and output before rows: a row that ends an execution follows its output.
+    fn halves(mut self) -> [Self; 2] {
+        let mut first = Self::new(self.batch.id.clone());
+        let Batch { rows, logs, .. } = &mut self.batch;
+        if rows.is_empty() {
+            let rest = logs.split_off(logs.len() / 2);
+            first.batch.logs = mem::replace(logs, rest);
+        } else if logs.is_empty() {
+            let half = rows.len() / 2;
+            let (rest, waiting) = (rows.split_off(half), self.waiting.split_off(half));
+            first.batch.rows = mem::replace(rows, rest);
+            first.waiting = mem::replace(&mut self.waiting, waiting);
+        } else {
+            first.batch.logs = mem::take(logs);
+        }
+        [first, self]
+    }
+
+    fn answer(self, answer: Answer) {
+        for done in self.waiting {
+            // A worker that is gone no longer waits.
+            let _ = done.send(answer);
+        }
+    }
+
+    /// Whose item it is, where there is one alone.
+    fn key(&self) -> Option<&EffectKey> {
+        let row = self.batch.rows.first().map(|row| &row.key);
+        row.or_else(|| self.batch.logs.first().map(|chunk| &chunk.key))
+    }
+}
+
+/// Hands a parcel over. One that is refused is cut in two, down to the item that records refuse: output is dropped, and the worker of a row is told.
+async fn deliver(records: &impl Records, whole: Parcel, told: &watch::Sender<Option<String>>) {
+    let mut parcels = vec![whole];
+    while let Some(parcel) = parcels.pop() {
+        match insist(records, &parcel.batch, told).await {
+            Ok(()) => parcel.answer(Answer::Stored),
+            Err(_) if parcel.items() > 1 => {
+                let [first, second] = parcel.halves();
+                parcels.extend([second, first]);
+            }
+            Err(refusal) => {
+                tracing::error!(error = %chain(&refusal), key = ?parcel.key(), "records refuse an item for good; output is dropped, a row is handed in again");
+                parcel.answer(Answer::Refused);
+            }
         }
     }
 }
 
-fn put(batch: &mut Batch, waiting: &mut Vec<oneshot::Sender<()>>, item: Item) -> usize {
-    match item {
-        Item::Row(row, done) => {
-            batch.rows.push(*row);
-            waiting.push(done);
-            0
-        }
-        Item::Log(chunk) => {
-            let bytes = chunk.data.len();
-            batch.logs.push(chunk);
-            bytes
-        }
-    }
-}
-
-async fn deliver(client: &Client, batch: &Batch, told: &watch::Sender<Option<String>>) {
+/// Tries until records have taken the batch or refused it for good.
+async fn insist(
+    records: &impl Records,
+    batch: &Batch,
+    told: &watch::Sender<Option<String>>,
+) -> Result<(), Error> {
     let mut tries = 0;
-    while let Err(error) = client.append(batch).await {
+    let answer = loop {
+        let error = match records.append(batch).await {
+            Err(error) if error.is_retryable() => error,
+            answer => break answer,
+        };
         let reason = chain(&error);
         tracing::warn!(error = %reason, batch = %batch.id, "records did not take a batch; trying again");
         told.send_replace(Some(reason));
         tokio::time::sleep(Duration::from_millis(RETRY[tries.min(RETRY.len() - 1)])).await;
         tries += 1;
-    }
+    };
     if told.borrow().is_some() {
         told.send_replace(None);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::http::StatusCode;
+    use crds::execution::{State, TargetKind, VERSION, Via};
+
+    use super::*;
+
+    /// Refuses every batch with an item of the step `poison`, and remembers what it took.
+    #[derive(Clone, Default)]
+    struct Picky(Arc<Mutex<Vec<String>>>);
+
+    impl Records for Picky {
+        async fn append(&self, batch: &Batch) -> Result<(), Error> {
+            let rows = batch.rows.iter().map(|row| format!("row {}", row.step));
+            let logs = batch.logs.iter().map(|log| format!("log {}", log.key.step));
+            let items: Vec<_> = logs.chain(rows).collect();
+            if items.iter().any(|item| item.contains("poison")) {
+                return Err(Error::Rejected {
+                    status: StatusCode::BAD_REQUEST,
+                    message: "bad".into(),
+                });
+            }
+            self.0.lock().expect("no holder panics").extend(items);
+            Ok(())
+        }
+    }
+
+    fn row(step: &str) -> Execution {
+        Execution {
+            version: VERSION,
+            key: key(step),
+            namespace: "n".into(),
+            namespace_uid: "n-uid".into(),
+            run: "r".into(),
+            job: None,
+            step: step.into(),
+            target_kind: TargetKind::None,
+            target: String::new(),
+            attempt: 1,
+            state: State::Started,
+            reason: None,
+            message: None,
+            exit_code: None,
+            started_at: None,
+            finished_at: None,
+            output_bytes: 0,
+            dropped_bytes: 0,
+            via: Via::Pod,
+        }
+    }
+
+    fn key(step: &str) -> EffectKey {
+        EffectKey {
+            attempt: 1,
+            cluster: "c".into(),
+            plan: "p".into(),
+            run: "r-uid".into(),
+            step: step.into(),
+            target: String::new(),
+        }
+    }
+
+    fn log(step: &str) -> LogChunk {
+        LogChunk {
+            key: key(step),
+            offset: 0,
+            data: vec![b'x'],
+        }
+    }
+
+    #[tokio::test]
+    async fn one_bad_item_holds_up_nothing_but_itself() {
+        let records = Picky::default();
+        let mut parcel = Parcel::new("1".into());
+        let mut answers = Vec::new();
+        for step in ["a", "b", "poison", "c", "d"] {
+            let (done, answer) = oneshot::channel();
+            answers.push((step, answer));
+            parcel.put(Item::Row(Box::new(row(step)), done));
+            parcel.put(Item::Log(log(step)));
+        }
+        deliver(&records, parcel, &watch::channel(None).0).await;
+        let taken = records.0.lock().expect("no holder panics").clone();
+        let wanted =
+            ["log", "row"].map(|kind| ["a", "b", "c", "d"].map(|step| format!("{kind} {step}")));
+        assert_eq!(taken, wanted.concat(), "each once, in order, output first");
+        for (step, mut answer) in answers {
+            let wanted = if step == "poison" {
+                Answer::Refused
+            } else {
+                Answer::Stored
+            };
+            assert_eq!(answer.try_recv(), Ok(wanted), "{step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_worker_of_a_refused_row_is_told_and_the_others_go_on() {
+        let records = Picky::default();
+        let desk = Desk::at(records.clone(), "test");
+        desk.log(log("poison")).await;
+        assert_eq!(desk.answer(row("poison")).await, Answer::Refused);
+        desk.row(row("good")).await;
+        assert_eq!(desk.away(), None, "no run waits for records");
+        assert_eq!(*records.0.lock().expect("no holder panics"), ["row good"]);
     }
 }

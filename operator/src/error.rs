@@ -38,11 +38,13 @@ pub enum Error {
     #[error("the stored object is not readable: {0}")]
     Invalid(String),
     #[error(
-        "the frozen plan {name} is not the one whose hash stands in status; restore it or create the run anew"
+        "the frozen plan {name} is not the one whose hash stands in status; cancel the run and create it anew"
     )]
     PlanChanged { name: String },
     #[error("cannot read the run's records")]
     Records(#[source] Box<records::client::Error>),
+    #[error("cannot let go of the run's pods")]
+    LetGo(#[source] Box<reach::pod::Error>),
     #[error("the lease was lost")]
     LeaseLost,
 }
@@ -63,6 +65,7 @@ impl Error {
             Self::Invalid(_) => "Invalid",
             Self::PlanChanged { .. } => "PlanChanged",
             Self::Records(_) => "Records",
+            Self::LetGo(_) => "LetGo",
             Self::LeaseLost => "LeaseLost",
         }
     }

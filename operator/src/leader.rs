@@ -14,6 +14,8 @@ use crate::{
 };
 
 const LEASE: &str = "pilothouse-operator";
+/// Bits of an epoch that count changes of hands; a Lease that was deleted and made anew starts above all of the old one.
+const HANDS: u32 = 20;
 
 /// Waits for the Lease, works while it is held, and ends when it is lost or when asked to.
 pub async fn run(args: Args) -> Result<()> {
@@ -86,18 +88,18 @@ async fn wait(held: &mut watch::Receiver<bool>, wanted: bool) -> Result<()> {
         .map_err(|_| Error::LeaseLost)
 }
 
-/// How often the Lease has changed hands: a number that only grows, which hosts compare.
+/// A number that only grows, which hosts compare: when the Lease was made, and how often it has changed hands since.
 async fn epoch(client: &Client, namespace: &str) -> Result<i64> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let lease = leases
         .get(LEASE)
         .await
         .map_err(observing(format!("Lease {LEASE}")))?;
-    Ok(lease
-        .spec
-        .and_then(|s| s.lease_transitions)
-        .unwrap_or(0)
-        .into())
+    let made = lease
+        .creation_timestamp()
+        .map_or(0, |made| made.0.as_second());
+    let hands = lease.spec.and_then(|s| s.lease_transitions).unwrap_or(0);
+    Ok((made << HANDS) + i64::from(hands))
 }
 
 /// UID of the cluster: that of its oldest namespace.

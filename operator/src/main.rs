@@ -6,6 +6,7 @@ mod claims;
 mod context;
 mod controllers;
 mod desk;
+mod entitled;
 mod error;
 mod events;
 mod leader;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kube::Resource;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -9,9 +10,9 @@ use prometheus_client::{
 };
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Turn {
-    pub kind: &'static str,
-    pub outcome: &'static str,
+struct Turn {
+    kind: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -24,7 +25,7 @@ pub struct Ended {
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    pub turns: Family<Turn, Counter>,
+    turns: Family<Turn, Counter>,
     pub executions: Family<Ended, Counter>,
     pub in_flight: Gauge,
 }
@@ -57,7 +58,24 @@ impl Metrics {
         }
     }
 
+    /// Counts a turn of a controller.
+    pub fn turn<K: Resource<DynamicType = ()>>(&self, outcome: &'static str) {
+        let kind = kind::<K>();
+        self.turns.get_or_create(&Turn { kind, outcome }).inc();
+    }
+
     pub fn registry(&self) -> Arc<Registry> {
         self.registry.clone()
+    }
+}
+
+fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::plural(&()).as_ref() {
+        "jobruns" => "JobRun",
+        "runactions" => "RunAction",
+        "jobs" => "Job",
+        "scripts" => "Script",
+        "hosts" => "Host",
+        _ => "Other",
     }
 }

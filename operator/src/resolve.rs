@@ -16,11 +16,14 @@ use serde::de::DeserializeOwned;
 #[derive(Debug, thiserror::Error)]
 pub enum Gap {
     /// Looking again will not help until somebody changes the run or what it names.
-    #[error("{0}")]
-    Refused(#[source] Refusal),
+    #[error(transparent)]
+    Refused(Refusal),
     /// The account may not; it can be granted at any time.
     #[error("{0}")]
     Forbidden(String),
+    /// A host was not looked at yet, so nobody knows which machine it is.
+    #[error("{0}")]
+    Unseen(String),
     #[error("cannot look up {what}")]
     Failed {
         what: String,
@@ -64,12 +67,10 @@ impl Resolver {
                 uid: run_uid.to_owned(),
                 ..PlannedTarget::default()
             }]),
-            LaneSpec::Hosts(wanted) => Ok(self
-                .objects::<Host>("hosts.pilothouse.dev", wanted)
-                .await?
-                .iter()
-                .map(host)
-                .collect()),
+            LaneSpec::Hosts(wanted) => {
+                let hosts = self.objects::<Host>("hosts.pilothouse.dev", wanted).await?;
+                hosts.iter().map(host).collect()
+            }
             LaneSpec::Pods(wanted) => {
                 let pods = self.objects::<Pod>("pods", wanted).await?;
                 Ok(pods
@@ -176,12 +177,12 @@ impl Resolver {
     }
 }
 
-/// The Scripts that a job's steps name, with their digests; those that do not exist are left out.
+/// The Scripts that a job's steps name; those that do not exist are left out.
 pub async fn scripts(
     client: &Client,
     namespace: &str,
     job: &JobSpec,
-) -> Result<BTreeMap<String, (ScriptSpec, String)>, kube::Error> {
+) -> Result<BTreeMap<String, Script>, kube::Error> {
     let api: Api<Script> = Api::namespaced(client.clone(), namespace);
     let mut found = BTreeMap::new();
     for name in job
@@ -193,26 +194,44 @@ pub async fn scripts(
         if !found.contains_key(name)
             && let Some(script) = api.get_opt(name).await?
         {
-            let digest = decide::script::digest(&script.spec);
-            found.insert(name.clone(), (script.spec, digest));
+            found.insert(name.clone(), script);
         }
     }
     Ok(found)
+}
+
+/// What Scripts say, with their digests.
+pub fn contents(scripts: BTreeMap<String, Script>) -> BTreeMap<String, (ScriptSpec, String)> {
+    let content = |script: Script| {
+        let digest = decide::script::digest(&script.spec);
+        (script.spec, digest)
+    };
+    scripts
+        .into_iter()
+        .map(|(name, script)| (name, content(script)))
+        .collect()
 }
 
 fn missing(reason: &'static str, message: String) -> Gap {
     Gap::Refused(Refusal::new(reason, message))
 }
 
-fn host(host: &Host) -> PlannedTarget {
-    let facts = host.status.as_ref().and_then(|s| s.facts.as_ref());
-    PlannedTarget {
+fn host(host: &Host) -> Result<PlannedTarget, Gap> {
+    let status = host.status.as_ref();
+    if status.is_none_or(|s| s.last_tried.is_none()) {
+        return Err(Gap::Unseen(format!(
+            "Host {} was not looked at yet; the run goes on when it was",
+            host.name_any()
+        )));
+    }
+    let facts = status.and_then(|s| s.facts.as_ref());
+    Ok(PlannedTarget {
         name: host.name_any(),
         uid: host.uid().unwrap_or_default(),
         address: host.spec.address.clone(),
         machine: facts.map(|f| f.machine_id.clone()).unwrap_or_default(),
         plain: host.spec.transport == Transport::Plain,
-    }
+    })
 }
 
 fn pod(pod: &Pod) -> PlannedTarget {

@@ -23,6 +23,17 @@ pub(crate) fn as_user(target: &Target, user: &str, script: &str) -> String {
     format!("{become_user} {} -- sh -c {}", quote(user), quote(script))
 }
 
+/// Enters a folder, or does `absent` where there is none. `$unsafe` then says what is wrong with it: it must be the user's own and closed to others.
+pub(crate) fn private_folder(folder: &str, absent: &str) -> String {
+    let folder = quote(folder);
+    format!(
+        "d={folder}; unsafe=; [ -e \"$d\" ] || [ -L \"$d\" ] || {absent}; \
+         if [ -L \"$d\" ]; then unsafe='it is a link'; \
+         elif ! cd \"$d\"; then unsafe='it cannot be entered'; \
+         else s=$(stat -c '%u %a' .); [ \"$s\" = \"$(id -u) 700\" ] || unsafe=\"owner and mode are $s\"; fi;"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::quote;

@@ -1,6 +1,9 @@
 //! What a batch may hold. Everything that enters the store is bounded here, before it costs a write.
 
-use crds::execution::{Batch, Execution, LogChunk, MESSAGE_BYTES, VERSION};
+use crds::{
+    execution::{Batch, Execution, LogChunk, MESSAGE_BYTES, VERSION},
+    v1alpha1::clip,
+};
 
 /// Rows of one batch at most.
 pub const MAX_BATCH_ROWS: usize = 5_000;
@@ -32,6 +35,17 @@ pub enum Rejected {
     },
     #[error("{0} is empty")]
     Empty(&'static str),
+}
+
+/// The row with what it says to people cut to what is kept, so that no length of theirs has it refused.
+pub fn shortened(mut row: Execution) -> Execution {
+    for (text, limit) in [
+        (&mut row.reason, MAX_NAME),
+        (&mut row.message, MESSAGE_BYTES),
+    ] {
+        *text = text.take().map(|text| clip(&text, limit));
+    }
+    row
 }
 
 /// Checks every bound of a batch.
@@ -99,4 +113,28 @@ fn not_longer(field: &'static str, value: &str, limit: usize) -> Result<(), Reje
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::execution::{Batch, MESSAGE_BYTES, State};
+
+    use super::{MAX_NAME, check, shortened};
+    use crate::conformance::row;
+
+    #[test]
+    fn whatever_a_row_says_is_taken_once_it_is_shortened() {
+        let mut long = row("n", "r", "t", State::Failed);
+        long.reason = Some("é".repeat(MAX_NAME));
+        long.message = Some("é".repeat(MESSAGE_BYTES));
+        let batch = |row| Batch {
+            id: "1".into(),
+            rows: vec![row],
+            logs: vec![],
+        };
+        check(&batch(long.clone())).expect_err("too long as it is");
+        check(&batch(shortened(long))).expect("short enough");
+        let short = row("n", "r", "t", State::Failed);
+        assert_eq!(shortened(short.clone()), short);
+    }
 }

@@ -1,8 +1,14 @@
 //! The operator's half: hands batches over and reads a run's ledger back. It never retries by itself; every error says whether a retry can help.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use crds::execution::{Acknowledgement, Batch, Execution, KnownRows};
+use futures::future::BoxFuture;
 use reqwest::{Certificate, RequestBuilder, Response, StatusCode, header::HeaderValue};
 use serde::de::DeserializeOwned;
 
@@ -12,12 +18,39 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// Bytes of a refusal's text that are kept.
 const MAX_TEXT: usize = 512;
 
+/// Gives the authorities as they stand today, a PEM bundle; nothing when they cannot be read just now.
+type Source = dyn Fn() -> BoxFuture<'static, Option<String>> + Send + Sync;
+
 /// A connection to the records' ingest. Cloning shares it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    trust: Arc<RwLock<Trust>>,
+    source: Option<Arc<Source>>,
     url: String,
     token: PathBuf,
+}
+
+/// Connections, and the authorities that they were made to trust.
+#[derive(Clone)]
+struct Trust {
+    ca_pem: String,
+    http: reqwest::Client,
+}
+
+impl Trust {
+    fn new(ca_pem: String) -> Result<Self, Error> {
+        let authorities =
+            Certificate::from_pem_bundle(ca_pem.as_bytes()).map_err(Error::Authority)?;
+        let http = reqwest::Client::builder()
+            .tls_certs_only(authorities)
+            .https_only(true)
+            .no_proxy()
+            .connect_timeout(CONNECT)
+            .timeout(REQUEST)
+            .build()
+            .map_err(Error::Authority)?;
+        Ok(Self { ca_pem, http })
+    }
 }
 
 /// Why records did not take or give something.
@@ -65,25 +98,33 @@ impl Client {
         ca_pem: &[u8],
         token: impl Into<PathBuf>,
     ) -> Result<Self, Error> {
-        let authorities = Certificate::from_pem_bundle(ca_pem).map_err(Error::Authority)?;
-        let http = reqwest::Client::builder()
-            .tls_certs_only(authorities)
-            .https_only(true)
-            .no_proxy()
-            .connect_timeout(CONNECT)
-            .timeout(REQUEST)
-            .build()
-            .map_err(Error::Authority)?;
+        let trust = Trust::new(String::from_utf8_lossy(ca_pem).into_owned())?;
         Ok(Self {
-            http,
+            trust: Arc::new(RwLock::new(trust)),
+            source: None,
             url: url.into().trim_end_matches('/').to_owned(),
             token: token.into(),
         })
     }
 
+    /// Asks the source for the authorities after each failure to connect: a server that lost its own has made another, which nothing but a new
+    /// bundle makes trusted.
+    #[must_use]
+    pub fn following<F, R>(self, source: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Option<String>> + Send + 'static,
+    {
+        Self {
+            source: Some(Arc::new(move || Box::pin(source()))),
+            ..self
+        }
+    }
+
     /// Returns once the batch is on disk.
     pub async fn append(&self, batch: &Batch) -> Result<(), Error> {
         let request = self
+            .trusting()
             .http
             .post(format!("{}/ingest/v1/batches", self.url))
             .json(batch);
@@ -100,6 +141,7 @@ impl Client {
     /// The latest state of every key of a run.
     pub async fn rows(&self, run_uid: &str) -> Result<Vec<Execution>, Error> {
         let request = self
+            .trusting()
             .http
             .get(format!("{}/ingest/v1/runs/{run_uid}", self.url));
         let known: KnownRows = self.ask(request).await?;
@@ -108,12 +150,14 @@ impl Client {
 
     async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
         let token = self.token().await?;
-        let response = request
+        let sent = request
             .header(reqwest::header::AUTHORIZATION, token)
             .send()
-            .await
-            .map_err(Error::Unreachable)?;
-        let response = accepted(response).await?;
+            .await;
+        if sent.as_ref().is_err_and(reqwest::Error::is_connect) {
+            self.renew_trust().await;
+        }
+        let response = accepted(sent.map_err(Error::Unreachable)?).await?;
         response.json().await.map_err(|e| {
             if e.is_decode() {
                 Error::Answer(e)
@@ -121,6 +165,23 @@ impl Client {
                 Error::Unreachable(e)
             }
         })
+    }
+
+    fn trusting(&self) -> Trust {
+        let trust = self.trust.read().unwrap_or_else(PoisonError::into_inner);
+        trust.clone()
+    }
+
+    /// A bundle that is the same, or cannot be used, leaves what there is.
+    async fn renew_trust(&self) {
+        let Some(source) = &self.source else { return };
+        let Some(ca_pem) = source().await else { return };
+        if ca_pem == self.trusting().ca_pem {
+            return;
+        }
+        if let Ok(renewed) = Trust::new(ca_pem) {
+            *self.trust.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        }
     }
 
     async fn token(&self) -> Result<HeaderValue, Error> {
@@ -153,12 +214,12 @@ async fn accepted(response: Response) -> Result<Response, Error> {
         .chars()
         .take(MAX_TEXT)
         .collect();
-    // Too early and too often are about the moment; every other 4xx is about the batch.
-    let momentary = matches!(
+    // Only these are about what was sent; every other one is about the moment, or about who answers there.
+    let about_the_batch = matches!(
         status,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
     );
-    if status.is_client_error() && !momentary {
+    if about_the_batch {
         Err(Error::Rejected { status, message })
     } else {
         Err(Error::Unavailable { status, message })

@@ -416,6 +416,12 @@ async fn retention_takes_the_old_and_spares_live_runs(store: &dyn Store) {
         .await
         .expect("a sweep is answered");
     assert_eq!(keep.rows, 0, "what is young stays");
+    let soon = Timestamp::now() + DAY / 48;
+    let keep = store
+        .sweep(retention(Duration::ZERO, DAY, &[]), soon)
+        .await
+        .expect("a sweep is answered");
+    assert_eq!(keep.rows, 0, "an hour is the least age");
     let tomorrow = Timestamp::now() + DAY + DAY;
     let swept = store
         .sweep(retention(DAY, DAY, &["live-uid"]), tomorrow)

@@ -42,7 +42,7 @@ pub trait Store: Send + Sync + 'static {
     /// UIDs of namespaces that have rows.
     fn namespaces(&self) -> Reply<'_, Vec<String>>;
 
-    /// Takes away what retention no longer covers, a bounded portion a call.
+    /// Takes away what retention no longer covers, a bounded portion a call, and nothing that changed within the last hour.
     fn sweep(&self, retention: Retention, now: Timestamp) -> Reply<'_, Swept>;
 
     /// Changes after every commit; a reader waits on it for more.
@@ -86,10 +86,11 @@ pub struct Piece {
 /// What may be forgotten, oldest change first.
 #[derive(Clone, Debug)]
 pub struct Retention {
+    /// Counts as an hour when it is less.
     pub age: Duration,
     /// Bytes on disk that the store may use.
     pub size: u64,
-    /// How long a removal stays visible to watches.
+    /// How long a removal stays visible to watches; shorter while the store is over its size.
     pub removals: Duration,
     /// Runs that are not over: their rows are the operator's ledger and are never taken.
     pub protected_runs: HashSet<String>,
@@ -124,6 +125,7 @@ pub enum Error {
     },
 }
 
+#[cfg(feature = "sqlite")]
 impl Error {
     pub(crate) fn unavailable(
         step: &'static str,

@@ -3,11 +3,11 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use crds::execution::{Batch, LogChunk, State};
+use crds::execution::{Batch, Execution, LogChunk, State};
 use futures::future::join_all;
 use jiff::Timestamp;
 use records::{
-    Error, Options, Retention, Selector, SqliteStore, Store as _,
+    Error, Options, Retention, Selector, SqliteStore, Store as _, Swept,
     conformance::{self, everything, row, rows},
 };
 use tempfile::TempDir;
@@ -116,6 +116,27 @@ async fn many_writers_are_committed_in_groups() {
     );
 }
 
+/// When what a test wrote is no longer young.
+fn later() -> Timestamp {
+    Timestamp::now() + Duration::from_hours(2)
+}
+
+/// Sweeps by size until nothing is left to take at once.
+async fn swept_to(store: &SqliteStore, size: u64, now: Timestamp) -> Swept {
+    let retention = Retention {
+        age: Duration::from_hours(24),
+        size,
+        removals: Duration::from_hours(1),
+        protected_runs: HashSet::new(),
+    };
+    loop {
+        let swept = store.sweep(retention.clone(), now).await.unwrap();
+        if !swept.more {
+            return swept;
+        }
+    }
+}
+
 #[tokio::test]
 async fn size_is_kept_by_taking_the_oldest() {
     let folder = TempDir::new().unwrap();
@@ -136,22 +157,7 @@ async fn size_is_kept_by_taking_the_oldest() {
             .await
             .unwrap();
     }
-    let retention = Retention {
-        age: Duration::from_hours(24),
-        size: 2 << 20,
-        removals: Duration::from_hours(1),
-        protected_runs: HashSet::new(),
-    };
-    let mut swept = store
-        .sweep(retention.clone(), Timestamp::now())
-        .await
-        .unwrap();
-    while swept.more {
-        swept = store
-            .sweep(retention.clone(), Timestamp::now())
-            .await
-            .unwrap();
-    }
+    let swept = swept_to(&store, 2 << 20, later()).await;
     assert!(
         swept.size <= 2 << 20,
         "{} bytes are still in use",
@@ -168,4 +174,46 @@ async fn size_is_kept_by_taking_the_oldest() {
         "r.step.t63.1",
         "the newest stays"
     );
+}
+
+#[tokio::test]
+async fn pages_that_become_free_go_back_to_the_file_system() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).unwrap();
+    store.append(long_rows(1_000)).await.unwrap();
+    swept_to(&store, 0, later()).await;
+    let file = rusqlite::Connection::open(folder.path().join("records.sqlite")).unwrap();
+    let free: i64 = file
+        .query_one("PRAGMA freelist_count", [], |r| r.get(0))
+        .unwrap();
+    assert_eq!(free, 0);
+}
+
+#[tokio::test]
+async fn what_was_taken_for_size_costs_no_more_while_its_removal_is_told() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).unwrap();
+    store.append(long_rows(1_000)).await.unwrap();
+    let full = swept_to(&store, u64::MAX, later()).await.size;
+    let limit = full / 10 * 9;
+    let left = async || {
+        let page = store.list(everything("n", Selector::default())).await;
+        page.unwrap().rows.len()
+    };
+    swept_to(&store, limit, later()).await;
+    let once = left().await;
+    assert!((500..1_000).contains(&once), "{once} rows were kept");
+    swept_to(&store, limit, later()).await;
+    assert_eq!(left().await, once);
+}
+
+/// Rows without output, so that what they take is theirs alone.
+fn long_rows(count: usize) -> Batch {
+    let long = |i| {
+        records::shortened(Execution {
+            message: Some("x".repeat(4_000)),
+            ..row("n", "r", &format!("t{i}"), State::Failed)
+        })
+    };
+    rows((0..count).map(long).collect::<Vec<_>>())
 }

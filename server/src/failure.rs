@@ -27,6 +27,8 @@ pub enum Failure {
     Review(#[source] ReviewError),
     #[error("{0} not available yet, try again")]
     Waiting(&'static str),
+    #[error("the request took too long, try again")]
+    TooSlow,
     #[error("records are not available")]
     Store(#[source] records::Error),
     #[error("answer could not be written")]
@@ -46,6 +48,7 @@ impl Failure {
             Self::NotFound { .. } => (StatusCode::NOT_FOUND, "NotFound"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::Expired(_) => (StatusCode::GONE, "Expired"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "Timeout"),
             Self::Encode(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         }
     }

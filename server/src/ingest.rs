@@ -1,12 +1,18 @@
-//! Where the operator hands over what happened. One account may write, proven by a token made for this audience; the answer comes after the sync.
+//! Where the operator hands over what happened. One account may write, proven by a token made for this audience before any of the body is read; the
+//! answer comes after the sync. Few bodies are in memory at once.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State},
+    extract::{DefaultBodyLimit, Path, Request, State},
     http::HeaderMap,
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::Response,
     routing::{get, post},
 };
 use crds::{
@@ -15,8 +21,14 @@ use crds::{
 };
 use records::MAX_BATCH_BYTES;
 use serving::{CallerError, Review, token_of};
+use tokio::{sync::Semaphore, time};
 
 use crate::{failure::Failure, metrics::Metrics, slot::Slot};
+
+/// Batches in memory at once, from the first byte of the body to the sync; with what they are parsed into they fit the container's memory.
+pub const BATCHES: usize = 4;
+/// Time for a batch; its sender gives up as soon.
+const TIME: Duration = Duration::from_secs(30);
 
 /// What every request needs.
 #[derive(Clone)]
@@ -30,21 +42,44 @@ pub struct Ingest {
 
 /// All paths.
 pub fn router(ingest: Ingest) -> Router {
+    let places = Arc::new(Semaphore::new(BATCHES));
+    let in_turn = from_fn(move |request, next| in_turn(Arc::clone(&places), request, next));
     Router::new()
-        .route("/ingest/v1/batches", post(append))
+        .route("/ingest/v1/batches", post(append).layer(in_turn))
         .route("/ingest/v1/runs/{uid}", get(rows))
         .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES))
+        .route_layer(from_fn_with_state(ingest.clone(), admitted))
         .with_state(ingest)
+}
+
+/// Nothing of the body is read before this, so a stranger costs no memory.
+async fn admitted(
+    State(ingest): State<Ingest>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    ingest.admit(request.headers()).await?;
+    Ok(next.run(request).await)
+}
+
+/// Holds a place for as long as the batch is in memory; a connection that went dead gives it back in time.
+async fn in_turn(
+    places: Arc<Semaphore>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let _place = places.acquire().await;
+    let answer = time::timeout(TIME, next.run(request)).await;
+    answer.map_err(|_| Failure::TooSlow)
 }
 
 async fn append(
     State(ingest): State<Ingest>,
-    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Acknowledgement>, Failure> {
-    ingest.admit(&headers).await?;
     let batch: Batch =
         serde_json::from_slice(&body).map_err(|e| Failure::BadRequest(format!("batch: {e}")))?;
+    drop(body);
     let (id, rows) = (batch.id.clone(), batch.rows.len());
     let began = Instant::now();
     let stored = ingest.slot.store()?.append(batch).await;
@@ -58,9 +93,7 @@ async fn append(
 async fn rows(
     State(ingest): State<Ingest>,
     Path(uid): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Json<KnownRows>, Failure> {
-    ingest.admit(&headers).await?;
     let rows = ingest.slot.store()?.run(uid).await?;
     Ok(Json(KnownRows { rows }))
 }

@@ -1,5 +1,5 @@
-//! Lists and single objects. Pages follow each other by name; their resourceVersion is that of the first page, so that a watch from there misses
-//! nothing that changed while the pages were read.
+//! Lists and single objects. Pages follow each other by name, also for clients that set no limit; their resourceVersion is that of the first page, so
+//! that a watch from there misses nothing that changed while the pages were read.
 
 use axum::{
     Json,
@@ -21,8 +21,9 @@ use crate::{
     watch,
 };
 
-/// Rows of one answer at most, whatever was asked.
-pub const MAX_PAGE: usize = 10_000;
+/// Rows of one answer at most, whatever was asked, which bounds what an answer costs in memory. As many as kubectl asks for; clients of Kubernetes follow
+/// `continue`.
+const MAX_PAGE: usize = 500;
 
 /// Parameters of a list or watch, in the words of Kubernetes.
 #[derive(Clone, Debug, Default, Deserialize)]

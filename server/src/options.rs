@@ -45,7 +45,7 @@ pub struct Options {
         default_value = "/etc/pilothouse/tls"
     )]
     pub tls_dir: PathBuf,
-    /// Age at which rows and logs are taken away, as in 30d, 12h.
+    /// Age at which rows and logs are taken away, as in 30d, 12h; an hour at least.
     #[arg(long, env = "PILOTHOUSE_RETENTION_AGE", default_value = "30d", value_parser = age)]
     pub retention_age: Duration,
     /// Size beyond which the oldest are taken away, as in 1Gi, 500Mi.

@@ -51,7 +51,7 @@ pub async fn keep(
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
-            match sweep(&client, &slot, limits, &metrics).await {
+            match sweep(&client, &slot, limits, &metrics, Timestamp::now()).await {
                 Ok(0) => {}
                 Ok(rows) => tracing::info!(rows, "retention took rows away"),
                 Err(e) => tracing::warn!(error = chain(&e), "retention waits"),
@@ -66,27 +66,36 @@ async fn sweep(
     slot: &Slot,
     limits: Limits,
     metrics: &Metrics,
+    now: Timestamp,
 ) -> Result<u64, SweepError> {
     let Ok(store) = slot.store() else {
         return Ok(0);
     };
-    let retention = Retention {
-        age: limits.age,
-        size: limits.size,
-        removals: REMOVALS,
-        protected_runs: live_runs(client)
-            .await
-            .map_err(|e| SweepError::Runs(Box::new(e)))?,
-    };
     let mut taken = 0;
     loop {
-        let swept = store.sweep(retention.clone(), Timestamp::now()).await;
+        // Each portion by a list of its own: runs begin while the one before is taken.
+        let live = live_runs(client).await;
+        let retention = Retention {
+            age: limits.age,
+            size: limits.size,
+            removals: REMOVALS,
+            protected_runs: live.map_err(|e| SweepError::Runs(Box::new(e)))?,
+        };
+        let swept = store.sweep(retention, now).await;
         let Swept { rows, more, size } = swept.map_err(SweepError::Store)?;
         metrics.swept(rows, size);
         taken += rows;
-        if !more {
-            return Ok(taken);
+        if more {
+            continue;
         }
+        if taken == 0 && size > limits.size {
+            tracing::warn!(
+                size,
+                limit = limits.size,
+                "records take more than they should, and all of them are young or of runs that are not over"
+            );
+        }
+        return Ok(taken);
     }
 }
 
@@ -124,10 +133,68 @@ fn is_over(run: &DynamicObject) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use kube::api::DynamicObject;
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
+
+    use axum::http::{Request, Response};
+    use crds::execution::State;
+    use jiff::Timestamp;
+    use kube::{Client, api::DynamicObject, client::Body};
+    use prometheus_client::registry::Registry;
+    use records::{
+        Options, SqliteStore, Store as _,
+        conformance::{row, rows},
+    };
     use serde_json::json;
 
-    use super::is_over;
+    use super::{Limits, is_over, sweep};
+    use crate::{metrics::Metrics, slot::Slot};
+
+    /// An API server on which a run begins after the first list.
+    fn a_run_begins_meanwhile() -> Client {
+        let lists = AtomicUsize::new(0);
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let late = json!({"metadata": {"name": "late", "uid": "late-uid"}});
+            let live = if lists.fetch_add(1, Ordering::SeqCst) == 0 {
+                vec![]
+            } else {
+                vec![late]
+            };
+            let list = json!({"kind": "JobRunList", "apiVersion": "pilothouse.dev/v1alpha1", "metadata": {}, "items": live});
+            async move { Ok::<_, Infallible>(Response::new(Body::from(list.to_string().into_bytes()))) }
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn a_run_that_begins_while_portions_are_taken_keeps_its_rows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path(), Options::default(), Timestamp::now());
+        let store = Arc::new(store.expect("a store"));
+        for (run, count) in [("over", 2_000), ("late", 3)] {
+            let of_run = (0..count).map(|i| row("a", run, &format!("t{i}"), State::Started));
+            let stored = store.append(rows(of_run.collect::<Vec<_>>())).await;
+            stored.expect("rows are stored");
+        }
+        let slot = Slot::default();
+        slot.fill(store.clone());
+        let limits = Limits {
+            age: Duration::from_hours(24),
+            size: u64::MAX,
+        };
+        let metrics = Metrics::new(&mut Registry::default());
+        let later = Timestamp::now() + Duration::from_hours(48);
+        let taken = sweep(&a_run_begins_meanwhile(), &slot, limits, &metrics, later).await;
+        assert_eq!(taken.expect("swept"), 2_000);
+        let kept = store.run("late-uid".into()).await;
+        assert_eq!(kept.expect("a ledger").len(), 3);
+    }
 
     #[test]
     fn a_run_is_over_when_a_final_condition_says_so() {

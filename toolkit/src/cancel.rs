@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crds::journal::{Forgotten, KeyRequest, Line};
+use crds::journal::{End, Forgotten, KeyRequest, Line};
 use jiff::Timestamp;
 
 use crate::epoch::Epoch;
@@ -30,7 +30,11 @@ pub fn cancel(root: &Path) -> Result<(), Error> {
             match journal.claim()? {
                 Claim::Gone => break,
                 Claim::Held(held) => return settle(&held, &digest),
-                Claim::Busy => insist(&journal)?,
+                Claim::Busy => {
+                    if let Some(end) = insist(&journal)? {
+                        return tell(&Line::End(end));
+                    }
+                }
             }
             if !watch.wait() {
                 return Err(Error::Tell(std::io::ErrorKind::BrokenPipe.into()));
@@ -49,12 +53,14 @@ fn settle(held: &Held, digest: &str) -> Result<(), Error> {
     tell(&Line::End(end))
 }
 
-/// Asks the supervisor to end the run; again, where a start that was just being prepared has overwritten it.
-fn insist(journal: &Journal) -> Result<(), Error> {
+/// Asks the supervisor to end the run; again, where a start that was just being prepared has overwritten it. What is over is only being told to somebody else.
+fn insist(journal: &Journal) -> Result<Option<End>, Error> {
     match journal.stage()? {
-        Stage::Begun(_) if !journal.cancel_wanted()? => journal.want_cancel(Timestamp::now()),
-        _ => Ok(()),
+        Stage::Ended(_, end) => return Ok(Some(end)),
+        Stage::Begun(_) if !journal.cancel_wanted()? => journal.want_cancel(Timestamp::now())?,
+        _ => {}
     }
+    Ok(None)
 }
 
 /// Allows the journal to be swept.

@@ -13,6 +13,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 const BACKGROUND_GRACE: Duration = Duration::from_secs(1);
 /// How long killed processes may take to go; one in an uninterruptible wait may take for ever.
 const KILL: Duration = Duration::from_secs(5);
+/// How long what is about to end by itself may take to do so, before it counts as left in the background.
+const SETTLE: Duration = Duration::from_millis(100);
 /// How often it is looked whether signalled processes are gone.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -29,6 +31,8 @@ enum Phase {
     Running,
     /// The main process ended; its output is awaited.
     Draining(Instant),
+    /// Its output is over; what is still there may be about to go.
+    Settling(Instant),
     /// TERM was sent.
     Terminating(Instant),
     /// KILL was sent.
@@ -43,6 +47,8 @@ pub struct Ending {
     cause: Option<EndReason>,
     deadline: Option<Instant>,
     grace: Duration,
+    /// Processes that were left in the background, and ended.
+    background: usize,
     /// Processes that could not be ended.
     left: usize,
 }
@@ -59,6 +65,7 @@ impl Ending {
             // A timeout beyond what the clock can say is none.
             deadline: timeout.and_then(|timeout| start.checked_add(timeout)),
             grace: Duration::from_secs(request.grace_seconds.into()),
+            background: 0,
             left: 0,
         }
     }
@@ -72,7 +79,9 @@ impl Ending {
         match self.phase {
             Phase::Running => self.deadline,
             Phase::Draining(until) => Some(until),
-            Phase::Terminating(until) | Phase::Killing(until) => Some(until.min(now + LOOK)),
+            Phase::Settling(until) | Phase::Terminating(until) | Phase::Killing(until) => {
+                Some(until.min(now + LOOK))
+            }
             Phase::Over => Some(now),
         }
     }
@@ -80,8 +89,12 @@ impl Ending {
     pub fn look(&mut self, event: &Event, now: Instant) {
         match self.phase {
             Phase::Running => self.look_at_running(event, now),
-            Phase::Draining(until) if event.output_over || now >= until => self.end_the_rest(now),
-            Phase::Terminating(_) | Phase::Killing(_)
+            Phase::Draining(until) if event.output_over || now >= until => {
+                self.phase = Phase::Settling(now + SETTLE);
+                self.look(event, now);
+            }
+            Phase::Settling(until) if now >= until => self.end_the_rest(now),
+            Phase::Settling(_) | Phase::Terminating(_) | Phase::Killing(_)
                 if event.main_over && self.family.members().is_empty() =>
             {
                 self.phase = Phase::Over;
@@ -115,7 +128,8 @@ impl Ending {
     }
 
     fn end_the_rest(&mut self, now: Instant) {
-        if self.family.members().is_empty() {
+        self.background = self.family.members().len();
+        if self.background == 0 {
             self.phase = Phase::Over;
             return;
         }
@@ -138,7 +152,11 @@ impl Ending {
             "the host asked the supervisor to stop, as at a shutdown, and the run was ended";
         match (self.left, self.cause) {
             (0, Some(EndReason::Lost)) => Some(stopped.into()),
-            (0, _) => None,
+            (0, _) => match self.background {
+                0 => None,
+                1 => Some("1 background process was ended".into()),
+                many => Some(format!("{many} background processes were ended")),
+            },
             (left, _) => Some(format!(
                 "{left} of its processes could not be ended; look for them on the host"
             )),

@@ -28,19 +28,25 @@ pub fn exec(root: &std::path::Path) -> Result<(), Error> {
     let root = Root::open(root)?;
     let journals = root.folder("journal")?;
     let mut epoch = Some(Epoch::hold(&root, &request.key, request.epoch)?);
-    sweep_if_due(&journals);
     let digest = request.key.digest();
     let mut attached = true;
     let mut follower = Follower::new(request.resume_from);
     loop {
         let journal = Journal::open(&journals, &digest)?;
-        match journal.claim()? {
+        let claim = journal.claim()?;
+        sweep_if_due(&journals, &digest);
+        // What is over stays held while it is told, so that no other start's sweep takes it away.
+        let mut over = None;
+        match claim {
             Claim::Gone => continue,
             Claim::Busy => {}
             Claim::Held(held) => match held.journal.stage()? {
                 Stage::Ended(None, _) => return Err(Error::Cancelled),
-                Stage::Ended(Some(_), _) => {}
-                Stage::Begun(begun) => drop(lose(&held, &begun, &digest)?),
+                Stage::Ended(Some(_), _) => over = Some(held),
+                Stage::Begun(begun) => {
+                    lose(&held, &begun, &digest)?;
+                    over = Some(held);
+                }
                 Stage::Fresh => {
                     start(held, &request, &journals, epoch.take())?;
                     attached = false;
@@ -52,6 +58,7 @@ pub fn exec(root: &std::path::Path) -> Result<(), Error> {
         if let Followed::ToEnd = follower.follow(&journal, attached)? {
             return Ok(());
         }
+        drop(over);
         epoch = Some(Epoch::hold(&root, &request.key, request.epoch)?);
     }
 }

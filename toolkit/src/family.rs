@@ -126,7 +126,10 @@ impl Family {
         if let Some(group) = self.group.as_ref().filter(|_| signal == Signal::SIGKILL) {
             group.kill();
         }
-        for pid in self.members() {
+        let mut members: Vec<Pid> = self.members().into_iter().collect();
+        // A parent is mostly older than its child, and told first it ends by the signal, not because its child did.
+        members.sort_unstable();
+        for pid in members {
             let _ = kill(pid, signal);
         }
     }

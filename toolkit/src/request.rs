@@ -2,10 +2,9 @@
 
 use std::io::{BufRead as _, Read as _};
 
-use crds::journal::{
-    EFFECT_VARIABLE, Program, REQUEST_BYTES, Request, SECRET_BYTES_MIN, SECRET_BYTES_TOTAL, VERSION,
-};
+use crds::journal::{EFFECT_VARIABLE, Program, REQUEST_BYTES, Request, VERSION};
 use crds::key::EffectKey;
+use crds::mask::{self, Unmaskable};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -156,31 +155,25 @@ fn shortened(name: &str) -> String {
 }
 
 fn check_secrets(request: &Request) -> Result<(), Error> {
-    let total: usize = request.mask.iter().map(String::len).sum();
-    if total > SECRET_BYTES_TOTAL {
-        return Err(bad(format!(
-            "mask has {total} bytes, and {SECRET_BYTES_TOTAL} are allowed"
-        )));
-    }
-    for (index, secret) in request.mask.iter().enumerate() {
-        if !secret.is_empty() && secret.trim().len() < SECRET_BYTES_MIN {
-            let holders: Vec<&str> = request
-                .env
-                .iter()
-                .filter(|(_, value)| *value == secret)
-                .map(|(name, _)| name.as_str())
-                .collect();
-            let name = if holders.is_empty() {
-                format!("mask[{index}]")
-            } else {
-                format!("env.{}", holders.join(", env."))
-            };
-            return Err(Error::SecretTooShort(format!(
-                "{name} has less than {SECRET_BYTES_MIN} bytes and can not be masked in all its encodings; use a longer value, or one that is not sensitive"
-            )));
-        }
-    }
-    Ok(())
+    let unmaskable = match mask::check(request.mask.iter().map(String::as_str)) {
+        Ok(()) => return Ok(()),
+        Err(unmaskable) => unmaskable,
+    };
+    let Unmaskable::TooShort { index } = unmaskable else {
+        return Err(bad(format!("mask: {unmaskable}")));
+    };
+    let holders: Vec<&str> = request
+        .env
+        .iter()
+        .filter(|(_, value)| **value == request.mask[index])
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let name = if holders.is_empty() {
+        format!("mask[{index}]")
+    } else {
+        format!("env.{}", holders.join(", env."))
+    };
+    Err(Error::SecretTooShort(format!("{name}: {unmaskable}")))
 }
 
 fn check_program(request: &Request) -> Result<(), Error> {

@@ -1,5 +1,5 @@
 //! Takes old journals away. A key is remembered long after its run, because a forgotten key could begin again: an hour after its result is safe elsewhere, else
-//! seven days, and only the newest where there are too many.
+//! seven days; only safe ones go sooner where there are too many. A run that was lost and never asked for is judged before it is forgotten.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -16,13 +16,14 @@ use nix::sys::stat::fstat;
 use crate::error::{Error, Step as _};
 use crate::follow::print;
 use crate::journal::{Claim, Held, Journal, Stage};
+use crate::lost::lose;
 use crate::root::{self, Root};
 
 /// How long a forgotten journal, and one that never began, is kept.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
 /// How long any other is kept.
 const FINISHED: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Most journals of runs that are over.
+/// Most journals of runs that are over, as long as there are forgotten ones to take.
 const MOST: usize = 500;
 /// How often a start looks.
 const EVERY: Duration = Duration::from_mins(10);
@@ -31,12 +32,16 @@ const MARK: &str = "swept";
 
 /// `toolkit sweep`.
 pub fn sweep(root: &Path) -> Result<(), Error> {
-    let swept = sweep_all(&Root::open(root)?.folder("journal")?, Timestamp::now())?;
+    let swept = sweep_all(
+        &Root::open(root)?.folder("journal")?,
+        None,
+        Timestamp::now(),
+    )?;
     print(&swept)
 }
 
-/// Sweeps when the last time is a while ago. A start never fails because of it.
-pub fn sweep_if_due(journals: &OwnedFd) {
+/// Sweeps when the last time is a while ago, all but the journal that is asked for. A start never fails because of it.
+pub fn sweep_if_due(journals: &OwnedFd, asked: &str) {
     let mark = root::file(journals, MARK, OFlag::O_RDWR | OFlag::O_CREAT);
     // On a full disk there may be no mark, and every reason to sweep.
     let last = mark
@@ -53,34 +58,39 @@ pub fn sweep_if_due(journals: &OwnedFd) {
     if let Ok(mark) = mark {
         let _ = std::os::unix::fs::FileExt::write_all_at(&mark, b"1", 0);
     }
-    let _ = sweep_all(journals, Timestamp::now());
+    let _ = sweep_all(journals, Some(asked), Timestamp::now());
 }
 
-struct Over {
+/// A run that is over and whose result is safe.
+struct Safe {
     name: OsString,
-    forgotten: bool,
     at: Timestamp,
 }
 
-fn sweep_all(journals: &OwnedFd, now: Timestamp) -> Result<Swept, Error> {
+fn sweep_all(journals: &OwnedFd, asked: Option<&str>, now: Timestamp) -> Result<Swept, Error> {
     let mut swept = Swept::default();
-    let mut over = Vec::new();
+    let (mut over, mut safe) = (0, Vec::new());
     for name in names(journals)? {
+        // Without its journal, the key that is asked for would begin again.
+        if asked.is_some_and(|asked| name == *asked) {
+            swept.kept += 1;
+            continue;
+        }
         let Some(held) = hold(journals, &name)? else {
             swept.kept += 1;
             continue;
         };
         match judge(&held, &name, now) {
             Verdict::Old => remove(held, journals, &name, &mut swept),
-            Verdict::Over(found) => over.push(found),
+            Verdict::Safe(found) => safe.push(found),
+            Verdict::Over => over += 1,
             Verdict::Keep => swept.kept += 1,
         }
     }
-    // The first to go are those whose results are safe, then the oldest.
-    over.sort_by_key(|found| (!found.forgotten, found.at));
-    let excess = over.len().saturating_sub(MOST);
-    swept.kept += u32::try_from(over.len() - excess).unwrap_or(u32::MAX);
-    for found in over.drain(..excess) {
+    safe.sort_by_key(|found| found.at);
+    let excess = (over + safe.len()).saturating_sub(MOST).min(safe.len());
+    swept.kept += u32::try_from(over + safe.len() - excess).unwrap_or(u32::MAX);
+    for found in safe.drain(..excess) {
         match hold(journals, &found.name)? {
             Some(held) => remove(held, journals, &found.name, &mut swept),
             None => swept.kept += 1,
@@ -118,7 +128,8 @@ fn hold(journals: &OwnedFd, name: &OsStr) -> Result<Option<Held>, Error> {
 
 enum Verdict {
     Old,
-    Over(Over),
+    Safe(Safe),
+    Over,
     Keep,
 }
 
@@ -139,24 +150,25 @@ fn judge(held: &Held, name: &OsStr, now: Timestamp) -> Verdict {
                 Verdict::Keep
             };
         }
-        // Nobody was told yet that it was lost, so it is never among the many.
         Stage::Begun(begun) => {
-            return if older(begun.at, FINISHED) {
-                Verdict::Old
-            } else {
-                Verdict::Keep
-            };
+            if let (true, Some(digest)) = (older(begun.at, FINISHED), name.to_str()) {
+                // Its end is kept as long as any other's, for whoever still asks.
+                let _ = lose(held, &begun, digest);
+            }
+            return Verdict::Keep;
         }
         Stage::Ended(_, end) => end.finished_at,
     };
     if older(at, FINISHED) || forgotten.is_some_and(|mark| older(mark.at, FORGOTTEN)) {
         return Verdict::Old;
     }
-    Verdict::Over(Over {
-        name: name.to_owned(),
-        forgotten: forgotten.is_some(),
-        at,
-    })
+    match forgotten {
+        Some(_) => Verdict::Safe(Safe {
+            name: name.to_owned(),
+            at,
+        }),
+        None => Verdict::Over,
+    }
 }
 
 fn remove(held: Held, journals: &OwnedFd, name: &OsStr, swept: &mut Swept) {

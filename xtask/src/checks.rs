@@ -9,13 +9,11 @@ use crate::{
     down,
     error::{About, Error, Result},
     install::Cluster,
+    product,
     steps::{Log, Steps, line},
     tools::Tools,
     up::{self, Extent},
 };
-
-/// Generates crds/yaml and docs/reference; with `--check`, says what would change.
-pub const CRDGEN: [&str; 6] = ["run", "--quiet", "--package", "crds", "--bin", "crdgen"];
 
 pub struct Wishes {
     /// Ten times the crashes.
@@ -47,10 +45,9 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     steps.run("direction of dependencies", |log| {
         arrows::check(checkout, log)
     })?;
-    check(
-        "generated files",
-        &[&CRDGEN[..], &["--", "--check"]].concat(),
-    )?;
+    steps.run("generated files", |log| {
+        product::generate(checkout, log, &["--check"])
+    })?;
     let units = ["test", "--quiet", "--workspace", "--exclude", "e2e", "--"];
     seen(cargo(&units).args(&wishes.filter))?;
     match &wishes.context {
@@ -62,8 +59,12 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
 /// A cluster that is up stays up; one that the tests needed goes with them.
 fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     let was_up = Daemons::new(checkout.local().join("run"), checkout.logs()).alive("apiserver");
-    let tested = up::up(checkout, steps, Extent::Everything)
-        .and_then(|()| e2e(checkout, checkout.kubeconfig(), wishes));
+    let tested = up::up(checkout, steps, Extent::Everything).and_then(|()| {
+        let tools = Tools::clients(checkout, steps)?;
+        let cluster = Cluster::local(checkout, &tools);
+        steps.run("helm test", |log| cluster.helm_test(log))?;
+        e2e(checkout, checkout.kubeconfig(), wishes)
+    });
     if !was_up {
         // Silent, so that the last lines on the screen are the tests' own.
         down::down(checkout, &Steps::silent(checkout.logs())?)?;
@@ -94,9 +95,11 @@ fn on_existing(checkout: &Checkout, steps: &Steps, context: &str, wishes: &Wishe
 
 fn e2e(checkout: &Checkout, kubeconfig: PathBuf, wishes: &Wishes) -> Result<()> {
     let mut cargo = checkout.cargo();
-    cargo
-        .args(["test", "--package", "e2e", "--"])
-        .args(&wishes.filter);
+    cargo.args(["test", "--workspace"]);
+    for story in stories(checkout)? {
+        cargo.args(["--test", &story]);
+    }
+    cargo.arg("--").args(&wishes.filter);
     cargo
         .env("PILOTHOUSE_E2E_KUBECONFIG", kubeconfig)
         .env("PILOTHOUSE_E2E_STATE", checkout.local());
@@ -104,6 +107,17 @@ fn e2e(checkout: &Checkout, kubeconfig: PathBuf, wishes: &Wishes) -> Result<()> 
         cargo.env("PILOTHOUSE_E2E_LONG", "1");
     }
     seen(&mut cargo)
+}
+
+/// The test programs of e2e, by name: picked by package, they would have their dependencies compiled once more.
+fn stories(checkout: &Checkout) -> Result<Vec<String>> {
+    let folder = checkout.root.join("e2e/tests");
+    let entries = fs::read_dir(&folder).about("read", &folder)?.flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Runs a program whose output is for the person at the screen.

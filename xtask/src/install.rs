@@ -71,6 +71,11 @@ impl<'a> Cluster<'a> {
         log.run(&mut product).inspect_err(|_| self.look_around(log))
     }
 
+    /// What the chart itself offers to a user who wants to know whether it works.
+    pub fn helm_test(&self, log: &Log) -> Result<()> {
+        log.run(self.helm().args(["test", "pilothouse", "--timeout", "3m"]))
+    }
+
     /// A Helm that was killed leaves its release pending, and the next one refuses to go on.
     fn forget_cut_off(&self, log: &Log) -> Result<()> {
         let selector = "owner=helm,name in (pilothouse,pilothouse-crds),status in (pending-install,pending-upgrade,pending-rollback)";

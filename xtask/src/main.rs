@@ -34,12 +34,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    checkout::Checkout,
-    checks::{CRDGEN, Wishes},
-    error::Result,
-    product::Tag,
-    steps::Steps,
-    up::Extent,
+    checkout::Checkout, checks::Wishes, error::Result, product::Tag, steps::Steps, up::Extent,
 };
 
 #[derive(Parser)]
@@ -154,7 +149,7 @@ fn run(command: Command) -> Result<()> {
         Command::Image { release, out } => {
             image(&checkout, &steps, release, &checkout.root.join(out))
         }
-        Command::Crds => steps.run("crdgen", |log| log.run(checkout.cargo().args(CRDGEN))),
+        Command::Crds => steps.run("crdgen", |log| product::generate(&checkout, log, &[])),
     }
 }
 

@@ -17,8 +17,8 @@ use crate::{
 };
 
 const REPOSITORY: &str = "pilothouse/pilothouse";
-/// Every binary of these is in the image, but for benches.
-const PACKAGES: [&str; 4] = ["operator", "server", "toolkit", "cli"];
+/// What is in the image.
+const PROGRAMS: [&str; 4] = ["kubectl-pilothouse", "operator", "server", "toolkit"];
 
 pub struct Product {
     pub archive: PathBuf,
@@ -53,7 +53,7 @@ pub fn build(
     fs::create_dir_all(&binaries).about("create", &binaries)?;
     let mut layer = Layer::default();
     let mut content = Sha256::new();
-    for built in compile(checkout, log, release)? {
+    for built in compile(checkout, log, release, &PROGRAMS)? {
         let name = built
             .file_name()
             .expect("cargo names files")
@@ -88,20 +88,24 @@ pub fn build(
     Ok(product)
 }
 
-/// Compiles the binaries; returns where cargo put them.
-fn compile(checkout: &Checkout, log: &Log, release: bool) -> Result<Vec<PathBuf>> {
+/// Compiles every program of the workspace and returns where cargo put those that are asked for, in this order.
+/// Only whole workspaces are compiled here and in tests: the same dependencies have the same features then, and are compiled once.
+pub fn compile(
+    checkout: &Checkout,
+    log: &Log,
+    release: bool,
+    programs: &[&str],
+) -> Result<Vec<PathBuf>> {
     let mut cargo = checkout.cargo();
     cargo.args([
         "build",
         "--quiet",
+        "--workspace",
+        "--bins",
         "--message-format=json-render-diagnostics",
     ]);
     if release {
         cargo.arg("--release");
-    }
-    cargo.arg("--bins");
-    for package in PACKAGES {
-        cargo.args(["--package", package]);
     }
     let mut built = Vec::new();
     for message in log.read(&mut cargo)?.lines() {
@@ -109,16 +113,23 @@ fn compile(checkout: &Checkout, log: &Log, release: bool) -> Result<Vec<PathBuf>
             what: "cargo build".into(),
             source,
         })?;
-        let bench = message["target"]["name"]
-            .as_str()
-            .is_some_and(|name| name.starts_with("bench-"));
-        built.extend(
-            message["executable"]
-                .as_str()
-                .filter(|_| !bench)
-                .map(PathBuf::from),
-        );
+        built.extend(message["executable"].as_str().map(PathBuf::from));
     }
-    built.sort();
-    Ok(built)
+    let find = |program: &&str| {
+        let found = built.iter().find(|path| path.ends_with(program));
+        found
+            .cloned()
+            .ok_or_else(|| Error::Refused(format!("cargo built no program {program}")))
+    };
+    programs.iter().map(find).collect()
+}
+
+/// Generates crds/yaml, the templates of charts/pilothouse-crds and docs/reference; with `--check`, says what would change.
+pub fn generate(checkout: &Checkout, log: &Log, arguments: &[&str]) -> Result<()> {
+    let crdgen = compile(checkout, log, false, &["crdgen"])?.remove(0);
+    log.run(
+        Command::new(crdgen)
+            .args(arguments)
+            .current_dir(&checkout.root),
+    )
 }

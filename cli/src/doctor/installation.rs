@@ -21,12 +21,14 @@ const OPERATOR: &str = "pilothouse-operator";
 /// Kinds by their plural names.
 pub const KINDS: [&str; 5] = ["hosts", "scripts", "jobs", "jobruns", "runactions"];
 /// Policies that say whose rights count.
-const POLICIES: [&str; 6] = [
+const POLICIES: [&str; 8] = [
     "pilothouse-account",
     "pilothouse-requester",
+    "pilothouse-revision",
     "pilothouse-run-action",
     "pilothouse-ssh-secret",
     "pilothouse-status",
+    "pilothouse-step-pod",
     "pilothouse-use-hosts",
 ];
 /// The policy that writes who asked, where the API server can.

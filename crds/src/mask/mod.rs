@@ -7,7 +7,7 @@ mod pattern;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::journal::Stream;
+use crate::journal::{RefusedReason, SECRET_BYTES_MIN, SECRET_BYTES_TOTAL, Stream};
 
 use automaton::{Automaton, Place};
 use pattern::Patterns;
@@ -21,6 +21,50 @@ const CUT_BYTES_MIN: usize = 8;
 /// Receives masked output.
 pub type Sink<'a> = dyn FnMut(Stream, &[u8]) + 'a;
 
+/// Why secrets can not be masked; nothing may be started with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unmaskable {
+    /// A secret is too short to be hidden in all its encodings.
+    #[error(
+        "a secret has less than {SECRET_BYTES_MIN} bytes and can not be masked in all its encodings; use a longer value, or one that is not sensitive"
+    )]
+    TooShort {
+        /// Which of them.
+        index: usize,
+    },
+    /// All of them together are too much to search for.
+    #[error("the secrets have {bytes} bytes together, and {SECRET_BYTES_TOTAL} can be masked")]
+    TooMuch {
+        /// Bytes of all of them.
+        bytes: usize,
+    },
+}
+
+impl Unmaskable {
+    /// How a host spells the same refusal.
+    pub const fn reason(self) -> RefusedReason {
+        match self {
+            Self::TooShort { .. } => RefusedReason::SecretTooShort,
+            Self::TooMuch { .. } => RefusedReason::BadRequest,
+        }
+    }
+}
+
+/// Says whether these secrets can be masked. Blank ones are ignored.
+pub fn check<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Result<(), Unmaskable> {
+    let mut bytes = 0;
+    for (index, secret) in secrets.into_iter().enumerate() {
+        bytes += secret.len();
+        if (1..SECRET_BYTES_MIN).contains(&secret.trim().len()) {
+            return Err(Unmaskable::TooShort { index });
+        }
+    }
+    if bytes > SECRET_BYTES_TOTAL {
+        return Err(Unmaskable::TooMuch { bytes });
+    }
+    Ok(())
+}
+
 /// Masks both streams of one program.
 pub struct Masks(Option<Layers>);
 
@@ -31,19 +75,31 @@ struct Layers {
 }
 
 impl Masks {
-    /// Blank secrets are ignored. One of less than `journal::SECRET_BYTES_MIN` bytes is for the caller to refuse: it can not be hidden in all its encodings.
+    /// Blank secrets are ignored. What `check` does not like is for the caller to refuse.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let patterns = Patterns::of(secrets.into_iter().filter(|s| !s.trim().is_empty()));
         if patterns.exact.is_empty() {
             return Self(None);
         }
-        let search = Arc::new(Search::new(&patterns));
-        let mask = || Mask::new(Arc::clone(&search));
+        Self::searching(&Arc::new(Search::new(&patterns)))
+    }
+
+    fn searching(search: &Arc<Search>) -> Self {
+        let mask = || Mask::new(Arc::clone(search));
         Self(Some(Layers {
             stdout: mask(),
             stderr: mask(),
             merged: mask(),
         }))
+    }
+
+    /// Masks the same secrets in something else, without the work of a new search.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        match &self.0 {
+            None => Self(None),
+            Some(layers) => Self::searching(&layers.merged.search),
+        }
     }
 
     pub fn push(&mut self, stream: Stream, bytes: &[u8], sink: &mut Sink) {

@@ -96,7 +96,7 @@ pub struct JobRunStatus {
     /// observedGeneration is the generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// summary is one word for people: Planning, Waiting, Running, Suspended, Cancelling, Succeeded, Skipped, Failed, Cancelled or Refused. Programs read conditions.
+    /// summary is one word for people: Waiting, Running, Suspended, Cancelling, Succeeded, Skipped, Failed, Cancelled or Refused. Programs read conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub summary: Option<String>,

@@ -41,7 +41,7 @@ pub struct ScriptSpec {
     /// interpreter of the content: Shell (sh), Bash or Python (python3), as found on the host. Default Shell.
     #[serde(default)]
     pub interpreter: Interpreter,
-    /// content of the script, at most 40960 bytes. It is not a template: parameters reach it as environment variables.
+    /// content of the script, at most 40960 characters. It is not a template: parameters reach it as environment variables.
     #[schemars(length(min = 1, max = 40960))]
     pub content: String,
     /// description for people who look for a script.

@@ -19,7 +19,7 @@ pub struct Targets {
     /// pods are running pods of the run's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<ObjectTargets>,
-    /// none runs the step once, on nothing in particular.
+    /// none is for a job whose steps are all pods: a pod step runs once, whatever the targets are. Steps of other bodies refuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<NoTargets>,
 }

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crds::v1alpha1::{JobRun, RunAction, RunActionStatus, Verdict, find_condition, set_condition};
+use crds::v1alpha1::{
+    Asked, JobRun, RunAction, RunActionStatus, Verdict, find_condition, set_condition,
+};
 use kube::{Api, ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 
 use super::valid;
@@ -48,6 +50,10 @@ pub async fn reconcile(
             "RunIsNewer",
             format!("JobRun {name} was created after this action"),
         ),
+        // The run ended because of it, by an operator that did not get to say so.
+        Some(run) if run.is_finished() && was_heard(action, &run) => {
+            Verdict::yes("Applied", "TakenIn", "")
+        }
         Some(run) if run.is_finished() => Verdict::no(
             "Applied",
             "RunEnded",
@@ -62,5 +68,13 @@ pub async fn reconcile(
     };
     set_condition(&mut status.conditions, &verdict, generation, ctx.now());
     report::status(&ctx.client, action, "pilothouse-runaction", &status).await?;
+    ctx.succeeded(action);
     Ok(Action::await_change())
+}
+
+fn was_heard(action: &RunAction, run: &JobRun) -> bool {
+    let status = run.status.as_ref();
+    action.spec.action == crds::v1alpha1::Action::Cancel
+        && status.is_some_and(|s| s.asked == Some(Asked::Cancel))
+        && status.and_then(|s| s.finished_at.clone()) >= action.creation_timestamp()
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crds::v1alpha1::Host;
+use crds::v1alpha1::{Host, HostKeyPolicy};
 use decide::host::{Look, is_due, status, wait};
 use kube::{Resource as _, ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 use tokio::time::Instant;
@@ -33,19 +33,20 @@ pub async fn reconcile(host: Arc<DeserializeGuard<Host>>, ctx: Arc<Context>) -> 
         return Ok(Action::requeue(rest + Duration::from_millis(100)));
     }
     let look = look(&ctx, host).await;
-    let (was, bad) = (
-        old.last_tried.is_some() && old.failures == Some(0),
-        matches!(look, Look::Failed { .. }),
-    );
-    if let (true, Look::Failed { reason, message }) = (was, &look) {
+    // One event when it begins to fail; the condition tells the rest.
+    if let (0, Look::Failed { reason, message }) = (old.failures.unwrap_or(0), &look) {
         ctx.events
             .tell(&host.object_ref(&()), true, reason, "Look", message)
             .await;
     }
     let new = status(&old, look, generation, ctx.now());
     report::status(&ctx.client, host, "pilothouse-host", &new).await?;
-    ctx.failures.succeeded(&host.uid().unwrap_or_default());
-    tracing::debug!(host = host.name_any(), reachable = !bad, "looked at a host");
+    ctx.succeeded(host);
+    tracing::debug!(
+        host = host.name_any(),
+        failures = new.failures,
+        "looked at a host"
+    );
     Ok(Action::requeue(
         Duration::try_from(wait(&new)).unwrap_or(PATIENCE),
     ))
@@ -58,7 +59,7 @@ async fn look(ctx: &Context, host: &Host) -> Look {
             let reason = match &gap {
                 Gap::Refused(refusal) => refusal.reason,
                 Gap::Forbidden(_) => "AccountForbidden",
-                Gap::Failed { .. } => "LookUpFailed",
+                Gap::Unseen(_) | Gap::Failed { .. } => "LookUpFailed",
             };
             Look::Failed {
                 reason,
@@ -87,11 +88,20 @@ async fn try_look(ctx: &Context, host: &Host) -> Result<Look, Gap> {
     Ok(match looked {
         Ok(seen) => Look::Seen {
             facts: seen.facts,
-            first_key: seen.host_key.first_use.then_some(seen.host_key.openssh),
+            // Also where the Secret vouches for the key: from now on it is this machine that is meant.
+            first_key: unpinned(host).then_some(seen.host_key.openssh),
         },
         Err(error) => Look::Failed {
             reason: error.reason(),
             message: chain(&error),
         },
     })
+}
+
+fn unpinned(host: &Host) -> bool {
+    host.spec.host_key_policy == HostKeyPolicy::TrustOnFirstUse
+        && host
+            .status
+            .as_ref()
+            .is_none_or(|status| status.pinned_host_key.is_none())
 }

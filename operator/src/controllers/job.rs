@@ -8,7 +8,7 @@ use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action
 use super::valid;
 use crate::{
     context::Context,
-    error::{Result, observing},
+    error::{Result, chain, observing},
     report, resolve,
 };
 
@@ -23,18 +23,24 @@ pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Re
     let namespace = job.namespace().unwrap_or_default();
     let scripts = resolve::scripts(&ctx.client, &namespace, &job.spec)
         .await
-        .map_err(observing("Scripts"))?;
-    let checked = decide::freeze::check(&job.spec, &scripts, &ctx.limits);
+        .map(resolve::contents)
+        .map_err(observing("Scripts"));
+    let checked = scripts
+        .as_ref()
+        .map(|scripts| decide::freeze::check(&job.spec, scripts, &ctx.limits));
     let verdict = match &checked {
-        Ok(()) => Verdict::yes("Ready", "Plannable", ""),
-        Err(refusal) => Verdict::no("Ready", refusal.reason, &refusal.message),
+        Ok(Ok(())) => Verdict::yes("Ready", "Plannable", ""),
+        Ok(Err(refusal)) => Verdict::no("Ready", refusal.reason, &refusal.message),
+        Err(error) => Verdict::unknown("Ready", error.category(), chain(*error)),
     };
     let status = status(job, &verdict, ctx.now());
     if job.status.as_ref() != Some(&status) {
         report::status(&ctx.client, job, "pilothouse-job", &status).await?;
     }
-    ctx.failures.succeeded(&job.uid().unwrap_or_default());
-    Ok(Action::requeue(if checked.is_ok() {
+    let plannable = matches!(checked, Ok(Ok(())));
+    scripts?;
+    ctx.succeeded(job);
+    Ok(Action::requeue(if plannable {
         Duration::from_secs(3600)
     } else {
         MISSING

@@ -37,7 +37,7 @@ use crate::{
     events::Events,
     leader::cluster_uid,
     ledgers::Ledgers,
-    metrics::{Metrics, Turn},
+    metrics::Metrics,
 };
 
 /// Objects of one kind that are looked at together.
@@ -72,6 +72,7 @@ pub async fn run(
         failures: Failures::default(),
         reported: Mutex::default(),
         namespaces: Mutex::default(),
+        lease: Duration::from_secs(args.lease_seconds),
         client: client.clone(),
     });
     takeover::claims(&ctx).await?;
@@ -133,7 +134,13 @@ async fn records_client(args: &Args, client: &Client) -> Result<records::client:
         .as_ref()
         .and_then(ca)
         .ok_or_else(|| Error::Invalid(format!("ConfigMap {name} has no ca.crt")))?;
+    let name = name.clone();
+    let today = move || {
+        let (maps, name) = (maps.clone(), name.clone());
+        async move { ca(&maps.get_opt(&name).await.ok()??).cloned() }
+    };
     records::client::Client::new(&args.records_url, pem.as_bytes(), &args.records_token)
+        .map(|client| client.following(today))
         .map_err(|e| Error::Records(Box::new(e)))
 }
 
@@ -159,29 +166,13 @@ fn policy<K: Resource<DynamicType = ()>>(
 ) -> Action {
     let uid = object.meta().uid.clone().unwrap_or_default();
     let failures = ctx.failures.failed(&uid);
-    ctx.metrics
-        .turns
-        .get_or_create(&Turn {
-            kind: kind::<K>(),
-            outcome: error.category(),
-        })
-        .inc();
+    ctx.metrics.turn::<K>(error.category());
     if error.is_conflict() {
         tracing::debug!(error = %error::chain(error), "another version was written meanwhile; looking again");
     } else {
         tracing::warn!(error = %error::chain(error), failures, "a turn failed; it will be taken again");
     }
     error::retry(error, failures)
-}
-
-fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
-    match K::plural(&()).as_ref() {
-        "jobruns" => "JobRun",
-        "jobs" => "Job",
-        "scripts" => "Script",
-        "hosts" => "Host",
-        _ => "Other",
-    }
 }
 
 /// Drives a controller; what its turns return was told already.

@@ -36,7 +36,7 @@ pub async fn reconcile(script: Arc<DeserializeGuard<Script>>, ctx: Arc<Context>)
         report::status(&ctx.client, script, "pilothouse-script", &status).await?;
     }
     turn?;
-    ctx.failures.succeeded(&script.uid().unwrap_or_default());
+    ctx.succeeded(script);
     Ok(Action::requeue(Duration::from_secs(3600)))
 }
 

@@ -4,7 +4,7 @@ use crds::{journal::KEEP_BYTES, v1alpha1::ExecStep};
 use reach::pod::{self, Command, Recorder};
 use tokio::sync::mpsc;
 
-use super::{Outcome, Work, pod::forward};
+use super::{Outcome, Work, pod::chunk};
 
 /// Pieces of output on their way to records before the command's stream is read more slowly.
 const PIECES: usize = 64;
@@ -17,6 +17,9 @@ pub async fn command(work: &Work, exec: &ExecStep) -> Outcome {
 }
 
 async fn try_command(work: &Work, exec: &ExecStep) -> Result<Outcome, Outcome> {
+    if work.cancel.is_cancelled() {
+        return Ok(Outcome::cancelled("cancelled before it was started"));
+    }
     let (step, target) = (work.step(), work.target());
     let command = Command {
         namespace: work.run.namespace.clone(),
@@ -30,9 +33,8 @@ async fn try_command(work: &Work, exec: &ExecStep) -> Result<Outcome, Outcome> {
     let client = work.resolver()?.client;
     let (sink, pieces) = mpsc::channel(PIECES);
     let keep = usize::try_from(KEEP_BYTES).unwrap_or(usize::MAX);
-    let recorder = Recorder::new(&[], keep, 0, sink)
-        .map_err(|short| Outcome::undeliverable("SecretTooShort", short.to_string()))?;
-    let forwarding = tokio::spawn(forward(work.ctx.desk.clone(), work.row.key.clone(), pieces));
+    let recorder = Recorder::new(&[], keep, 0, sink).map_err(Outcome::from)?;
+    let forwarding = work.forwarding(pieces, chunk);
     let outcome = pod::exec(&client, &command, recorder, &work.cancel).await;
     // The chunks go to records before the row that ends the execution.
     forwarding.await.expect("forwarding does not panic");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crds::{
-    execution::{LogChunk, State, Via},
+    execution::{State, Via},
     journal::{self, End, EndReason, KeyRequest, Program, Request},
     v1alpha1::Interpreter,
 };
@@ -20,16 +20,11 @@ use super::{Outcome, Work, target};
 
 /// Pieces of output on their way to records before the host is slowed down.
 const PIECES: usize = 64;
-/// How long a lost host is sought beyond the time its work may take.
-const SOUGHT: Duration = Duration::from_secs(120);
-/// How long a host is told to end something, or that it may forget.
+/// How long a host is told that it may forget.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Rest between looks at a host that has no pinned key yet.
-const PIN: Duration = Duration::from_millis(500);
-
 /// Carries a script to the task's host and follows it to its end.
 pub async fn script(work: &Work, script: &ScriptBody) -> Outcome {
-    match prepared(work, script).await {
+    match work.prepared(|| prepared(work, script)).await {
         Ok((target, request)) if work.row.via == Via::Plain => {
             plainly(work, &target, &request).await
         }
@@ -58,7 +53,7 @@ async fn prepared(work: &Work, script: &ScriptBody) -> Result<(Target, Request),
             .collect(),
         run_as: step.run_as.clone(),
         workdir: None,
-        timeout_seconds: u32::try_from(step.timeout.get().as_secs()).ok(),
+        timeout_seconds: u32::try_from(step.timeout.get().as_millis().div_ceil(1000)).ok(),
         grace_seconds: journal::GRACE_SECONDS,
         keep_bytes: journal::KEEP_BYTES,
         resume_from: 0,
@@ -66,98 +61,63 @@ async fn prepared(work: &Work, script: &ScriptBody) -> Result<(Target, Request),
     Ok((target, request))
 }
 
-/// The task's host, if it is still the machine that was planned with. One whose key is not pinned yet is waited for.
+/// The task's host, if it is still the machine that was planned with.
 async fn machine(work: &Work) -> Result<Target, Outcome> {
     let resolver = work.resolver()?;
     let planned = work.target();
-    let deadline = tokio::time::Instant::now() + work.step().delivery_timeout.get();
-    loop {
-        let found = resolver.host(&planned.name, "targets").await?;
-        if found.uid().as_deref() != Some(&planned.uid) || found.spec.address != planned.address {
-            return Err(Outcome::undeliverable(
-                "HostChanged",
-                format!(
-                    "Host {} is not the one that was planned with; create the run anew",
-                    planned.name
-                ),
-            ));
-        }
-        let target = target::of(&resolver, &found, false)
-            .await
-            .map_err(Outcome::from);
-        match target {
-            Err(outcome)
-                if outcome.reason == target::NOT_PINNED
-                    && tokio::time::Instant::now() < deadline
-                    && !work.cancel.is_cancelled() =>
-            {
-                tokio::time::sleep(PIN).await
-            }
-            other => return other,
-        }
+    let found = resolver.host(&planned.name, "targets").await?;
+    if found.uid().as_deref() != Some(&planned.uid) || found.spec.address != planned.address {
+        return Err(Outcome::undeliverable(
+            "HostChanged",
+            format!(
+                "Host {} is not the one that was planned with; create the run anew",
+                planned.name
+            ),
+        ));
     }
+    Ok(target::of(&resolver, &found, false).await?)
 }
 
 async fn journaled(work: &Work, target: &Target, request: Request) -> Outcome {
     let (sink, pieces) = mpsc::channel(PIECES);
-    let forwarding = tokio::spawn(forward(work.ctx.desk.clone(), work.row.key.clone(), pieces));
-    let step = work.step();
+    let forwarding = work.forwarding(pieces, chunk);
     let windows = Windows {
-        delivery: step.delivery_timeout.get(),
-        reattach: step.timeout.get() + SOUGHT,
+        delivery: work.step().delivery_timeout.get(),
+        reattach: work.reattach(),
+        begun: work.joining,
     };
     let (fleet, toolkit) = (&work.ctx.fleet, &*work.ctx.toolkit);
-    let outcome = {
-        let run = host::run(fleet, toolkit, target, &request, windows, &sink);
-        tokio::pin!(run);
-        tokio::select! {
-            seen = &mut run => told(seen),
-            () = work.cancel.cancelled() => {
-                let ended = host::cancel(fleet, toolkit, target, &key(work), PATIENCE).await;
-                // The output that was written until then is still on its way.
-                cancelled(tokio::time::timeout(PATIENCE, run).await.ok(), ended)
-            }
-        }
-    };
+    let seen = host::run(
+        fleet,
+        toolkit,
+        target,
+        &request,
+        windows,
+        &sink,
+        &work.cancel,
+    )
+    .await;
     drop(sink);
     // The chunks go to records before the row that ends the execution.
     forwarding.await.expect("forwarding does not panic");
-    outcome
-}
-
-/// How a cancelled execution ended: what its own stream says counts most, then what the host answered to the cancel.
-fn cancelled(seen: Option<Result<Seen, host::Error>>, ended: Result<End, host::Error>) -> Outcome {
-    match (seen, ended) {
-        (Some(seen @ Ok(Seen::Ended(_))), _) => told(seen),
-        (_, Ok(end)) => ended_as(&end),
-        (Some(Err(host::Error::Delivery { .. })), Err(_)) => {
-            Outcome::cancelled("cancelled while the host was sought; nothing was started")
-        }
-        (_, Err(error)) => Outcome::new(
-            State::Unknown,
-            "CancelUndelivered",
-            format!(
-                "the host could not be told to end it: {}",
-                crate::error::chain(&error)
-            ),
-        ),
+    if is_stale(&seen) {
+        // Where a newer leader has taken over, this process ends within its lease and must not write what the other knows better.
+        tokio::time::sleep(2 * work.ctx.lease).await;
     }
+    told(seen)
 }
 
-async fn forward(
-    desk: crate::desk::Desk,
-    key: crds::key::EffectKey,
-    mut pieces: mpsc::Receiver<Progress>,
-) {
-    while let Some(progress) = pieces.recv().await {
-        if let Progress::Output(output) = progress {
-            desk.log(LogChunk {
-                key: key.clone(),
-                offset: output.offset,
-                data: output.data,
-            })
-            .await;
-        }
+fn is_stale(seen: &Result<Seen, host::Error>) -> bool {
+    let (Err(error) | Ok(Seen::Detached { cause: error, .. })) = seen else {
+        return false;
+    };
+    matches!(error, host::Error::Refused { refused, .. } if refused.reason == journal::RefusedReason::StaleLeader)
+}
+
+fn chunk(progress: Progress) -> Option<(u64, Vec<u8>)> {
+    match progress {
+        Progress::Output(output) => Some((output.offset, output.data)),
+        Progress::Started(_) => None,
     }
 }
 
@@ -177,6 +137,15 @@ fn told(seen: Result<Seen, host::Error>) -> Outcome {
             "CutOff",
             format!(
                 "it was cut off in the middle and is not repeated: {}",
+                crate::error::chain(&cause)
+            ),
+        ),
+        Ok(Seen::Cancelled) => Outcome::cancelled("cancelled before it was started"),
+        Ok(Seen::CancelUndelivered { cause }) => Outcome::new(
+            State::Unknown,
+            "CancelUndelivered",
+            format!(
+                "the host could not be told to end it: {}",
                 crate::error::chain(&cause)
             ),
         ),
@@ -208,7 +177,13 @@ fn ended_as(end: &End) -> Outcome {
         end.message.clone()
     };
     let outcome = match end.reason {
-        EndReason::Exited => Outcome::exited(end.exit_code.unwrap_or(-1)),
+        EndReason::Exited => {
+            let outcome = Outcome::exited(end.exit_code.unwrap_or(-1));
+            let said = [outcome.message.as_str(), &end.message];
+            let message = said.into_iter().filter(|m| !m.is_empty());
+            let message = message.collect::<Vec<_>>().join("; ");
+            Outcome { message, ..outcome }
+        }
         EndReason::Signaled => Outcome::new(State::Failed, "Signaled", text),
         EndReason::TimedOut => Outcome::new(
             State::TimedOut,
@@ -234,9 +209,8 @@ fn ended_as(end: &End) -> Outcome {
 
 async fn plainly(work: &Work, target: &Target, request: &Request) -> Outcome {
     let (sink, pieces) = mpsc::channel(PIECES);
-    let forwarding = tokio::spawn(forward(work.ctx.desk.clone(), work.row.key.clone(), pieces));
-    let step = work.step();
-    let delivery = step.delivery_timeout.get();
+    let forwarding = work.forwarding(pieces, chunk);
+    let delivery = work.step().delivery_timeout.get();
     let outcome = tokio::select! {
         seen = host::run_plainly(&work.ctx.fleet, target, request, delivery, &sink) => told(seen),
         () = work.cancel.cancelled() => Outcome::new(State::Unknown, "CancelledPlain", "the connection was closed; without the toolkit nobody can say whether it has ended"),

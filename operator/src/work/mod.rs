@@ -7,16 +7,18 @@ mod pod;
 pub mod target;
 mod values;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crds::{
-    execution::{Execution, State, TargetKind, VERSION, Via},
+    execution::{Execution, LogChunk, State, TargetKind, VERSION, Via},
     key::EffectKey,
 };
 use decide::plan::{Body, Plan, PlannedStep, PlannedTarget, Task};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use outcome::Outcome;
+pub use pod::let_go;
 
 use crate::{context::Context, metrics::Ended, resolve::Resolver};
 
@@ -88,7 +90,14 @@ pub struct Work {
     pub task: Task,
     pub row: Execution,
     pub cancel: CancellationToken,
+    /// An earlier leader may have started it.
+    pub joining: bool,
 }
+
+/// How long a lost target is sought beyond the time its work may take.
+const SOUGHT: Duration = Duration::from_secs(120);
+/// Rest between two tries of what comes before an effect.
+const REST: Duration = Duration::from_millis(500);
 
 impl Work {
     pub fn step(&self) -> &PlannedStep {
@@ -124,8 +133,9 @@ pub fn begin(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
             task,
             row,
             cancel,
+            joining,
         };
-        tokio::spawn(work.carry(joining));
+        tokio::spawn(work.carry());
     }
 }
 
@@ -142,13 +152,14 @@ pub fn settle(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
             task,
             row,
             cancel,
+            joining: true,
         };
         tokio::spawn(async move { work.end(Outcome::cut_off()).await });
     }
 }
 
 impl Work {
-    async fn carry(self, joining: bool) {
+    async fn carry(self) {
         let _place = self
             .ctx
             .in_flight
@@ -156,16 +167,50 @@ impl Work {
             .await
             .expect("the semaphore is never closed");
         self.ctx.metrics.in_flight.inc();
-        if !joining {
-            self.ctx.desk.row(self.row.clone()).await;
-        }
-        let outcome = if !joining && self.cancel.is_cancelled() {
-            Outcome::cancelled("cancelled before it was started")
+        let outcome = if self.joining {
+            self.effect().await.of_joined()
         } else {
+            self.ctx.desk.row(self.row.clone()).await;
             self.effect().await
         };
         self.ctx.metrics.in_flight.dec();
         self.end(outcome).await;
+    }
+
+    /// How long the target is sought: until delivery has timed out, or as long as something that was started may be running there.
+    fn window(&self) -> Duration {
+        if self.joining {
+            self.reattach()
+        } else {
+            self.step().delivery_timeout.get()
+        }
+    }
+
+    fn reattach(&self) -> Duration {
+        self.step().timeout.get() + SOUGHT
+    }
+
+    /// Tries what comes before the effect until it works or its time is over. What may have been started already is sought whatever stands in the way.
+    async fn prepared<T, F>(&self, prepare: impl Fn() -> F) -> Result<T, Outcome>
+    where
+        F: Future<Output = Result<T, Outcome>>,
+    {
+        let deadline = Instant::now() + self.window();
+        loop {
+            if !self.joining && self.cancel.is_cancelled() {
+                return Err(Outcome::cancelled("cancelled before it was started"));
+            }
+            match prepare().await {
+                Err(outcome)
+                    if (self.joining || outcome.is_passing())
+                        && !self.cancel.is_cancelled()
+                        && Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(REST).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     async fn effect(&self) -> Outcome {
@@ -193,7 +238,24 @@ impl Work {
         self.release().await;
     }
 
-    /// Lets the source forget the result. A source that does not hear it is swept by age.
+    /// Hands pieces of output to records until their sender is gone; `chunk` gives a piece's offset and bytes.
+    fn forwarding<P: Send + 'static>(
+        &self,
+        mut pieces: mpsc::Receiver<P>,
+        chunk: fn(P) -> Option<(u64, Vec<u8>)>,
+    ) -> JoinHandle<()> {
+        let (desk, key) = (self.ctx.desk.clone(), self.row.key.clone());
+        tokio::spawn(async move {
+            while let Some(piece) = pieces.recv().await {
+                if let Some((offset, data)) = chunk(piece) {
+                    let key = key.clone();
+                    desk.log(LogChunk { key, offset, data }).await;
+                }
+            }
+        })
+    }
+
+    /// Lets the source forget the result. A host that does not hear it sweeps by age; a pod is let go at the run's end.
     async fn release(&self) {
         match self.row.via {
             Via::Journal => host::forget(self).await,

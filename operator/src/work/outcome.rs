@@ -2,11 +2,15 @@
 
 use crds::{
     execution::{Execution, MESSAGE_BYTES, State},
+    mask::Unmaskable,
     v1alpha1::clip,
 };
 use jiff::Timestamp;
 
 use crate::resolve::Gap;
+
+/// Reason of a look-up that the API server did not answer; it may the next time.
+pub const LOOK_UP_FAILED: &str = "LookUpFailed";
 
 /// The end of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +56,26 @@ impl Outcome {
         )
     }
 
+    /// Whether trying again may help before anything was done.
+    pub fn is_passing(&self) -> bool {
+        [LOOK_UP_FAILED, super::target::NOT_PINNED].contains(&self.reason.as_str())
+    }
+
+    /// The same of an attempt that an earlier leader may have started: that nothing could be done now does not say that nothing was.
+    pub fn of_joined(self) -> Self {
+        match self.state {
+            State::Undeliverable | State::DeliveryTimedOut => Self {
+                state: State::Unknown,
+                message: format!(
+                    "it was started before and could not be found again: {}",
+                    self.message
+                ),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// An exit code, with success for zero.
     pub fn exited(code: i32) -> Self {
         let (state, message) = if code == 0 {
@@ -86,8 +110,17 @@ impl From<Gap> for Outcome {
         match gap {
             Gap::Refused(refusal) => Self::undeliverable(refusal.reason, refusal.message),
             Gap::Forbidden(message) => Self::undeliverable("Forbidden", message),
-            Gap::Failed { .. } => Self::undeliverable("LookUpFailed", crate::error::chain(&gap)),
+            Gap::Unseen(_) | Gap::Failed { .. } => {
+                Self::undeliverable(LOOK_UP_FAILED, crate::error::chain(&gap))
+            }
         }
+    }
+}
+
+impl From<Unmaskable> for Outcome {
+    fn from(unmaskable: Unmaskable) -> Self {
+        let reason = format!("{:?}", unmaskable.reason());
+        Self::undeliverable(reason, unmaskable.to_string())
     }
 }
 

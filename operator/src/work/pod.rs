@@ -1,28 +1,26 @@
 //! A pod of the step's own: created as the run's account, followed to its end, released once records have its result.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use crds::{
-    execution::{LogChunk, State},
+    execution::State,
     journal::KEEP_BYTES,
-    v1alpha1::PodStep,
+    v1alpha1::{JobRun, PodStep},
 };
 use decide::plan::Value;
-use kube::Client;
+use kube::{Client, ResourceExt as _};
 use reach::pod::{self, EnvValue, Error, Piece, Placed, Recorder, StepPod};
 use secrecy::SecretString;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Outcome, Work};
+use super::{Outcome, REST, Work};
+use crate::{context::Context, error::Result as Turn};
 
 /// Pieces of output on their way to records before the pod's log is read more slowly.
 const PIECES: usize = 64;
-/// Rest between two asks of an API that does not answer.
-const REST: Duration = Duration::from_millis(500);
-
 /// Runs the step's pod to its end.
 pub async fn step(work: &Work, step: &PodStep, env: &BTreeMap<String, Value>) -> Outcome {
-    match prepared(work, step, env).await {
+    match work.prepared(|| prepared(work, step, env)).await {
         Ok((client, wanted, mask)) => carried(work, &client, &wanted, &mask).await,
         Err(outcome) => outcome,
     }
@@ -78,7 +76,9 @@ fn wanted(
 }
 
 async fn carried(work: &Work, client: &Client, wanted: &StepPod, mask: &[SecretString]) -> Outcome {
-    let deadline = Instant::now() + wanted.delivery;
+    let deadline = Instant::now() + work.window();
+    // A create that was not answered may have been done: from then on the pod is sought like one of an earlier leader.
+    let mut begun = work.joining;
     let placed = loop {
         match pod::start(client, wanted).await {
             Ok(placed) => break placed,
@@ -87,13 +87,15 @@ async fn carried(work: &Work, client: &Client, wanted: &StepPod, mask: &[SecretS
                     && Instant::now() < deadline
                     && !work.cancel.is_cancelled() =>
             {
-                tokio::time::sleep(REST).await
+                begun = true;
+                tokio::time::sleep(REST).await;
             }
+            Err(error) if begun => return refused(&error).of_joined(),
             Err(error) => return refused(&error),
         }
     };
     let (sink, pieces) = mpsc::channel(PIECES);
-    let forwarding = tokio::spawn(forward(work.ctx.desk.clone(), work.row.key.clone(), pieces));
+    let forwarding = work.forwarding(pieces, chunk);
     let outcome = followed(work, client, &placed, mask, sink).await;
     // The chunks go to records before the row that ends the execution.
     forwarding.await.expect("forwarding does not panic");
@@ -116,7 +118,7 @@ async fn followed(
             sink.clone(),
         ) {
             Ok(recorder) => recorder,
-            Err(short) => return Outcome::undeliverable("SecretTooShort", short.to_string()),
+            Err(unmaskable) => return unmaskable.into(),
         };
         match pod::follow(client, placed, recorder, &work.cancel).await {
             Ok(outcome) => return outcome.into(),
@@ -128,19 +130,8 @@ async fn followed(
     }
 }
 
-pub(super) async fn forward(
-    desk: crate::desk::Desk,
-    key: crds::key::EffectKey,
-    mut pieces: mpsc::Receiver<Piece>,
-) {
-    while let Some(piece) = pieces.recv().await {
-        desk.log(LogChunk {
-            key: key.clone(),
-            offset: piece.offset,
-            data: piece.data.to_vec(),
-        })
-        .await;
-    }
+pub(super) fn chunk(piece: Piece) -> Option<(u64, Vec<u8>)> {
+    Some((piece.offset, piece.data.to_vec()))
 }
 
 fn refused(error: &Error) -> Outcome {
@@ -171,7 +162,7 @@ impl From<pod::Outcome> for Outcome {
     }
 }
 
-/// Lets the pod go. One that is not let go keeps its finalizer, and the next leader lets it go with its run.
+/// Lets the pod go. One that is not let go here is let go at the end of its run.
 pub async fn release(work: &Work) {
     let Ok(resolver) = work.resolver() else {
         return;
@@ -190,4 +181,15 @@ pub async fn release(work: &Work) {
     if let Err(error) = released {
         tracing::warn!(error = %crate::error::chain(&error), "a step pod was not let go");
     }
+}
+
+/// Lets go of every step pod that a run has left, with the operator's own right: the run has ended, its results are safe, and its account may be gone.
+pub async fn let_go(ctx: &Context, run: &JobRun) -> Turn<()> {
+    let (namespace, uid) = (
+        run.namespace().unwrap_or_default(),
+        run.uid().unwrap_or_default(),
+    );
+    pod::release_all(&ctx.client, &namespace, &uid)
+        .await
+        .map_err(|source| crate::error::Error::LetGo(Box::new(source)))
 }

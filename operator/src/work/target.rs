@@ -64,8 +64,10 @@ async fn single(resolver: &Resolver, host: &Host, first_look: bool) -> Result<Ta
         ));
     }
     let data = secret.data.unwrap_or_default();
-    let credentials = Credentials::from_secret(&data)
-        .map_err(|e| refused(e.reason(), format!("{field}: {e}")))?;
+    let credentials = Credentials::from_secret(&data).map_err(|e| {
+        let named = &spec.credentials_ref.name;
+        refused(e.reason(), format!("{field}: Secret {named}: {e}"))
+    })?;
     Ok(Target {
         name,
         address: spec.address.clone(),

@@ -16,8 +16,10 @@ pub(super) enum Opening {
     Answering,
     Absent,
     Unsafe(String),
-    /// It ended without an answer; what it wrote instead.
+    /// It ended without an answer; what it wrote instead. The toolkit was never run.
     Complaint(String),
+    /// The toolkit was run, and ended without an answer.
+    Died(String),
 }
 
 /// The lines of one exchange.
@@ -43,10 +45,14 @@ impl Answers {
 
     /// Reads up to the first answer. An error means that the connection broke.
     pub(super) async fn open(&mut self) -> Result<Opening, ssh::Error> {
-        let mut noise = String::new();
+        let (mut noise, mut running) = (String::new(), false);
         while let Some(line) = self.line().await? {
             if line == "pilothouse:absent" {
                 return Ok(Opening::Absent);
+            }
+            if line == "pilothouse:running" {
+                running = true;
+                continue;
             }
             if let Some(why) = line.strip_prefix("pilothouse:unsafe") {
                 return Ok(Opening::Unsafe(why.trim().to_owned()));
@@ -69,7 +75,13 @@ impl Answers {
                 None => "it ended without an answer".to_owned(),
             };
         }
-        Ok(Opening::Complaint(complaint))
+        // A shell that finds no way to run the toolkit says so with these codes.
+        let unrun = matches!(self.exchange.exit(), Some(Exit::Code(126 | 127)));
+        Ok(if running && !unrun {
+            Opening::Died(complaint)
+        } else {
+            Opening::Complaint(complaint)
+        })
     }
 
     /// The next answer; `None` when the stream ended, `Err(text)` inside for what is no answer.

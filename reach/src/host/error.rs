@@ -1,10 +1,10 @@
-//! Why work on a host did not begin: one variant a step.
+//! What stands between the caller and work on a host: one variant a step.
 
 use crds::journal::Refused;
 
-use crate::ssh;
+use crate::ssh::{self, Target};
 
-/// The effect was not started by this call.
+/// A step that did not succeed. Returned by `run`, it means that nothing was started; as the cause of an outcome it says nothing of that.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{address} was not reached")]
@@ -41,6 +41,10 @@ pub enum Error {
         path: String,
         message: String,
     },
+    #[error("the toolkit on {address} died before it answered: {message}")]
+    ToolkitDied { address: String, message: String },
+    #[error("{address} told no end in all the time that the work may take")]
+    Overdue { address: String },
     #[error("{address} refused: {}", refused.message)]
     Refused { address: String, refused: Refused },
     #[error("{address} answered what is no answer: {message}")]
@@ -56,8 +60,45 @@ impl Error {
             Self::PathNotWritable { .. } => "PathNotWritable".to_owned(),
             Self::PathNotSafe { .. } => "PathNotSafe".to_owned(),
             Self::ToolkitNotRunnable { .. } => "ToolkitNotRunnable".to_owned(),
+            Self::ToolkitDied { .. } => "ToolkitDied".to_owned(),
+            Self::Overdue { .. } => "Overdue".to_owned(),
             Self::Refused { refused, .. } => format!("{:?}", refused.reason),
             Self::NotUnderstood { .. } => "NotUnderstood".to_owned(),
+        }
+    }
+
+    /// Whether the same call may succeed later with nothing changed in its arguments.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Delivery { source, .. } => source.is_passing(),
+            Self::ToolkitDied { .. } => true,
+            _ => false,
+        }
+    }
+
+    pub(super) fn delivery(target: &Target, source: ssh::Error) -> Self {
+        Self::Delivery {
+            address: target.endpoint(),
+            source,
+        }
+    }
+
+    pub(super) fn lost(target: &Target) -> Self {
+        let address = target.endpoint();
+        Self::delivery(target, ssh::Error::ConnectionLost { address })
+    }
+
+    pub(super) fn refused(target: &Target, refused: Refused) -> Self {
+        Self::Refused {
+            address: target.endpoint(),
+            refused,
+        }
+    }
+
+    pub(super) fn not_understood(target: &Target, message: String) -> Self {
+        Self::NotUnderstood {
+            address: target.endpoint(),
+            message,
         }
     }
 }

@@ -1,14 +1,25 @@
-//! Work over a host's journal: an effect is started once under its key, followed to its end, and found again when the connection breaks.
+//! Work over a host's journal: an effect is started once under its key, followed to its end, found again when the connection breaks, and ended on request.
 
-use std::time::Duration;
+use std::{
+    pin::{Pin, pin},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use crds::journal::{End, Forgotten, KeyRequest, Line, Request};
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
-use super::{Error, Outcome, Progress, Sink, Toolkit, answer::Answers, toolkit::Asked};
-use crate::ssh::{self, Fleet, Target};
+use super::{
+    Error, Outcome, Sink, Toolkit,
+    answer::Answers,
+    following::{Following, Shared},
+    patience::Patience,
+    toolkit::{Asked, Copied},
+};
+use crate::ssh::{Fleet, Session, Target};
 
 /// How long a host is sought.
 #[derive(Clone, Copy, Debug)]
@@ -17,19 +28,40 @@ pub struct Windows {
     pub delivery: Duration,
     /// Until the host is found again when the connection broke.
     pub reattach: Duration,
+    /// An earlier call may have started it: the host is sought for `reattach` from the beginning, and silence never means that nothing was started.
+    pub begun: bool,
 }
 
-/// First and longest wait between two attempts to find a host again.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a host is sought to be told that an effect shall end, and its last output is awaited.
+const CANCELLING: Duration = Duration::from_secs(20);
 
-/// How one connection's worth of following ended.
-enum Followed {
-    Ended(End),
-    Broken(ssh::Error),
+/// The way to one host and its journal.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub fleet: &'a Fleet,
+    pub toolkit: &'a Toolkit,
+    pub target: &'a Target,
 }
 
-/// Starts the effect, or attaches to it, and follows it to its end. Calling it twice with the same key is calling it once.
+impl Way<'_> {
+    pub(super) async fn session(&self, deadline: Instant) -> Result<Session, Error> {
+        let session = self.fleet.session(self.target, deadline).await;
+        session.map_err(|source| Error::delivery(self.target, source))
+    }
+
+    pub(super) async fn copy_once(
+        &self,
+        copied: &mut Copied,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        self.toolkit
+            .copy_once(self.fleet, self.target, copied, deadline)
+            .await
+    }
+}
+
+/// Starts the effect, or attaches to it, and follows it to its end, or ends it when `cancel` fires. Calling it twice with the same key is calling it once.
+/// An error means that nothing was started, neither by this call nor by an earlier one.
 pub async fn run(
     fleet: &Fleet,
     toolkit: &Toolkit,
@@ -37,109 +69,66 @@ pub async fn run(
     request: &Request,
     windows: Windows,
     sink: &Sink,
+    cancel: &CancellationToken,
 ) -> Result<Outcome, Error> {
-    let mut following = Following {
-        request: request.clone(),
-        started: false,
-        news: false,
-        sink,
+    let way = Way {
+        fleet,
+        toolkit,
+        target,
     };
-    let mut deadline = Instant::now() + windows.delivery;
-    let (mut pause, mut sent) = (FIRST_PAUSE, false);
-    loop {
-        let body = json_line(&following.request);
-        let cause = match toolkit.ask(fleet, target, "exec", body, deadline).await {
-            Ok(Asked::Answers(answers)) => match following.follow(answers, target).await? {
-                Followed::Ended(end) => return Ok(Outcome::Ended(end)),
-                Followed::Broken(cause) => {
-                    // Only news starts the wait anew, so that a host that always breaks off is given up in the end.
-                    if following.heard() {
-                        (deadline, pause) = (Instant::now() + windows.reattach, FIRST_PAUSE);
-                    }
-                    cause
-                }
+    let shared = Shared {
+        cancel,
+        sent: AtomicBool::new(windows.begun),
+        over: CancellationToken::new(),
+    };
+    let following = Following::new(way, request, windows, sink, &shared);
+    let mut following = pin!(following.finish());
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => {}
+        outcome = &mut following => return outcome,
+    }
+    if !shared.sent.load(Relaxed) {
+        return Ok(Outcome::Cancelled);
+    }
+    let key = KeyRequest {
+        version: request.version,
+        key: request.key.clone(),
+        epoch: request.epoch,
+    };
+    let cancelling = self::cancel(fleet, toolkit, target, &key, CANCELLING);
+    end(following, cancelling, &shared.over).await
+}
+
+/// Tells the host that the effect shall end, and goes on to follow it: a stream that nobody reads holds up everything else on its connection, the cancel included.
+async fn end(
+    mut following: Pin<&mut impl Future<Output = Result<Outcome, Error>>>,
+    cancelling: impl Future<Output = Result<End, Error>>,
+    over: &CancellationToken,
+) -> Result<Outcome, Error> {
+    let deadline = Instant::now() + CANCELLING;
+    let (mut cancelling, mut seen) = (pin!(cancelling), None);
+    let told = loop {
+        tokio::select! {
+            outcome = &mut following, if seen.is_none() => match outcome {
+                Ok(outcome @ (Outcome::Ended(_) | Outcome::Cancelled)) => return Ok(outcome),
+                other => seen = Some(other),
             },
-            Ok(Asked::Lost(cause)) => cause,
-            // Once a request was sent, silence no longer means that nothing was started.
-            Err(Error::Delivery { source, .. }) if sent => source,
-            Err(error) => return Err(error),
-        };
-        sent = true;
-        if Instant::now() + pause >= deadline || !cause.is_passing() {
-            return Ok(Outcome::Detached {
-                started: following.started,
-                cause,
-            });
+            told = &mut cancelling => break told,
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
+    };
+    let buried = told.as_ref().is_ok_and(|end| end.started_at.is_none());
+    if told.is_ok() {
+        over.cancel();
     }
-}
-
-/// An effect that is being followed, over as many connections as it takes.
-struct Following<'a> {
-    request: Request,
-    started: bool,
-    /// Something was heard that had not been heard before.
-    news: bool,
-    sink: &'a Sink,
-}
-
-impl Following<'_> {
-    fn heard(&mut self) -> bool {
-        std::mem::take(&mut self.news)
+    if !buried && seen.is_none() {
+        // The output that was written until then is still on its way, and with it perhaps the end.
+        seen = timeout_at(deadline, following).await.ok();
     }
-
-    async fn follow(&mut self, mut answers: Answers, target: &Target) -> Result<Followed, Error> {
-        loop {
-            let line = match answers.next().await {
-                Ok(Some(Ok(line))) => line,
-                Ok(Some(Err(message))) => {
-                    return Err(Error::NotUnderstood {
-                        address: target.endpoint(),
-                        message,
-                    });
-                }
-                Ok(None) => {
-                    return Ok(Followed::Broken(ssh::Error::ConnectionLost {
-                        address: target.endpoint(),
-                    }));
-                }
-                Err(cause) => return Ok(Followed::Broken(cause)),
-            };
-            match line {
-                Line::Started(started) => {
-                    // Later attachments tell the same beginning again.
-                    if !std::mem::replace(&mut self.started, true) {
-                        self.news = true;
-                        let _ = self.sink.send(Progress::Started(started)).await;
-                    }
-                }
-                Line::Output(output) => self.pass(output).await,
-                Line::End(end) => return Ok(Followed::Ended(end)),
-                Line::Refused(refused) => {
-                    return Err(Error::Refused {
-                        address: target.endpoint(),
-                        refused,
-                    });
-                }
-                Line::Forgotten(_) => {}
-            }
-        }
-    }
-
-    /// Hands on what was not handed on before.
-    async fn pass(&mut self, mut output: crds::journal::Output) {
-        let next = self.request.resume_from;
-        let known = usize::try_from(next.saturating_sub(output.offset)).unwrap_or(usize::MAX);
-        if known >= output.data.len() {
-            return;
-        }
-        output.data.drain(..known);
-        output.offset = output.offset.max(next);
-        self.request.resume_from = output.offset + output.data.len() as u64;
-        self.news = true;
-        let _ = self.sink.send(Progress::Output(output)).await;
+    match (seen, told) {
+        (Some(Ok(Outcome::Ended(end))), _) | (_, Ok(end)) => Ok(Outcome::Ended(end)),
+        (Some(Err(nothing_began)), Err(_)) => Err(nothing_began),
+        (_, Err(cause)) => Ok(Outcome::CancelUndelivered { cause }),
     }
 }
 
@@ -153,7 +142,7 @@ pub async fn cancel(
 ) -> Result<End, Error> {
     match answer(fleet, toolkit, target, "cancel", key, patience).await? {
         Line::End(end) => Ok(end),
-        other => Err(unexpected(target, &other)),
+        other => Err(Error::not_understood(target, format!("{other:?}"))),
     }
 }
 
@@ -167,7 +156,7 @@ pub async fn forget(
 ) -> Result<Forgotten, Error> {
     match answer(fleet, toolkit, target, "forget", key, patience).await? {
         Line::Forgotten(forgotten) => Ok(forgotten),
-        other => Err(unexpected(target, &other)),
+        other => Err(Error::not_understood(target, format!("{other:?}"))),
     }
 }
 
@@ -180,51 +169,71 @@ async fn answer(
     key: &KeyRequest,
     patience: Duration,
 ) -> Result<Line, Error> {
-    let deadline = Instant::now() + patience;
+    let way = Way {
+        fleet,
+        toolkit,
+        target,
+    };
+    let (mut patience, mut copied) = (Patience::lasting(patience), Copied::default());
     loop {
-        let cause = match toolkit
-            .ask(fleet, target, verb, json_line(key), deadline)
-            .await?
-        {
-            Asked::Lost(cause) => cause,
-            Asked::Answers(mut answers) => match answers.next().await {
-                Ok(Some(Ok(Line::Refused(refused)))) => {
-                    return Err(Error::Refused {
-                        address: target.endpoint(),
-                        refused,
-                    });
-                }
-                Ok(Some(Ok(line))) => return Ok(line),
-                Ok(Some(Err(message))) => {
-                    return Err(Error::NotUnderstood {
-                        address: target.endpoint(),
-                        message,
-                    });
-                }
-                Ok(None) => ssh::Error::ConnectionLost {
-                    address: target.endpoint(),
-                },
-                Err(cause) => cause,
-            },
+        let cause = match try_answer(way, verb, key, &mut copied, patience.deadline()).await {
+            Ok(Some(line)) => return Ok(line),
+            Ok(None) => continue,
+            Err(cause) => cause,
         };
-        if Instant::now() >= deadline {
-            return Err(Error::Delivery {
-                address: target.endpoint(),
-                source: cause,
-            });
+        if !cause.is_passing() || !patience.rest().await {
+            return Err(cause);
         }
     }
 }
 
-fn unexpected(target: &Target, line: &Line) -> Error {
-    Error::NotUnderstood {
-        address: target.endpoint(),
-        message: format!("{line:?}"),
+/// The one line that such a verb is answered with; `None` when the toolkit had to be copied first.
+async fn try_answer(
+    way: Way<'_>,
+    verb: &str,
+    key: &KeyRequest,
+    copied: &mut Copied,
+    deadline: Instant,
+) -> Result<Option<Line>, Error> {
+    let (session, body) = (way.session(deadline).await?, json_line(key));
+    let asking = way
+        .toolkit
+        .ask(session, way.target, verb, body, deadline)
+        .await?;
+    match asking {
+        Asked::Lost(cause) => Err(cause),
+        Asked::Absent => way.copy_once(copied, deadline).await.map(|()| None),
+        Asked::Answers(mut answers) => {
+            match next_line(&mut answers, way.target, Some(deadline)).await? {
+                Some(Line::Refused(refused)) => Err(Error::refused(way.target, refused)),
+                Some(line) => Ok(Some(line)),
+                None => Err(Error::lost(way.target)),
+            }
+        }
+    }
+}
+
+/// The next line of an answer; `None` when it did not come in time.
+pub(super) async fn next_line(
+    answers: &mut Answers,
+    target: &Target,
+    deadline: Option<Instant>,
+) -> Result<Option<Line>, Error> {
+    let next = match deadline {
+        Some(deadline) => timeout_at(deadline, answers.next()).await,
+        None => Ok(answers.next().await),
+    };
+    match next {
+        Ok(Ok(Some(Ok(line)))) => Ok(Some(line)),
+        Ok(Ok(Some(Err(message)))) => Err(Error::not_understood(target, message)),
+        Ok(Ok(None)) => Err(Error::lost(target)),
+        Ok(Err(source)) => Err(Error::delivery(target, source)),
+        Err(_) => Ok(None),
     }
 }
 
 /// A request as the toolkit reads it: one line.
-fn json_line(request: &impl Serialize) -> Bytes {
+pub(super) fn json_line(request: &impl Serialize) -> Bytes {
     let mut line = serde_json::to_vec(request).expect("requests are plain data");
     line.push(b'\n');
     line.into()

@@ -3,7 +3,9 @@
 mod answer;
 mod error;
 mod facts;
+mod following;
 mod journal;
+mod patience;
 mod plain;
 mod toolkit;
 
@@ -32,8 +34,12 @@ pub type Sink = tokio::sync::mpsc::Sender<Progress>;
 pub enum Outcome {
     /// It ended, or was kept from beginning.
     Ended(End),
-    /// Journal: the host was lost and not found again in time. Ask again with the same key; nothing runs twice.
-    Detached { started: bool, cause: ssh::Error },
+    /// Journal: it may have begun, and the host did not tell its end in time. Ask again with the same key; nothing runs twice.
+    Detached { started: bool, cause: Error },
     /// Plain: it was cut off in the middle, and nobody can say how far it got.
     Unknown { cause: ssh::Error },
+    /// Cancelled before anything was sent: nothing was started.
+    Cancelled,
+    /// Cancelled, but the host could not be told, so it may go on.
+    CancelUndelivered { cause: Error },
 }

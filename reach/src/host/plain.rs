@@ -5,22 +5,25 @@ use std::{fmt::Write as _, time::Duration};
 use bytes::Bytes;
 use crds::{
     journal::{
-        End, EndReason, Interpreter, Output, Program, Refused, RefusedReason, Request,
-        SECRET_BYTES_MIN, Started, Stream,
+        End, EndReason, Interpreter, Output, Program, Refused, RefusedReason, Request, Started,
+        Stream,
     },
-    mask::Masks,
+    mask::{self, Masks},
 };
 use jiff::Timestamp;
-use tokio::time::{Instant, timeout_at};
-
-use super::{Error, Outcome, Progress, Sink};
-use crate::{
-    shell::{as_root, as_user, quote},
-    ssh::{self, Chunk, Exchange, Exit, Fleet, Target},
+use tokio::{
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    time::{Instant, timeout_at},
 };
 
-/// Exit code with which `timeout` says that it ended the program.
-const TIMED_OUT: u32 = 124;
+use super::{Error, Outcome, Progress, Sink, patience::Patience};
+use crate::{
+    shell::{as_root, as_user, quote},
+    ssh::{self, Chunk, Exchange, Exit, Fleet, Session, Target},
+};
+
+/// Exit codes of a program that `timeout` ended: its own word for it, and those of KILL and TERM.
+const ENDED_BY_TIMEOUT: [u32; 3] = [124, 137, 143];
 
 /// How long past its timeout a program is waited for; the host needs some of it for its own TERM and KILL.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -41,11 +44,8 @@ pub async fn run(
         address: target.endpoint(),
         source,
     };
-    let session = fleet
-        .session(target, Instant::now() + delivery)
-        .await
-        .map_err(failed)?;
-    let started_at = Timestamp::now();
+    let session = session(fleet, target, delivery).await.map_err(failed)?;
+    let (started_at, began) = (Timestamp::now(), Instant::now());
     let exchange = match session
         .exec(&command(target, request), stdin(request))
         .await
@@ -53,25 +53,30 @@ pub async fn run(
         Ok(exchange) => exchange,
         Err(cause) => return Ok(Outcome::Unknown { cause }),
     };
-    let _ = sink
-        .send(Progress::Started(Started {
-            at: started_at,
-            attached: false,
-        }))
-        .await;
+    let (kept, waiting) = mpsc::unbounded_channel();
+    let _ = kept.send(Progress::Started(Started {
+        at: started_at,
+        attached: false,
+    }));
     let mut following = Following {
         masks: Masks::new(request.mask.iter().map(String::as_str)),
         seen: 0,
         passed: 0,
         keep: request.keep_bytes,
-        sink,
     };
-    let ended = match give_up_at(request) {
-        Some(deadline) => timeout_at(deadline, following.follow(exchange)).await,
-        None => Ok(following.follow(exchange).await),
+    let reading = async {
+        let follow = following.follow(exchange, kept);
+        match give_up_at(request) {
+            Some(deadline) => timeout_at(deadline, follow).await,
+            None => Ok(follow.await),
+        }
     };
+    let (ended, ()) = tokio::join!(reading, hand_on(waiting, sink));
     let cause = match ended {
-        Ok(Ok(exit)) => return Ok(Outcome::Ended(following.end(&exit, request, started_at))),
+        Ok(Ok(exit)) => {
+            let late = is_late(request, began.elapsed());
+            return Ok(Outcome::Ended(following.end(&exit, late, started_at)));
+        }
         Ok(Err(ssh::Error::ExecRefused { address })) => {
             return Err(failed(ssh::Error::ExecRefused { address }));
         }
@@ -81,6 +86,24 @@ pub async fn run(
         },
     };
     Ok(Outcome::Unknown { cause })
+}
+
+/// A session on the target; a host that is away for a moment is sought until the window ends.
+async fn session(fleet: &Fleet, target: &Target, window: Duration) -> Result<Session, ssh::Error> {
+    let mut patience = Patience::lasting(window);
+    loop {
+        match fleet.session(target, patience.deadline()).await {
+            Err(cause) if cause.is_passing() && patience.rest().await => {}
+            done => return done,
+        }
+    }
+}
+
+/// Whether the program ran as long as it may, less what two clocks may differ by.
+fn is_late(request: &Request, ran: Duration) -> bool {
+    request
+        .timeout_seconds
+        .is_some_and(|seconds| ran >= Duration::from_secs(seconds.into()).mul_f64(0.99))
 }
 
 /// What the toolkit would refuse on the host is refused here.
@@ -97,16 +120,15 @@ fn check(request: &Request) -> Result<(), Refused> {
             format!("{name:?} is no name of a variable"),
         );
     }
+    if let Err(unmaskable) = mask::check(request.mask.iter().map(String::as_str)) {
+        return refuse(unmaskable.reason(), unmaskable.to_string());
+    }
     let secrets = || {
         request
             .mask
             .iter()
             .filter(|secret| !secret.trim().is_empty())
     };
-    if secrets().any(|secret| secret.len() < SECRET_BYTES_MIN) {
-        let message = format!("a secret of less than {SECRET_BYTES_MIN} bytes cannot be masked");
-        return refuse(RefusedReason::SecretTooShort, message);
-    }
     if let Program::Argv(words) = &request.program
         && words
             .iter()
@@ -123,17 +145,27 @@ fn give_up_at(request: &Request) -> Option<Instant> {
     Some(Instant::now() + Duration::from_secs(seconds) + MARGIN)
 }
 
+/// Hands on what waits. It is no more than may be kept, so that a slow taker holds up neither the program nor what shares its connection.
+async fn hand_on(mut waiting: UnboundedReceiver<Progress>, sink: &Sink) {
+    while let Some(progress) = waiting.recv().await {
+        let _ = sink.send(progress).await;
+    }
+}
+
 /// Output on its way through the masks and the bound.
-struct Following<'a> {
+struct Following {
     masks: Masks,
     seen: u64,
     passed: u64,
     keep: u64,
-    sink: &'a Sink,
 }
 
-impl Following<'_> {
-    async fn follow(&mut self, mut exchange: Exchange) -> Result<Exit, ssh::Error> {
+impl Following {
+    async fn follow(
+        &mut self,
+        mut exchange: Exchange,
+        kept: UnboundedSender<Progress>,
+    ) -> Result<Exit, ssh::Error> {
         while let Some(chunk) = exchange.next().await? {
             let (stream, bytes) = match &chunk {
                 Chunk::Stdout(bytes) => (Stream::Stdout, bytes),
@@ -141,14 +173,14 @@ impl Following<'_> {
             };
             let mut masked = Vec::new();
             self.masks.push(stream, bytes, &mut |stream, bytes| {
-                masked.push((stream, bytes.to_vec()))
+                masked.push((stream, bytes.to_vec()));
             });
-            self.pass(masked).await;
+            self.pass(masked, &kept);
         }
         let mut masked = Vec::new();
         self.masks
             .finish(&mut |stream, bytes| masked.push((stream, bytes.to_vec())));
-        self.pass(masked).await;
+        self.pass(masked, &kept);
         Ok(exchange
             .exit()
             .cloned()
@@ -156,7 +188,7 @@ impl Following<'_> {
     }
 
     /// The first bytes are kept, up to the bound; the rest is counted.
-    async fn pass(&mut self, pieces: Vec<(Stream, Vec<u8>)>) {
+    fn pass(&mut self, pieces: Vec<(Stream, Vec<u8>)>, kept: &UnboundedSender<Progress>) {
         for (stream, mut data) in pieces {
             let offset = self.seen;
             self.seen += data.len() as u64;
@@ -166,22 +198,22 @@ impl Following<'_> {
                 continue;
             }
             self.passed += data.len() as u64;
-            let _ = self
-                .sink
-                .send(Progress::Output(Output {
-                    offset,
-                    stream,
-                    data,
-                }))
-                .await;
+            let _ = kept.send(Progress::Output(Output {
+                offset,
+                stream,
+                data,
+            }));
         }
     }
 
-    fn end(&self, exit: &Exit, request: &Request, started_at: Timestamp) -> End {
+    /// How it ended; `late` says that it ran as long as it may, without which nothing was timed out.
+    fn end(&self, exit: &Exit, late: bool, started_at: Timestamp) -> End {
+        let ended = match exit {
+            Exit::Code(code) => ENDED_BY_TIMEOUT.contains(code),
+            Exit::Signal(signal) => ["KILL", "TERM"].contains(&signal.as_str()),
+        };
         let (reason, exit_code, message) = match exit {
-            Exit::Code(TIMED_OUT) if request.timeout_seconds.is_some() => {
-                (EndReason::TimedOut, None, String::new())
-            }
+            _ if late && ended => (EndReason::TimedOut, None, String::new()),
             Exit::Code(code) => (EndReason::Exited, i32::try_from(*code).ok(), String::new()),
             Exit::Signal(signal) => (
                 EndReason::Signaled,

@@ -9,8 +9,8 @@ use super::{
     answer::{Answers, Opening},
 };
 use crate::{
-    shell::{as_root, quote},
-    ssh::{self, Fleet, Target},
+    shell::{as_root, private_folder, quote},
+    ssh::{self, Fleet, Session, Target},
 };
 
 /// Folder of the toolkits on a host.
@@ -43,43 +43,57 @@ impl Toolkit {
     }
 
     pub fn path(&self) -> String {
-        format!("{}/toolkit-{}", self.folder, &self.digest[..16])
+        format!("{}/{}", self.folder, self.name())
     }
 
-    /// Asks the toolkit on the host; copies it there first only when it turns out to be absent. The error says that nothing was started.
+    fn name(&self) -> String {
+        format!("toolkit-{}", &self.digest[..16])
+    }
+
+    /// Asks the toolkit on the host. An error says that nothing was started by asking.
     pub(super) async fn ask(
         &self,
-        fleet: &Fleet,
+        session: Session,
         target: &Target,
         verb: &str,
         request: Bytes,
         deadline: Instant,
     ) -> Result<Asked, Error> {
-        let command = self.command(target, verb);
-        let mut copied = false;
-        loop {
-            let delivery = |source| Error::Delivery {
+        let delivery = |source| Error::delivery(target, source);
+        let mut answers = match session.exec(&self.command(target, verb), request).await {
+            Ok(exchange) => Answers::new(exchange),
+            Err(cause) => return Ok(Asked::Lost(delivery(cause))),
+        };
+        match timeout_at(deadline, answers.open()).await {
+            Ok(Ok(Opening::Answering)) => Ok(Asked::Answers(answers)),
+            Ok(Ok(Opening::Absent)) => Ok(Asked::Absent),
+            Ok(Ok(Opening::Unsafe(message))) => Err(self.not_safe(target, message)),
+            Ok(Ok(Opening::Complaint(message))) => Err(self.not_runnable(target, message)),
+            Ok(Ok(Opening::Died(message))) => Ok(Asked::Lost(Error::ToolkitDied {
                 address: target.endpoint(),
-                source,
-            };
-            let session = fleet.session(target, deadline).await.map_err(delivery)?;
-            let mut answers = match session.exec(&command, request.clone()).await {
-                Ok(exchange) => Answers::new(exchange),
-                Err(cause) => return Ok(Asked::Lost(cause)),
-            };
-            match timeout_at(deadline, answers.open()).await {
-                Ok(Ok(Opening::Answering)) => return Ok(Asked::Answers(answers)),
-                Ok(Ok(Opening::Absent)) if !copied => self.copy(fleet, target, deadline).await?,
-                Ok(Ok(opening)) => return Err(self.explain(target, opening)),
-                Ok(Err(cause)) => return Ok(Asked::Lost(cause)),
-                Err(_) => {
-                    return Ok(Asked::Lost(ssh::Error::ConnectionLost {
-                        address: target.endpoint(),
-                    }));
-                }
-            }
-            copied = true;
+                message,
+            })),
+            Ok(Err(cause @ ssh::Error::ExecRefused { .. })) => Err(delivery(cause)),
+            Ok(Err(cause)) => Ok(Asked::Lost(delivery(cause))),
+            Err(_) => Ok(Asked::Lost(Error::lost(target))),
         }
+    }
+
+    /// Copies the toolkit to the host, once for each `Copied`.
+    pub(super) async fn copy_once(
+        &self,
+        fleet: &Fleet,
+        target: &Target,
+        copied: &mut Copied,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        if copied.0 {
+            let message = "what was just copied is not there, or differs".to_owned();
+            return Err(self.not_runnable(target, message));
+        }
+        self.copy(fleet, target, deadline).await?;
+        copied.0 = true;
+        Ok(())
     }
 
     async fn copy(&self, fleet: &Fleet, target: &Target, deadline: Instant) -> Result<(), Error> {
@@ -88,83 +102,75 @@ impl Toolkit {
             .upload(target, self.binary.clone(), &path, 0o700, deadline)
             .await;
         copied.map_err(|error| match error {
+            ssh::Error::UploadUnsafe { message, .. } => self.not_safe(target, message),
             ssh::Error::UploadFailed {
                 address, message, ..
             } => match sudo_complaint(&message) {
-                Some(message) => Error::SudoRefused {
-                    address,
-                    user: target.user.clone(),
-                    message,
-                },
+                Some(message) => sudo_refused(target, message),
                 None => Error::PathNotWritable {
                     address,
                     path,
                     message,
                 },
             },
-            source => Error::Delivery {
-                address: target.endpoint(),
-                source,
-            },
+            source => Error::delivery(target, source),
         })
     }
 
-    fn explain(&self, target: &Target, opening: Opening) -> Error {
-        let (address, path) = (target.endpoint(), self.path());
-        match opening {
-            Opening::Unsafe(message) => Error::PathNotSafe {
-                address,
-                path: self.folder.clone(),
+    fn not_safe(&self, target: &Target, message: String) -> Error {
+        Error::PathNotSafe {
+            address: target.endpoint(),
+            path: self.folder.clone(),
+            message,
+        }
+    }
+
+    fn not_runnable(&self, target: &Target, message: String) -> Error {
+        match sudo_complaint(&message) {
+            Some(message) => sudo_refused(target, message),
+            None => Error::ToolkitNotRunnable {
+                address: target.endpoint(),
+                path: self.path(),
                 message,
-            },
-            Opening::Complaint(message) => match sudo_complaint(&message) {
-                Some(message) => Error::SudoRefused {
-                    address,
-                    user: target.user.clone(),
-                    message,
-                },
-                None => Error::ToolkitNotRunnable {
-                    address,
-                    path,
-                    message,
-                },
-            },
-            Opening::Absent => {
-                let message = "what was just copied is not there, or differs".to_owned();
-                Error::ToolkitNotRunnable {
-                    address,
-                    path,
-                    message,
-                }
-            }
-            Opening::Answering => Error::NotUnderstood {
-                address,
-                message: "an answer where none was due".to_owned(),
             },
         }
     }
 
-    /// The file is opened once, checked through that descriptor, and run through it. The folder is the user's own and closed to others, so nobody can put another file there.
+    /// The folder is entered and judged, so that nobody can put another in its place; the file in it is opened once, checked through that descriptor, and run through it.
     fn command(&self, target: &Target, verb: &str) -> String {
-        let (folder, path, digest) = (quote(&self.folder), quote(&self.path()), &self.digest);
+        let (name, digest) = (quote(&self.name()), &self.digest);
+        let enter = private_folder(&self.folder, "{ echo pilothouse:absent; exit 0; }");
         let script = format!(
-            "d={folder}; t={path}; \
-             if [ ! -d \"$d\" ] || [ ! -f \"$t\" ] || [ -L \"$t\" ]; then echo pilothouse:absent; exit 0; fi; \
-             s=$(stat -c '%u %a' \"$d\"); \
-             if [ -L \"$d\" ] || [ \"$s\" != \"$(id -u) 700\" ]; then echo \"pilothouse:unsafe owner and mode are $s\"; exit 0; fi; \
+            "{enter} t={name}; \
+             if [ -n \"$unsafe\" ]; then echo \"pilothouse:unsafe $unsafe\"; exit 0; fi; \
+             if [ ! -f \"$t\" ] || [ -L \"$t\" ]; then echo pilothouse:absent; exit 0; fi; \
              exec 9<\"$t\"; \
              if [ \"$(sha256sum <&9 | cut -c1-64)\" != {digest} ]; then echo pilothouse:absent; exit 0; fi; \
-             exec /proc/self/fd/9 {verb}"
+             echo pilothouse:running; exec /proc/self/fd/9 {verb}"
         );
         as_root(target, &script)
     }
 }
 
+/// Whether the toolkit was copied already, so that it is not copied again and again.
+#[derive(Debug, Default)]
+pub(super) struct Copied(bool);
+
 /// What came of asking.
 pub(super) enum Asked {
     Answers(Answers),
-    /// The connection broke after the request was sent.
-    Lost(ssh::Error),
+    /// The toolkit is not there; nothing was started by asking.
+    Absent,
+    /// The request was sent, and no answer came.
+    Lost(Error),
+}
+
+fn sudo_refused(target: &Target, message: String) -> Error {
+    Error::SudoRefused {
+        address: target.endpoint(),
+        user: target.user.clone(),
+        message,
+    }
 }
 
 fn sudo_complaint(message: &str) -> Option<String> {

@@ -21,5 +21,5 @@ pub use exec::{Command, exec};
 pub use follow::follow;
 pub use manifest::{EnvValue, StepPod};
 pub use outcome::{Outcome, reason};
-pub use output::{Piece, Recorder, SecretTooShort, Sink, Volume};
-pub use step::{Placed, attach, cancel, release, start};
+pub use output::{Piece, Recorder, Sink, Volume};
+pub use step::{Placed, attach, cancel, release, release_all, start};

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use crds::{
-    journal::{SECRET_BYTES_MIN, Stream},
-    mask::Masks,
+    journal::Stream,
+    mask::{self, Masks, Unmaskable},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::mpsc;
@@ -34,16 +34,8 @@ pub struct Volume {
     pub dropped_bytes: u64,
 }
 
-/// A secret is too short to be hidden in all its encodings; nothing was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a sensitive value has less than {SECRET_BYTES_MIN} bytes and can not be masked; use a longer one"
-)]
-pub struct SecretTooShort;
-
 /// Takes raw output, hands on masked pieces.
 pub struct Recorder {
-    secrets: Vec<SecretString>,
     masks: Masks,
     kept: Kept,
     /// Where the caller's knowledge ends; nothing before it is handed on again.
@@ -58,19 +50,11 @@ impl Recorder {
         keep_bytes: usize,
         resume_from: u64,
         sink: Sink,
-    ) -> Result<Self, SecretTooShort> {
-        let length = |secret: &SecretString| secret.expose_secret().trim().len();
-        if mask
-            .iter()
-            .map(length)
-            .any(|length| (1..SECRET_BYTES_MIN).contains(&length))
-        {
-            return Err(SecretTooShort);
-        }
-        let (secrets, masks) = (mask.to_vec(), masks(mask));
+    ) -> Result<Self, Unmaskable> {
+        let secrets = || mask.iter().map(SecretString::expose_secret);
+        mask::check(secrets())?;
         Ok(Self {
-            secrets,
-            masks,
+            masks: Masks::new(secrets()),
             kept: Kept::new(keep_bytes),
             resume_from,
             sink,
@@ -100,7 +84,7 @@ impl Recorder {
 
     /// A text for people, without secrets.
     pub(super) fn masked(&self, text: &str) -> String {
-        let (mut masks, mut masked) = (masks(&self.secrets), Vec::new());
+        let (mut masks, mut masked) = (self.masks.anew(), Vec::new());
         masks.push(Stream::Stderr, text.as_bytes(), &mut |_, part| {
             masked.extend_from_slice(part);
         });
@@ -130,10 +114,6 @@ impl Recorder {
             }
         }
     }
-}
-
-fn masks(secrets: &[SecretString]) -> Masks {
-    Masks::new(secrets.iter().map(SecretString::expose_secret))
 }
 
 /// The first and the last bytes of an output of any length.
@@ -187,9 +167,9 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kept, Piece, Recorder, SecretTooShort, Volume};
+    use super::{Kept, Piece, Recorder, Unmaskable, Volume};
     use bytes::Bytes;
-    use crds::journal::Stream;
+    use crds::journal::{SECRET_BYTES_TOTAL, Stream};
     use secrecy::SecretString;
     use tokio::sync::mpsc;
 
@@ -263,11 +243,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_too_short_to_hide_is_refused() {
+    async fn what_can_not_be_hidden_is_refused() {
         let recorder = |secret: &str| {
             Recorder::new(&[SecretString::from(secret)], 1, 0, mpsc::channel(1).0).err()
         };
-        assert_eq!(recorder("abc "), Some(SecretTooShort));
+        assert_eq!(recorder("abc "), Some(Unmaskable::TooShort { index: 0 }));
+        let bytes = SECRET_BYTES_TOTAL + 1;
+        let much = "x".repeat(bytes);
+        assert_eq!(recorder(&much), Some(Unmaskable::TooMuch { bytes }));
         assert_eq!(recorder(" "), None, "a blank one hides nothing");
     }
 

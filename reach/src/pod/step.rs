@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use crds::names::{ANNOTATION_EFFECT, FINALIZER_RESULT, LABEL_RUN};
+use crds::names::{ANNOTATION_EFFECT, FINALIZER_RESULT, LABEL_RUN, LABEL_RUN_UID};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::json;
 
@@ -112,24 +112,39 @@ pub async fn cancel(client: &Client, placed: &Placed) -> Result<(), Error> {
 /// Lets go of the pod once its result is safe elsewhere.
 pub async fn release(client: &Client, placed: &Placed) -> Result<(), Error> {
     cancel(client, placed).await?;
-    // With the UID in the patch a namesake is refused as a conflict.
+    let pods = Api::<Pod>::namespaced(client.clone(), &placed.namespace);
+    let_go(&pods, &placed.name, Some(&placed.uid)).await
+}
+
+/// Lets go of all pods of a run, by whoever may patch pods there. They are left running: their owner's removal takes them along.
+pub async fn release_all(client: &Client, namespace: &str, run_uid: &str) -> Result<(), Error> {
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let of_run = ListParams::default().labels(&format!("{LABEL_RUN_UID}={run_uid}"));
+    let found = pods.list(&of_run).await.map_err(|source| Error::Read {
+        name: format!("of run {run_uid}"),
+        source: Refusal(source),
+    })?;
+    let held = |pod: &&Pod| pod.finalizers().iter().any(|f| f == FINALIZER_RESULT);
+    for pod in found.items.iter().filter(held) {
+        let_go(&pods, &pod.name_any(), pod.uid().as_deref()).await?;
+    }
+    Ok(())
+}
+
+/// Removes our finalizer; with the UID in the patch a namesake is refused as a conflict.
+async fn let_go(pods: &Api<Pod>, name: &str, uid: Option<&str>) -> Result<(), Error> {
     let patch = json!({"metadata": {
-        "uid": placed.uid,
+        "uid": uid,
         "$deleteFromPrimitiveList/finalizers": [FINALIZER_RESULT],
     }});
-    let pods = Api::<Pod>::namespaced(client.clone(), &placed.namespace);
     let patched = pods
-        .patch(
-            &placed.name,
-            &PatchParams::default(),
-            &Patch::Strategic(patch),
-        )
+        .patch(name, &PatchParams::default(), &Patch::Strategic(patch))
         .await;
     match patched.map_err(Refusal) {
         Ok(_) => Ok(()),
         Err(gone) if is_gone(&gone) => Ok(()),
         Err(source) => Err(Error::Release {
-            name: placed.name.clone(),
+            name: name.to_owned(),
             source,
         }),
     }

@@ -63,17 +63,17 @@ pub(super) async fn connect(
         match attempt(fleet, target, via, deadline).await {
             // Silence was congestion, since the address does answer.
             Ok(connection) if silent => {
-                place.congested();
+                place.succeeded_late(&target.endpoint());
                 return Ok(connection);
             }
             Ok(connection) => {
-                place.succeeded();
+                place.succeeded(&target.endpoint());
                 return Ok(connection);
             }
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Silent(error)) => (last, silent) = (Some(error), true),
             Err(Failure::Congested(error)) => {
-                place.congested();
+                place.congested(&target.endpoint());
                 last = Some(error);
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// A step on the way to a machine that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{field} of the credentials Secret: {reason}")]
+    #[error("{field}: {reason}")]
     BadCredential { field: &'static str, reason: String },
     #[error("the credentials may not go to {address}; add it to `addresses` of their Secret")]
     CredentialNotForAddress { address: String },
@@ -70,6 +70,12 @@ pub enum Error {
         path: String,
         message: String,
     },
+    #[error("{path} on {address} lies in a folder that is not safe: {message}")]
+    UploadUnsafe {
+        address: String,
+        path: String,
+        message: String,
+    },
 }
 
 fn withheld(password: bool) -> &'static str {
@@ -99,6 +105,7 @@ impl Error {
             Self::JumpHost { source, .. } => source.reason(),
             Self::ConnectionLost { .. } => "ConnectionLost",
             Self::UploadFailed { .. } => "UploadFailed",
+            Self::UploadUnsafe { .. } => "UploadUnsafe",
         }
     }
 

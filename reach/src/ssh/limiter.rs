@@ -1,6 +1,7 @@
 //! How many handshakes may be under way at once: doubles while that makes more of them succeed in a second, then grows by one a round, and shrinks by a third at a sign of congestion.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -26,6 +27,8 @@ struct State {
     /// When the limit last shrank.
     shrunk: Option<Instant>,
     growth: Growth,
+    /// Targets whose congestion was counted and that have not succeeded since; one that never answers must not stop the fleet.
+    blamed: HashSet<String>,
     /// The current round: when it began and how many have succeeded in it. It ends with as many as the limit was.
     round: (Instant, usize),
 }
@@ -62,6 +65,7 @@ impl Limiter {
             idle_since: now,
             shrunk: None,
             growth: Growth::Doubling { rate: 0.0 },
+            blamed: HashSet::new(),
             round: (now, 0),
         };
         Self {
@@ -100,12 +104,14 @@ impl Limiter {
         if now - state.idle_since > MEMORY {
             self.set(&mut state, |state| state.start);
             (state.shrunk, state.growth) = (None, Growth::Doubling { rate: 0.0 });
+            state.blamed.clear();
         }
         state.round = (now, 0);
     }
 
-    fn grow(&self, now: Instant) {
+    fn grow(&self, target: &str, now: Instant) {
         let mut state = self.lock();
+        state.blamed.remove(target);
         state.round.1 += 1;
         let (began, succeeded) = state.round;
         if succeeded < state.limit {
@@ -128,8 +134,11 @@ impl Limiter {
         }
     }
 
-    fn shrink(&self, started: Instant, now: Instant) {
+    fn shrink(&self, target: &str, started: Instant, now: Instant) {
         let mut state = self.lock();
+        if !state.blamed.insert(target.to_owned()) {
+            return;
+        }
         // What began before the last cut says nothing about the limit that the cut set.
         if state.shrunk.is_some_and(|at| started < at) {
             return;
@@ -160,14 +169,20 @@ pub struct Place {
 }
 
 impl Place {
-    /// The handshake went through.
-    pub fn succeeded(self) {
-        self.limiter.grow(Instant::now());
+    /// The handshake with the target went through.
+    pub fn succeeded(self, target: &str) {
+        self.limiter.grow(target, Instant::now());
     }
 
-    /// The server dropped the handshake or let it time out.
-    pub fn congested(self) {
-        self.limiter.shrink(self.since, Instant::now());
+    /// The handshake went through, after silence that only congestion explains.
+    pub fn succeeded_late(self, target: &str) {
+        self.limiter.shrink(target, self.since, Instant::now());
+        self.limiter.lock().blamed.remove(target);
+    }
+
+    /// The target dropped the handshake or let it time out; counts once until it succeeds.
+    pub fn congested(self, target: &str) {
+        self.limiter.shrink(target, self.since, Instant::now());
     }
 }
 
@@ -203,7 +218,7 @@ mod tests {
         limiter.lock().round.0 = *clock;
         *clock += took;
         for _ in &held {
-            limiter.grow(*clock);
+            limiter.grow("", *clock);
         }
     }
 
@@ -227,10 +242,9 @@ mod tests {
     #[tokio::test]
     async fn one_round_of_failures_cuts_once_and_returned_places_vanish() {
         let limiter = Limiter::new(30, 30);
-        places(&limiter, 30)
-            .await
-            .into_iter()
-            .for_each(Place::congested);
+        for (n, place) in places(&limiter, 30).await.into_iter().enumerate() {
+            place.congested(&n.to_string());
+        }
         assert_eq!(limiter.limit(), 20);
         let held = places(&limiter, 20).await;
         let more = tokio::time::timeout(Duration::from_millis(5), limiter.acquire()).await;
@@ -241,19 +255,35 @@ mod tests {
     #[tokio::test]
     async fn it_stays_between_its_bounds_and_forgets_after_a_while() {
         let limiter = Limiter::new(6, 8);
-        for _ in 0..20 {
-            limiter.acquire().await.congested();
+        for n in 0..20 {
+            limiter.acquire().await.congested(&n.to_string());
         }
         assert_eq!(limiter.limit(), FLOOR);
-        for _ in 0..200 {
-            limiter.acquire().await.succeeded();
+        for _ in 0..20 {
+            for place in places(&limiter, limiter.limit()).await {
+                place.succeeded("a");
+            }
         }
         assert_eq!(limiter.limit(), 8);
-        limiter.acquire().await.congested();
+        limiter.acquire().await.congested("a");
         limiter.enter(Instant::now() + MEMORY * 2);
         assert_eq!(
             (limiter.limit(), limiter.lock().growth),
             (6, Growth::Doubling { rate: 0.0 })
         );
+    }
+
+    #[tokio::test]
+    async fn a_host_that_never_answers_cuts_once_until_it_succeeds() {
+        let limiter = Limiter::new(30, 30);
+        for _ in 0..20 {
+            limiter.acquire().await.congested("silent");
+        }
+        assert_eq!(limiter.limit(), 20);
+        limiter.acquire().await.congested("another");
+        assert_eq!(limiter.limit(), 13);
+        limiter.acquire().await.succeeded("silent");
+        limiter.acquire().await.congested("silent");
+        assert_eq!(limiter.limit(), 8);
     }
 }

@@ -4,14 +4,17 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Error, Fleet, Target};
-use crate::shell::{as_root, quote};
+use super::{Error, Exit, Fleet, Target};
+use crate::shell::{as_root, private_folder, quote};
 
 /// Most of a shell's complaint that is kept.
 const COMPLAINT: usize = 4096;
 
+/// Exit code of our own script for a folder that others could change.
+const UNSAFE: Exit = Exit::Code(77);
+
 impl Fleet {
-    /// Puts the bytes at an absolute path, whole or not at all. Its folder is made if need be, private to its owner.
+    /// Puts the bytes at an absolute path, whole or not at all. Its folder is made if need be, and must be the user's own and closed to others.
     pub async fn upload(
         &self,
         target: &Target,
@@ -22,34 +25,43 @@ impl Fleet {
     ) -> Result<(), Error> {
         let digest = hex::encode(Sha256::digest(&bytes));
         let command = as_root(target, &script(path, mode, &digest));
-        let failed = |message: String| Error::UploadFailed {
+        let began = Instant::now();
+        let late = |_| Error::DeliveryTimedOut {
             address: target.endpoint(),
-            path: path.to_owned(),
-            message,
+            waited: began.elapsed(),
+            step: "copying",
+            last: None,
         };
         let session = self.session(target, deadline).await?;
         let copying = async { session.exec(&command, bytes).await?.finish(COMPLAINT).await };
-        let finished = timeout_at(deadline, copying)
-            .await
-            .map_err(|_| failed("took too long".to_owned()))??;
-        if finished.succeeded() {
-            return Ok(());
+        let finished = timeout_at(deadline, copying).await.map_err(late)??;
+        let message = String::from_utf8_lossy(&finished.stderr).trim().to_owned();
+        let (address, path) = (target.endpoint(), path.to_owned());
+        match finished.exit {
+            Exit::Code(0) => Ok(()),
+            UNSAFE => Err(Error::UploadUnsafe {
+                address,
+                path,
+                message,
+            }),
+            _ => Err(Error::UploadFailed {
+                address,
+                path,
+                message,
+            }),
         }
-        Err(failed(
-            String::from_utf8_lossy(&finished.stderr).trim().to_owned(),
-        ))
     }
 }
 
-/// The new file lies beside its place under a name of its own, so that two copies under way do no harm.
+/// The new file lies beside its place under a name that nobody can foresee, so that two copies under way do no harm.
 fn script(path: &str, mode: u32, digest: &str) -> String {
-    let (folder, path) = (
-        quote(path.rsplit_once('/').map_or(".", |(folder, _)| folder)),
-        quote(path),
-    );
+    let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
+    let enter = private_folder(folder, "mkdir -p \"$d\"");
+    let name = quote(name);
     format!(
-        "set -e; umask 077; d={folder}; p={path}; mkdir -p \"$d\"; t=\"$p.$$\"; trap 'rm -f \"$t\"' EXIT; \
+        "set -e; umask 077; {enter} if [ -n \"$unsafe\" ]; then echo \"$unsafe\" >&2; exit 77; fi; \
+         p={name}; t=$(mktemp ./copying.XXXXXX); trap 'rm -f \"$t\"' EXIT; \
          cat >\"$t\"; printf '%s  %s\\n' {digest} \"$t\" | sha256sum -c - >/dev/null; \
-         chmod {mode:o} \"$t\"; sync \"$t\" 2>/dev/null || sync; mv -f \"$t\" \"$p\""
+         chmod {mode:o} \"$t\"; sync \"$t\" 2>/dev/null || sync; mv -f \"$t\" \"./$p\""
     )
 }

@@ -211,6 +211,19 @@ async fn an_upload_is_whole_or_absent_and_says_which_path_failed() {
         1,
         "no leftovers"
     );
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(folder.path().join("a b"), &link).unwrap();
+    for unsafe_folder in [folder.path(), &link] {
+        let path = unsafe_folder.join("file");
+        let path = path.to_str().unwrap();
+        let error = fleet
+            .upload(&target, bytes.clone().into(), path, 0o700, soon())
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason(), "UploadUnsafe", "{error}");
+    }
     let error = fleet
         .upload(&target, bytes.into(), "/proc/nowhere/file", 0o700, soon())
         .await

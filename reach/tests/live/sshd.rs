@@ -81,7 +81,11 @@ pub struct Sshd {
 
 impl Sshd {
     pub async fn start(rules: Rules) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)), rules).await
+    }
+
+    pub async fn start_on(at: SocketAddr, rules: Rules) -> Self {
+        let listener = TcpListener::bind(at).await.expect("listen");
         let at = listener.local_addr().expect("address");
         let host_key = rules.host_key.public_key().to_openssh().expect("key");
         let (cut, cuts) = watch::channel(0);

@@ -1,5 +1,5 @@
-//! Retention: the oldest changes go first, by age and then by size, never those of a run that is not over. A removal is a change with a position
-//! of its own, visible to watches for a while; forgetting removals moves the floor below which a watch has to list again.
+//! Retention: the oldest changes go first, by age and then by size, never young ones and never those of a run that is not over. A removal is a change
+//! with a position of its own, visible to watches for a while; forgetting removals moves the floor below which a watch has to list again.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use crate::{Retention, Swept};
 /// Rows and bytes taken in one sweep, so that writers wait only for a moment.
 const PORTION: i64 = 2_000;
 const PORTION_BYTES: u64 = 64 << 20;
+/// Rows that changed within this time stay: whoever listed the live runs may not have heard of theirs yet.
+const YOUNG: Duration = Duration::from_hours(1);
 /// Once over its size the store shrinks to this share of it, so that it does not sweep at every write.
 const SHRINK_TO_PERCENT: u64 = 90;
 
@@ -21,8 +23,13 @@ pub fn sweep(
     retention: &Retention,
     now: Timestamp,
 ) -> rusqlite::Result<Swept> {
+    forget_removals(tx, before_now(now, retention.removals))?;
+    if size(tx)? > retention.size {
+        // What was taken stands in the removals still; counted again, it would cost as much of what is left.
+        forget_removals(tx, i64::MAX)?;
+    }
     let before = size(tx)?;
-    let old = before_now(now, retention.age);
+    let old = before_now(now, retention.age.max(YOUNG));
     let wanted = if before > retention.size {
         before - retention.size / 100 * SHRINK_TO_PERCENT
     } else {
@@ -30,7 +37,7 @@ pub fn sweep(
     };
     let mut swept = Swept::default();
     let mut freed = 0;
-    for candidate in candidates(tx, retention)? {
+    for candidate in candidates(tx, retention, before_now(now, YOUNG))? {
         if candidate.changed_at >= old && freed >= wanted {
             break;
         }
@@ -42,7 +49,6 @@ pub fn sweep(
         }
     }
     orphans(tx, old)?;
-    forget_removals(tx, before_now(now, retention.removals))?;
     swept.size = size(tx)?;
     Ok(swept)
 }
@@ -53,13 +59,17 @@ struct Candidate {
     changed_at: i64,
 }
 
-fn candidates(tx: &Connection, retention: &Retention) -> rusqlite::Result<Vec<Candidate>> {
+fn candidates(
+    tx: &Connection,
+    retention: &Retention,
+    young: i64,
+) -> rusqlite::Result<Vec<Candidate>> {
     let protected = serde_json::json!(retention.protected_runs).to_string();
     tx.prepare_cached(
         "SELECT id, digest, changed_at FROM executions
-         WHERE run_uid NOT IN (SELECT value FROM json_each(?1)) ORDER BY seq LIMIT ?2",
+         WHERE changed_at < ?3 AND run_uid NOT IN (SELECT value FROM json_each(?1)) ORDER BY seq LIMIT ?2",
     )?
-    .query_map(params![protected, PORTION], |r| {
+    .query_map(params![protected, PORTION, young], |r| {
         Ok(Candidate {
             id: r.get(0)?,
             digest: r.get(1)?,
@@ -124,7 +134,11 @@ fn size(tx: &Connection) -> rusqlite::Result<u64> {
 
 /// Gives free pages back to the file system; outside of any transaction.
 pub fn shrink(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("PRAGMA incremental_vacuum(4096)")
+    let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum(4096)")?;
+    let mut pages = vacuum.query([])?;
+    // Each step frees one page.
+    while pages.next()?.is_some() {}
+    Ok(())
 }
 
 fn before_now(now: Timestamp, age: Duration) -> i64 {

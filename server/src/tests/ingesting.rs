@@ -1,16 +1,62 @@
 //! The operator's batches.
 
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::Poll,
+};
+
+use axum::body::Bytes;
+use futures::{poll, stream};
+
 use super::*;
 
-async fn post(world: &World, token: &str, text: String) -> Response {
+async fn post(world: &World, token: &str, body: impl Into<Body>) -> Response {
     let request =
         Request::post("/ingest/v1/batches").header("Authorization", format!("Bearer {token}"));
     world
         .ingest
         .clone()
-        .oneshot(request.body(Body::from(text)).unwrap())
+        .oneshot(request.body(body.into()).unwrap())
         .await
         .unwrap()
+}
+
+/// A body that never comes, and counts whether anybody waits for it.
+fn endless(awaited: &Arc<AtomicUsize>) -> Body {
+    let mut awaited = Some(Arc::clone(awaited));
+    Body::from_stream(stream::poll_fn(move |_| {
+        if let Some(count) = awaited.take() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        Poll::<Option<Result<Bytes, Infallible>>>::Pending
+    }))
+}
+
+#[tokio::test]
+async fn nothing_is_read_from_a_stranger() {
+    let (world, awaited) = (World::new(), Arc::new(AtomicUsize::new(0)));
+    let refused = post(&world, "admin", endless(&awaited)).await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(awaited.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn few_batches_are_read_at_once_and_a_place_that_gets_free_is_taken() {
+    let (world, awaited) = (World::new(), Arc::new(AtomicUsize::new(0)));
+    let mut slow: Vec<_> = (0..ingest::BATCHES)
+        .map(|_| Box::pin(post(&world, OPERATOR, endless(&awaited))))
+        .collect();
+    for post in &mut slow {
+        assert!(poll!(post).is_pending());
+    }
+    let mut next = pin!(post(&world, OPERATOR, endless(&awaited)));
+    assert!(poll!(&mut next).is_pending());
+    assert_eq!(awaited.load(Ordering::SeqCst), ingest::BATCHES);
+    drop(slow.pop());
+    assert!(poll!(&mut next).is_pending());
+    assert_eq!(awaited.load(Ordering::SeqCst), ingest::BATCHES + 1);
 }
 
 #[tokio::test]

@@ -73,6 +73,31 @@ async fn the_client_trusts_what_it_was_given_and_certificates_change_under_it() 
 }
 
 #[tokio::test]
+async fn a_client_that_follows_the_authorities_trusts_a_server_that_made_new_ones() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let world = World::new();
+    let (lost, anew) = (authority(), authority());
+    let (_show, shown) = watch::channel(Some(anew.identity));
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let listener = TlsListener::new(socket, shown, None).unwrap();
+    tokio::spawn(axum::serve(listener, world.ingest.clone()).into_future());
+    let folder = TempDir::new().unwrap();
+    let (tell, published) = watch::channel(None::<String>);
+    let operator = client(port, &lost.bundle, &folder, OPERATOR).following(move || {
+        let today = published.borrow().clone();
+        async move { today }
+    });
+    let other_half = operator.clone();
+    for unusable in [None, Some("no bundle".to_owned()), Some(anew.bundle)] {
+        tell.send_replace(unusable);
+        let refused = operator.rows("r-uid").await;
+        assert!(matches!(refused, Err(Error::Unreachable(_))));
+    }
+    assert!(other_half.rows("r-uid").await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn records_that_are_away_are_told_from_records_that_refuse() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let closed = TcpListener::bind("127.0.0.1:0")

@@ -57,6 +57,31 @@ async fn lists_are_paged_and_selected() {
 }
 
 #[tokio::test]
+async fn a_list_without_a_limit_is_paged_too_and_every_row_is_on_one_page() {
+    let world = World::new();
+    let all = (0..1_001).map(|i| row("a", "r", &format!("t{i:04}"), State::Failed));
+    world.add(all.collect::<Vec<_>>()).await;
+    let (mut seen, mut sizes) = (Vec::new(), Vec::new());
+    let mut from = String::new();
+    loop {
+        let page = world
+            .get(&format!("/executions?limit=0&continue={from}"))
+            .await;
+        sizes.push(names(&page).len());
+        seen.extend(names(&page).into_iter().map(ToOwned::to_owned));
+        match page["metadata"]["continue"].as_str() {
+            Some(token) => token.clone_into(&mut from),
+            None => break,
+        }
+    }
+    assert_eq!(sizes, [500, 500, 1]);
+    seen.dedup();
+    assert_eq!(seen.len(), 1_001);
+    let wide = world.get("/executions?limit=10000").await;
+    assert_eq!(names(&wide).len(), 500);
+}
+
+#[tokio::test]
 async fn an_object_says_what_it_is() {
     let world = World::new();
     world.add([row("a", "r", "t", State::Failed)]).await;

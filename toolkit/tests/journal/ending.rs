@@ -64,8 +64,16 @@ fn a_run_ends_with_its_main_process() {
         (answer.end().exit_code, answer.text().as_str()),
         (Some(0), "done\n")
     );
+    assert_eq!(answer.end().message, "1 background process was ended");
     assert!(host.processes("quiet").is_empty(), "what it left is ended");
     assert!(begin.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn what_is_about_to_end_by_itself_was_not_left_in_the_background() {
+    let host = Host::new();
+    let answer = host.exec(&host.script("short", "sleep 0.01 >/dev/null 2>&1 & echo done"));
+    assert_eq!(answer.end().message, "");
 }
 
 #[test]

@@ -4,6 +4,11 @@
   expression: has(object.spec) && (request.operation == 'CREATE' || object.spec != oldObject.spec)
 {{- end }}
 
+{{/* True when the operator itself asks, not an account that it acts as. */}}
+{{- define "pilothouse.byOperator" -}}
+request.userInfo.username == '{{ include "pilothouse.operatorAccount" . }}'
+{{- end }}
+
 {{- define "pilothouse.binding" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding

@@ -7,7 +7,9 @@ use std::{
 
 use crds::{
     names::FINALIZER_RUN,
-    v1alpha1::{JobRun, JobRunStatus, RunAction, RunActionStatus, Verdict, set_condition},
+    v1alpha1::{
+        JobRun, JobRunStatus, RunAction, RunActionStatus, Verdict, find_condition, set_condition,
+    },
 };
 use decide::{
     run::Next,
@@ -24,7 +26,7 @@ use serde_json::json;
 use super::{CALM, COUNTS, Turn};
 use crate::{
     context::Context,
-    error::{Result, acting},
+    error::{Error, Result, acting, chain},
     report,
     work::{self, RunFacts},
 };
@@ -87,8 +89,9 @@ pub async fn report(
     turn: &Result<Turn>,
     now: Timestamp,
 ) -> Result<Action> {
-    let Ok(turn) = turn else {
-        return Ok(Action::await_change());
+    let turn = match turn {
+        Ok(turn) => turn,
+        Err(error) => return failed(ctx, run, error, now).await,
     };
     let told = status::Turn {
         frozen: turn.kept.as_ref().map(|k| Frozen {
@@ -96,7 +99,7 @@ pub async fn report(
             name: &k.name,
             hash: &k.hash,
         }),
-        control: turn.control.decided,
+        control: Some(turn.control.decided),
         begun: turn.begun,
         outlook: turn.news.outlook(),
     };
@@ -113,6 +116,28 @@ pub async fn report(
         applied(ctx, action, now).await?;
     }
     Ok(Action::requeue(turn.again.max(Duration::from_millis(10))))
+}
+
+/// A turn that failed says so; a conflict is no news, since the next turn comes at once.
+async fn failed(ctx: &Context, run: &JobRun, error: &Error, now: Timestamp) -> Result<Action> {
+    if !error.is_conflict() {
+        let message = chain(error);
+        let told = status::Turn {
+            frozen: None,
+            control: None,
+            begun: run.status.as_ref().is_some_and(|s| s.started_at.is_some()),
+            outlook: status::Outlook::Errored {
+                category: error.category(),
+                message: &message,
+            },
+        };
+        let status = status::status(run, &told, now);
+        if run.status.as_ref() != Some(&status) {
+            report::status(&ctx.client, run, "pilothouse-jobrun", &status).await?;
+            tell(ctx, run, run.status.as_ref(), &status).await;
+        }
+    }
+    Ok(Action::await_change())
 }
 
 /// Counts may wait a moment, so that a run of many targets costs few writes; what people wait for is written at once.
@@ -146,18 +171,29 @@ fn too_soon(
 }
 
 async fn tell(ctx: &Context, run: &JobRun, old: Option<&JobRunStatus>, new: &JobRunStatus) {
-    let word = |s: Option<&JobRunStatus>| s.and_then(|s| s.summary.clone()).unwrap_or_default();
-    let (before, after) = (word(old), word(Some(new)));
-    if before != after {
-        let bad = matches!(after.as_str(), "Failed" | "Refused");
-        let note = new
-            .message
-            .as_deref()
-            .filter(|m| !m.is_empty())
-            .unwrap_or(&after);
-        ctx.events
-            .tell(&run.object_ref(&()), bad, &after, "Reconcile", note)
-            .await;
+    let (before, after) = (old.map(category), category(new));
+    if before.as_ref() == Some(&after) {
+        return;
+    }
+    let (bad, reason) = after;
+    let note = new
+        .message
+        .as_deref()
+        .filter(|m| !m.is_empty())
+        .unwrap_or(&reason);
+    ctx.events
+        .tell(&run.object_ref(&()), bad, &reason, "Reconcile", note)
+        .await;
+}
+
+/// What an Event about this status is called, the same as in conditions and errors; and whether it is a warning.
+fn category(status: &JobRunStatus) -> (bool, String) {
+    let reason = |type_| find_condition(&status.conditions, type_).map(|c| c.reason.clone());
+    let summary = status.summary.clone().unwrap_or_default();
+    match summary.as_str() {
+        "Failed" | "Refused" => (true, reason("Failed").unwrap_or(summary)),
+        "Waiting" => (false, reason("Running").unwrap_or(summary)),
+        _ => (false, summary),
     }
 }
 
@@ -178,12 +214,7 @@ async fn applied(ctx: &Context, action: &RunAction, now: Timestamp) -> Result<()
 
 /// After the end: machines and memory are given back, and whoever waits is woken.
 pub async fn tidy(ctx: &Context, run: &JobRun) -> Result<()> {
-    let uid = run.uid().unwrap_or_default();
-    for (namespace, name) in ctx.claims.release(&uid) {
-        ctx.wake(&namespace, &name);
-    }
-    ctx.ledgers.close(&uid);
-    ctx.reported.lock().expect("no holder panics").remove(&uid);
+    ctx.forget(&run.uid().unwrap_or_default());
     if run.finalizers().iter().any(|f| f == FINALIZER_RUN) {
         let rest: Vec<_> = run
             .finalizers()
@@ -191,6 +222,7 @@ pub async fn tidy(ctx: &Context, run: &JobRun) -> Result<()> {
             .filter(|f| *f != FINALIZER_RUN)
             .cloned()
             .collect();
+        work::let_go(ctx, run).await?;
         put_finalizers(ctx, run, &rest).await?;
     }
     Ok(())

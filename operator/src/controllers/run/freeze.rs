@@ -23,9 +23,13 @@ use kube::{
 use super::{News, WAITING, observe};
 use crate::{
     context::Context,
+    entitled::{self, Writer},
     error::{Error, Result, acting, observing},
     resolve::{self, Gap, Resolver},
 };
+
+/// Turns while a host is looked at for the first time.
+const UNSEEN: Duration = Duration::from_millis(500);
 
 /// One turn of a run that has no plan: what there is to say, and when to look again.
 pub async fn turn(
@@ -49,6 +53,15 @@ pub async fn turn(
                 WAITING,
             ));
         }
+        Err(Gap::Unseen(message)) => {
+            return Ok((
+                News::Waiting {
+                    reason: "HostNotSeen",
+                    message,
+                },
+                UNSEEN,
+            ));
+        }
         Err(Gap::Failed { what, source }) => return Err(Error::Observe { what, source }),
     };
     store(ctx, run, &plan).await?;
@@ -69,7 +82,7 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
             "spec.requestedBy is empty: the admission policies of the chart are not in force; install them and create the run anew",
         )));
     }
-    let (job_name, job) = job(ctx, run, &namespace).await?;
+    let (job_name, job, mut writers) = job(ctx, run, &namespace).await?;
     let values = parameters::resolve(
         &job.parameters,
         &run.spec.parameters,
@@ -93,9 +106,12 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
     for lane in &lanes {
         targets.push(resolver.lane(&uid, lane).await?);
     }
-    let scripts = resolve::scripts(&ctx.client, &namespace, &job)
+    let named = resolve::scripts(&ctx.client, &namespace, &job)
         .await
         .map_err(|e| failed("Scripts", e))?;
+    writers.extend(named.values().map(Writer::of));
+    entitled::all(ctx, &namespace, &account, writers).await?;
+    let scripts = resolve::contents(named);
     let found = Findings {
         job_name: &job_name,
         job: &job,
@@ -112,9 +128,14 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
     freeze(&found, &ctx.limits, now).map_err(Gap::Refused)
 }
 
-async fn job(ctx: &Context, run: &JobRun, namespace: &str) -> Result<(String, JobSpec), Gap> {
+/// The job, its name where it is an object, and who wrote that last; a job written in the run is its creator's, who was asked at the door.
+async fn job(
+    ctx: &Context,
+    run: &JobRun,
+    namespace: &str,
+) -> Result<(String, JobSpec, Vec<Writer>), Gap> {
     if let Some(job) = &run.spec.job {
-        return Ok((String::new(), job.clone()));
+        return Ok((String::new(), job.clone(), Vec::new()));
     }
     let name = run
         .spec
@@ -128,7 +149,8 @@ async fn job(ctx: &Context, run: &JobRun, namespace: &str) -> Result<(String, Jo
         .await
         .map_err(|e| failed(&format!("Job {name}"), e))?;
     let job = found.ok_or_else(|| Gap::Refused(Refusal::new("JobNotFound", format!("spec.jobRef.name: there is no Job {name} in namespace {namespace}; create it, then create the run anew"))))?;
-    Ok((name, job.spec))
+    let writer = Writer::new("Job", &name, job.spec.requested_by.as_ref());
+    Ok((name, job.spec, vec![writer]))
 }
 
 fn failed(what: &str, source: kube::Error) -> Gap {
@@ -136,6 +158,13 @@ fn failed(what: &str, source: kube::Error) -> Gap {
         what: what.to_owned(),
         source: Box::new(source),
     }
+}
+
+/// A name as a label, which takes no more than 63 bytes of it.
+fn label(name: &str) -> String {
+    name[..name.len().min(63)]
+        .trim_end_matches(['-', '.'])
+        .to_owned()
 }
 
 /// Stores the plan. One that is there already is kept: it was frozen by a turn that did not get to say so.
@@ -146,13 +175,7 @@ async fn store(ctx: &Context, run: &JobRun, plan: &Plan) -> Result<()> {
     let revision = ControllerRevision {
         metadata: ObjectMeta {
             name: Some(name.clone()),
-            labels: Some(
-                [(
-                    LABEL_RUN.to_owned(),
-                    crds::v1alpha1::clip(&run.name_any(), 63),
-                )]
-                .into(),
-            ),
+            labels: Some([(LABEL_RUN.to_owned(), label(&run.name_any()))].into()),
             owner_references: run.controller_owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
@@ -166,11 +189,7 @@ async fn store(ctx: &Context, run: &JobRun, plan: &Plan) -> Result<()> {
                 .get(&name)
                 .await
                 .map_err(observing(format!("ControllerRevision {name}")))?;
-            let mine = there
-                .owner_references()
-                .iter()
-                .any(|o| Some(&o.uid) == run.uid().as_ref());
-            if mine {
+            if observe::is_plan_of(&there, run) {
                 Ok(())
             } else {
                 Err(acting(format!(

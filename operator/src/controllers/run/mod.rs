@@ -39,7 +39,7 @@ pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) ->
     let turn = turn(run, &ctx, now).await;
     let action = act::report(&ctx, run, &turn, now).await?;
     turn?;
-    ctx.failures.succeeded(&run.uid().unwrap_or_default());
+    ctx.succeeded(run);
     Ok(action)
 }
 
@@ -79,7 +79,20 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
     act::hold(ctx, run).await?;
     let mut control = observe::control(ctx, run).await?;
     let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
-    let Some(kept) = plan_of(ctx, run).await? else {
+    let kept = match plan_of(ctx, run).await {
+        // Without its plan nothing can be done for the run; whoever cancels or deletes it must not wait for ever.
+        Err(Error::PlanChanged { .. } | Error::Invalid(_)) if control.decided.cancel => {
+            return Ok(Turn {
+                kept: None,
+                control,
+                begun,
+                news: News::Cancelled,
+                again: Duration::ZERO,
+            });
+        }
+        kept => kept?,
+    };
+    let Some(kept) = kept else {
         let (news, again) = freeze::turn(ctx, run, &control, now).await?;
         return Ok(Turn {
             kept: None,
@@ -89,7 +102,8 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
             again,
         });
     };
-    ctx.claims.register(claim(run, &kept.plan));
+    ctx.claims
+        .register(claim(run, &kept.plan, control.decided.suspend));
     let (begun, news, again) = moves(run, ctx, &kept, &mut control, begun, now).await?;
     Ok(Turn {
         kept: Some(kept),
@@ -112,6 +126,9 @@ async fn moves(
     let waiting = |reason, message| Ok((begun, News::Waiting { reason, message }, WAITING));
     let ledger = match observe::ledger(ctx, run, &kept.plan).await {
         Ok(ledger) => ledger,
+        Err(Error::Records(_)) if control.decided.cancel && !begun => {
+            return Ok((false, News::Cancelled, Duration::ZERO));
+        }
         Err(Error::Records(error)) => {
             return waiting("WaitingForRecords", crate::error::chain(&*error));
         }
@@ -133,7 +150,8 @@ async fn moves(
     }
     let mut has_machines = false;
     if next.phase == Phase::Running {
-        if let Err(message) = ctx.claims.take(&run.uid().unwrap_or_default()) {
+        if let Err((other, message)) = ctx.claims.take(&run.uid().unwrap_or_default()) {
+            observe::still_there(ctx, &other).await?;
             return waiting("WaitingForMachine", message);
         }
         has_machines = true;
@@ -147,7 +165,7 @@ async fn moves(
 }
 
 /// The run's place in the order of those that touch the same machines.
-pub fn claim(run: &JobRun, plan: &Plan) -> Claim {
+pub fn claim(run: &JobRun, plan: &Plan, suspended: bool) -> Claim {
     Claim {
         uid: run.uid().unwrap_or_default(),
         namespace: run.namespace().unwrap_or_default(),
@@ -156,6 +174,7 @@ pub fn claim(run: &JobRun, plan: &Plan) -> Claim {
         machines: plan.machines(),
         shared: plan.sharing == Sharing::Shared,
         held: run.status.as_ref().is_some_and(|s| s.started_at.is_some()),
+        suspended,
     }
 }
 

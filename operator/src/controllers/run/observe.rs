@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use crds::v1alpha1::{Action, Asked, JobRun, RunAction, find_condition};
+use crds::{
+    names::LABEL_RUN,
+    v1alpha1::{Action, Asked, JobRun, RunAction, find_condition},
+};
 use decide::{
     ledger::Ledger,
+    lock::Claim,
     plan::{self, Plan},
     run::Control as Decided,
 };
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use kube::{Api, ResourceExt as _, api::ListParams};
+use kube::{Api, Resource as _, ResourceExt as _, api::ListParams};
 
 use crate::{
     context::Context,
@@ -58,7 +62,7 @@ pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<Kept>> {
         .get_opt(&name)
         .await
         .map_err(observing(format!("ControllerRevision {name}")))?;
-    let owned = found.filter(|r| r.owner_references().iter().any(|o| o.uid == uid));
+    let owned = found.filter(|r| is_plan_of(r, run));
     let Some(stored) = owned.and_then(|r| r.data) else {
         return if expected.is_some() {
             Err(Error::PlanChanged { name })
@@ -85,6 +89,15 @@ pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<Kept>> {
     }))
 }
 
+/// Whether a revision is the run's own: labelled, which only the operator may write, and owned by this very run.
+pub fn is_plan_of(revision: &ControllerRevision, run: &JobRun) -> bool {
+    let owners = revision.owner_references();
+    revision.labels().contains_key(LABEL_RUN)
+        && owners.iter().any(|o| {
+            o.api_version == JobRun::api_version(&()) && Some(&o.uid) == run.uid().as_ref()
+        })
+}
+
 /// The ledger of a planned run. It is read back from records the first time.
 pub async fn ledger(ctx: &Context, run: &JobRun, plan: &Arc<Plan>) -> Result<Ledger> {
     let uid = run.uid().unwrap_or_default();
@@ -104,7 +117,9 @@ pub async fn facts(ctx: &Context, run: &JobRun, kept: &Kept) -> Result<RunFacts>
     let namespace = run.namespace().unwrap_or_default();
     Ok(RunFacts {
         name: run.name_any(),
-        namespace_uid: ctx.namespace_uid(&namespace).await?,
+        namespace_uid: ctx
+            .namespace_uid(&run.uid().unwrap_or_default(), &namespace)
+            .await?,
         namespace,
         plan: kept.plan.clone(),
         hash: kept.hash.trim_start_matches("sha256:").to_owned(),
@@ -134,7 +149,8 @@ pub async fn control(ctx: &Context, run: &JobRun) -> Result<Control> {
         .filter(mine)
         .filter(|a| !taken_in(a) && a.spec.requested_by.is_some())
         .collect();
-    fresh.sort_by_key(|a| (a.creation_timestamp(), a.name_any()));
+    // Creation times are whole seconds; the API server counts versions in the order of writes.
+    fresh.sort_by_key(|a| a.resource_version().and_then(|v| v.parse::<u64>().ok()));
     let status = run.status.as_ref();
     let asked = status.and_then(|s| s.asked);
     let mut decided = Decided {
@@ -152,4 +168,17 @@ pub async fn control(ctx: &Context, run: &JobRun) -> Result<Control> {
         }
     }
     Ok(Control { decided, fresh })
+}
+
+/// A run that somebody removed by force, finalizer and all, gives its machines back here.
+pub async fn still_there(ctx: &Context, other: &Claim) -> Result<()> {
+    let runs: Api<JobRun> = Api::namespaced(ctx.client.clone(), &other.namespace);
+    let found = runs
+        .get_opt(&other.name)
+        .await
+        .map_err(observing(format!("JobRun {}", other.name)))?;
+    if found.and_then(|run| run.uid()).as_ref() != Some(&other.uid) {
+        ctx.release(&other.uid);
+    }
+    Ok(())
 }

@@ -16,13 +16,14 @@ use std::{error::Error, io, time::Duration};
 use fixture::Fixture;
 use peers::{Best, Peers};
 use report::{Report, Row};
-use usage::Usage;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Targets of the small rows and of the large one.
 const FEW: usize = 200;
 const MANY: usize = 10_000;
+/// How often both sides are measured where they are compared; the best counts.
+const REPETITIONS: usize = 3;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -34,10 +35,10 @@ async fn main() -> Result<()> {
         return light::serve(folder).await;
     }
     let fixture = Fixture::new()?;
-    let peers = Peers::find()?;
+    Peers::find()?;
     let mut report = Report::default();
-    light_rows(&fixture, &peers, &mut report).await?;
-    real_rows(&fixture, &peers, &mut report).await?;
+    light_rows(&fixture, &mut report).await?;
+    real_rows(&fixture, &mut report).await?;
     report.print()?;
     if report.is_met() {
         Ok(())
@@ -47,17 +48,12 @@ async fn main() -> Result<()> {
 }
 
 /// 200 and 10,000 targets of a server that costs nearly nothing, so that the client is what is measured.
-async fn light_rows(fixture: &Fixture, peers: &Peers, report: &mut Report) -> Result<()> {
+async fn light_rows(fixture: &Fixture, report: &mut Report) -> Result<()> {
     let server = light::start(fixture).await?;
-    let mut best: Option<Usage> = None;
-    for _ in 0..3 {
-        let run = ours::run(fixture, server.port, FEW, FEW).await?;
-        run.require_all(FEW)?;
-        best = Some(best.map_or(run.usage, |best| best.faster(run.usage)));
-    }
-    let ours = best.unwrap_or_default();
-    let theirs = peers.light(fixture, server.port, FEW)?;
-    let wall = ours.wall.as_secs_f64();
+    let run = best_of(fixture, server.port).await?;
+    run.require_all(FEW)?;
+    let theirs = Peers::light(fixture, server.port, FEW)?;
+    let wall = run.usage.wall.as_secs_f64();
     report.push(Row {
         metric: "200 light targets, wall",
         unit: "s",
@@ -65,7 +61,7 @@ async fn light_rows(fixture: &Fixture, peers: &Peers, report: &mut Report) -> Re
         peer: theirs.name(),
         peer_value: theirs.wall(),
         goal: "< 0.3 and >= 10x ahead".into(),
-        met: wall < 0.3 && theirs.wall().is_none_or(|theirs| wall * 10.0 <= theirs),
+        met: wall < 0.3 && theirs.is_behind(|theirs| wall * 10.0 <= theirs),
     });
     usage::forget_peak()?;
     let run = ours::run(fixture, server.port, MANY, 512).await?;
@@ -89,10 +85,10 @@ async fn light_rows(fixture: &Fixture, peers: &Peers, report: &mut Report) -> Re
 }
 
 /// 200 targets of a real sshd: the server is the limit, so what counts is that all succeed, sooner and with less work of ours.
-async fn real_rows(fixture: &Fixture, peers: &Peers, report: &mut Report) -> Result<()> {
+async fn real_rows(fixture: &Fixture, report: &mut Report) -> Result<()> {
     let server = real::start(fixture, "1000").await?;
-    let run = ours::run(fixture, server.port, FEW, FEW).await?;
-    let theirs = peers.real(fixture, server.port, FEW)?;
+    let run = best_of(fixture, server.port).await?;
+    let theirs = Peers::real(fixture, server.port, FEW)?;
     drop(server);
     push_real(report, &run, &theirs);
     // With sshd's own MaxStartups most handshakes are dropped at first, and the limiter has to find the rate that is served.
@@ -117,6 +113,19 @@ async fn real_rows(fixture: &Fixture, peers: &Peers, report: &mut Report) -> Res
     Ok(())
 }
 
+/// Our fastest run that lost no host, or else the one that lost fewest.
+async fn best_of(fixture: &Fixture, port: u16) -> Result<ours::Run> {
+    let mut best = ours::run(fixture, port, FEW, FEW).await?;
+    for _ in 1..REPETITIONS {
+        let run = ours::run(fixture, port, FEW, FEW).await?;
+        let lost = |run: &ours::Run| (FEW - run.done, run.usage.wall);
+        if lost(&run) < lost(&best) {
+            best = run;
+        }
+    }
+    Ok(best)
+}
+
 fn push_real(report: &mut Report, run: &ours::Run, theirs: &Best) {
     let (wall, cpu) = (run.usage.wall.as_secs_f64(), run.usage.cpu.as_secs_f64());
     report.push(Row::alone(
@@ -133,7 +142,7 @@ fn push_real(report: &mut Report, run: &ours::Run, theirs: &Best) {
         peer: theirs.name(),
         peer_value: theirs.wall(),
         goal: "faster than the best peer".into(),
-        met: theirs.wall().is_none_or(|theirs| wall < theirs),
+        met: run.done == FEW && theirs.is_behind(|theirs| wall < theirs),
     });
     report.push(Row {
         metric: "200 sshd targets, client CPU",
@@ -142,7 +151,7 @@ fn push_real(report: &mut Report, run: &ours::Run, theirs: &Best) {
         peer: theirs.least_cpu_name(),
         peer_value: theirs.least_cpu(),
         goal: "<= 1/10 of the leanest peer".into(),
-        met: theirs.least_cpu().is_none_or(|theirs| cpu * 10.0 <= theirs),
+        met: run.done == FEW && theirs.is_fatter(|theirs| cpu * 10.0 <= theirs),
     });
 }
 

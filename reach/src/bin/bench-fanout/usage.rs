@@ -16,12 +16,6 @@ pub struct Usage {
     pub cpu: Duration,
 }
 
-impl Usage {
-    pub fn faster(self, other: Self) -> Self {
-        if other.wall < self.wall { other } else { self }
-    }
-}
-
 /// A running measurement.
 pub struct Meter {
     who: UsageWho,

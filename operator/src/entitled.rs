@@ -1,0 +1,92 @@
+//! Whether those who last wrote what a run carries out may act as its account. Asked anew at every start, since rights change and content is copied.
+
+use crds::v1alpha1::{Requester, Script};
+use decide::Refusal;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::{Api, ResourceExt as _, api::PostParams};
+
+use crate::{context::Context, resolve::Gap};
+
+/// An object, and who wrote it last.
+pub struct Writer {
+    object: String,
+    by: Option<Requester>,
+}
+
+impl Writer {
+    pub fn new(kind: &str, name: &str, by: Option<&Requester>) -> Self {
+        Self {
+            object: format!("{kind} {name}"),
+            by: by.cloned(),
+        }
+    }
+
+    pub fn of(script: &Script) -> Self {
+        Self::new(
+            "Script",
+            &script.name_any(),
+            script.spec.requested_by.as_ref(),
+        )
+    }
+}
+
+/// Refuses a run whose content was last written by somebody who may not impersonate its account.
+pub async fn all(
+    ctx: &Context,
+    namespace: &str,
+    account: &str,
+    writers: Vec<Writer>,
+) -> Result<(), Gap> {
+    for Writer { object, by } in writers {
+        let Some(by) = by else {
+            return Err(Gap::Refused(Refusal::new(
+                "NotStamped",
+                format!(
+                    "spec.requestedBy of {object} is empty; apply it again while the admission policies of the chart are in force"
+                ),
+            )));
+        };
+        if !may_impersonate(ctx, namespace, account, &by).await? {
+            return Err(Gap::Refused(Refusal::new(
+                "WriterNotEntitled",
+                format!(
+                    "{object} was last written by {}, who may not impersonate the account {account}; let somebody who may apply it again, or grant the verb impersonate on serviceaccounts/{account}",
+                    by.user
+                ),
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn may_impersonate(
+    ctx: &Context,
+    namespace: &str,
+    account: &str,
+    by: &Requester,
+) -> Result<bool, Gap> {
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(by.user.clone()),
+            groups: Some(by.groups.clone()),
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(namespace.to_owned()),
+                verb: Some("impersonate".to_owned()),
+                resource: Some("serviceaccounts".to_owned()),
+                name: Some(account.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let reviews: Api<SubjectAccessReview> = Api::all(ctx.client.clone());
+    let answer = reviews.create(&PostParams::default(), &review).await;
+    let answer = answer.map_err(|source| Gap::Failed {
+        what: format!("the rights of {}", by.user),
+        source: Box::new(source),
+    })?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
