@@ -12,10 +12,10 @@ fn short(span: SignedDuration) -> String {
     let (m, h, d) = (s / 60, s / 3600, s / 86_400);
     match s {
         ..120 => format!("{s}s"),
-        ..600 if s % 60 > 0 => format!("{m}m{}s", s % 60),
-        ..10_800 => format!("{m}m"),
-        ..28_800 if m % 60 > 0 => format!("{h}h{}m", m % 60),
-        ..172_800 => format!("{h}h"),
+        120..600 if s % 60 > 0 => format!("{m}m{}s", s % 60),
+        120..10_800 => format!("{m}m"),
+        10_800..28_800 if m % 60 > 0 => format!("{h}h{}m", m % 60),
+        10_800..172_800 => format!("{h}h"),
         _ => format!("{d}d"),
     }
 }

@@ -155,7 +155,11 @@ pub fn report(error: &Error) -> String {
     let mut next = error.source();
     while let Some(cause) = next {
         next = cause.source();
-        if let Some(kube::Error::Api(status)) = cause.downcast_ref::<kube::Error>() {
+        // A boxed source is an error of its own, the box.
+        let boxed = cause
+            .downcast_ref::<Box<kube::Error>>()
+            .map(|boxed| &**boxed);
+        if let Some(kube::Error::Api(status)) = cause.downcast_ref().or(boxed) {
             let _ = write!(out, "\n  {}", status.message);
             break;
         }

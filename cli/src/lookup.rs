@@ -119,7 +119,7 @@ where
         let mut found = list
             .map_err(doing(format!("list {kind}s as targets")))?
             .items;
-        found.sort_by_key(|object| object.name_any());
+        found.sort_by_key(kube::ResourceExt::name_any);
         return Ok(found);
     }
     let mut found = Vec::with_capacity(wanted.names.len());

@@ -73,7 +73,7 @@ fn headline(known: &Known, now: Timestamp) -> String {
     match &status.message {
         Some(message) if !message.is_empty() => out.push_str(&format!("{message}\n")),
         None if status.conditions.is_empty() && unseen => {
-            out.push_str("the operator has not looked at it yet; is it running?\n")
+            out.push_str("the operator has not looked at it yet; is it running?\n");
         }
         _ => {}
     }

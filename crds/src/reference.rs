@@ -45,9 +45,9 @@ pub fn page(crd: &CustomResourceDefinition) -> String {
         rules(&mut found, part, part_schema);
         if !found.is_empty() {
             let _ = writeln!(out, "\nRules:\n");
-            found.iter().for_each(|rule| {
+            for rule in &found {
                 let _ = writeln!(out, "- {rule}");
-            });
+            }
         }
         out.push('\n');
     }

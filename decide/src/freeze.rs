@@ -274,7 +274,6 @@ fn script_body(
                     ),
                 ));
             }
-            (Some(_), _) => {}
             (None, Some(default)) => {
                 env.insert(parameter.name.clone(), Value::Text(default.clone()));
             }
@@ -284,7 +283,7 @@ fn script_body(
                     format!("{field} is required and has no default; give it a value"),
                 ));
             }
-            (None, None) => {}
+            (Some(_), _) | (None, None) => {}
         }
     }
     Ok(Body::Script(ScriptBody {

@@ -30,7 +30,8 @@ pub fn blocker<'a>(mine: &Claim, all: &'a [Claim]) -> Option<&'a Claim> {
         other.uid != mine.uid && (other.held || first)
     };
     let clashes = |other: &&Claim| {
-        !(mine.shared && other.shared) && !mine.machines.is_disjoint(&other.machines)
+        let both_share = mine.shared && other.shared;
+        !(both_share || mine.machines.is_disjoint(&other.machines))
     };
     all.iter()
         .filter(before)

@@ -162,7 +162,7 @@ impl<'a> View<'a> {
         for (task, attempt) in self.started() {
             match (attempt.in_flight, cancel) {
                 (_, true) if attempt.in_flight || attempt.via.attaches() => {
-                    next.cancel.push((task, attempt.number))
+                    next.cancel.push((task, attempt.number));
                 }
                 (true, _) => {}
                 (false, _) if attempt.via.attaches() => next.start.push((task, attempt.number)),

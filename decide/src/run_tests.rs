@@ -89,8 +89,9 @@ fn task(step: usize, target: usize) -> Task {
 
 fn ledger(of: &[(Task, Attempt)]) -> Ledger {
     let mut ledger = Ledger::default();
-    of.iter()
-        .for_each(|&(task, attempt)| ledger.set(task, attempt));
+    for &(task, attempt) in of {
+        ledger.set(task, attempt);
+    }
     ledger
 }
 

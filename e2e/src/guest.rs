@@ -30,7 +30,8 @@ impl Guest {
         let mut ssh = Command::new("ip")
             .args(["netns", "exec", &netns(), "ssh", "-F"])
             .arg(state.join("ssh_config"))
-            .args([self.0, "sh -s"])
+            // A guest on a busy machine takes its time to answer.
+            .args(["-o", "ConnectTimeout=30", self.0, "sh -s"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -28,7 +28,7 @@ impl Accounts {
             return Ok(client.clone());
         }
         let mut config = self.config.clone();
-        config.default_namespace = namespace.to_owned();
+        namespace.clone_into(&mut config.default_namespace);
         config.auth_info.impersonate = Some(user.clone());
         let client = Client::try_from(config).map_err(|e| Error::Connect(Box::new(e)))?;
         clients.insert(user, client.clone());

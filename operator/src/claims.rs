@@ -10,9 +10,11 @@ pub struct Claims(Mutex<HashMap<String, Claim>>);
 
 impl Claims {
     /// Takes a place in the order. Registering again changes nothing but what the run itself has learnt.
-    pub fn register(&self, claim: Claim) {
+    pub fn register(&self, claim: &Claim) {
         let mut claims = self.0.lock().expect("no holder panics");
-        let known = claims.entry(claim.uid.clone()).or_insert(claim.clone());
+        let known = claims
+            .entry(claim.uid.clone())
+            .or_insert_with(|| claim.clone());
         known.held |= claim.held;
         known.suspended = claim.suspended;
     }

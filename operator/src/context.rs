@@ -111,10 +111,6 @@ impl Context {
             .remove(run);
         self.failures.succeeded(run);
     }
-
-    pub fn now(&self) -> jiff::Timestamp {
-        jiff::Timestamp::now()
-    }
 }
 
 /// How often an object's turns failed in a row.

@@ -98,5 +98,5 @@ pub fn retry(error: &Error, failures: u32) -> Action {
         return Action::requeue(std::time::Duration::from_millis(50));
     }
     let wait = std::time::Duration::from_millis(500).saturating_mul(1 << failures.min(8));
-    Action::requeue(wait.min(std::time::Duration::from_secs(60)))
+    Action::requeue(wait.min(std::time::Duration::from_mins(1)))
 }

@@ -105,7 +105,7 @@ impl Resolver {
             .list(&ListParams::default().labels(&selector.query()))
             .await;
         let mut found = list.map_err(|e| failed(what, &self.account, e))?.items;
-        found.sort_by_key(|object| object.name_any());
+        found.sort_by_key(kube::ResourceExt::name_any);
         Ok(found)
     }
 

@@ -232,7 +232,7 @@ async fn names(cluster: &Cluster, kind: &str) -> Result<BTreeSet<String>, kube::
     ));
     let api: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &resource);
     let list = api.list_metadata(&ListParams::default()).await?;
-    Ok(list.items.iter().map(|object| object.name_any()).collect())
+    Ok(list.items.iter().map(kube::ResourceExt::name_any).collect())
 }
 
 #[cfg(test)]

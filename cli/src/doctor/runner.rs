@@ -13,8 +13,11 @@ use kube::{
 use super::{Finding, Level};
 use crate::{args::DoctorArgs, cluster::Cluster};
 
-/// What runs on hosts and on pods need of their account: verb, group, resource.
-const NEEDS: [(&str, &[(&str, &str, &str)]); 2] = [
+/// Verb, group, resource.
+type Right = (&'static str, &'static str, &'static str);
+
+/// What runs on hosts and on pods need of their account.
+const NEEDS: [(&str, &[Right]); 2] = [
     (
         "hosts",
         &[

@@ -66,7 +66,12 @@ pub async fn reconcile(
         observed_generation: generation,
         ..status
     };
-    set_condition(&mut status.conditions, &verdict, generation, ctx.now());
+    set_condition(
+        &mut status.conditions,
+        &verdict,
+        generation,
+        jiff::Timestamp::now(),
+    );
     report::status(&ctx.client, action, "pilothouse-runaction", &status).await?;
     ctx.succeeded(action);
     Ok(Action::await_change())

@@ -26,7 +26,7 @@ pub async fn reconcile(host: Arc<DeserializeGuard<Host>>, ctx: Arc<Context>) -> 
     }
     let old = host.status.clone().unwrap_or_default();
     let generation = host.metadata.generation;
-    let now = ctx.now();
+    let now = jiff::Timestamp::now();
     if !is_due(&old, generation, now) {
         let tried = old.last_tried.as_ref().map_or(now, |at| at.0);
         let rest = Duration::try_from(wait(&old) - now.duration_since(tried)).unwrap_or_default();
@@ -39,7 +39,7 @@ pub async fn reconcile(host: Arc<DeserializeGuard<Host>>, ctx: Arc<Context>) -> 
             .tell(&host.object_ref(&()), true, reason, "Look", message)
             .await;
     }
-    let new = status(&old, look, generation, ctx.now());
+    let new = status(&old, look, generation, jiff::Timestamp::now());
     report::status(&ctx.client, host, "pilothouse-host", &new).await?;
     ctx.succeeded(host);
     tracing::debug!(

@@ -33,7 +33,7 @@ pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Re
         Ok(Err(refusal)) => Verdict::no("Ready", refusal.reason, &refusal.message),
         Err(error) => Verdict::unknown("Ready", error.category(), chain(*error)),
     };
-    let status = status(job, &verdict, ctx.now());
+    let status = status(job, &verdict, jiff::Timestamp::now());
     if job.status.as_ref() != Some(&status) {
         report::status(&ctx.client, job, "pilothouse-job", &status).await?;
     }
@@ -41,7 +41,7 @@ pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Re
     scripts?;
     ctx.succeeded(job);
     Ok(Action::requeue(if plannable {
-        Duration::from_secs(3600)
+        Duration::from_hours(1)
     } else {
         MISSING
     }))

@@ -159,6 +159,8 @@ pub(crate) fn valid<K>(guarded: &DeserializeGuard<K>) -> Result<&K> {
         .map_err(|invalid| Error::Invalid(invalid.error.clone()))
 }
 
+// The controller hands these over by value.
+#[allow(clippy::needless_pass_by_value)]
 fn policy<K: Resource<DynamicType = ()>>(
     object: Arc<K>,
     error: &Error,

@@ -31,13 +31,13 @@ pub async fn reconcile(script: Arc<DeserializeGuard<Script>>, ctx: Arc<Context>)
     }
     let digest = decide::script::digest(&script.spec);
     let turn = turn(script, &ctx, &digest).await;
-    let status = status(script, &digest, &turn, ctx.now());
+    let status = status(script, &digest, &turn, jiff::Timestamp::now());
     if script.status.as_ref() != Some(&status) {
         report::status(&ctx.client, script, "pilothouse-script", &status).await?;
     }
     turn?;
     ctx.succeeded(script);
-    Ok(Action::requeue(Duration::from_secs(3600)))
+    Ok(Action::requeue(Duration::from_hours(1)))
 }
 
 /// The number of the revision that holds the current content.

@@ -25,7 +25,7 @@ pub async fn claims(ctx: &Context) -> Result<()> {
                     .as_ref()
                     .is_some_and(|s| s.asked == Some(Asked::Suspend));
                 ctx.claims
-                    .register(super::run::claim(run, &kept.plan, suspended));
+                    .register(&super::run::claim(run, &kept.plan, suspended));
                 tracing::info!(namespace, name, "picking up a run");
             }
             Ok(None) => {}

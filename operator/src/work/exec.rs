@@ -4,7 +4,7 @@ use crds::{journal::KEEP_BYTES, v1alpha1::ExecStep};
 use reach::pod::{self, Command, Recorder};
 use tokio::sync::mpsc;
 
-use super::{Outcome, Work, pod::chunk};
+use super::{Outcome, Work};
 
 /// Pieces of output on their way to records before the command's stream is read more slowly.
 const PIECES: usize = 64;
@@ -34,7 +34,7 @@ async fn try_command(work: &Work, exec: &ExecStep) -> Result<Outcome, Outcome> {
     let (sink, pieces) = mpsc::channel(PIECES);
     let keep = usize::try_from(KEEP_BYTES).unwrap_or(usize::MAX);
     let recorder = Recorder::new(&[], keep, 0, sink).map_err(Outcome::from)?;
-    let forwarding = work.forwarding(pieces, chunk);
+    let forwarding = work.forwarding(pieces);
     let outcome = pod::exec(&client, &command, recorder, &work.cancel).await;
     // The chunks go to records before the row that ends the execution.
     forwarding.await.expect("forwarding does not panic");

@@ -10,7 +10,7 @@ use crds::{
 use decide::plan::ScriptBody;
 use kube::ResourceExt as _;
 use reach::{
-    host::{self, Outcome as Seen, Progress, Windows},
+    host::{self, Outcome as Seen, Windows},
     ssh::Target,
 };
 use secrecy::ExposeSecret as _;
@@ -80,7 +80,7 @@ async fn machine(work: &Work) -> Result<Target, Outcome> {
 
 async fn journaled(work: &Work, target: &Target, request: Request) -> Outcome {
     let (sink, pieces) = mpsc::channel(PIECES);
-    let forwarding = work.forwarding(pieces, chunk);
+    let forwarding = work.forwarding(pieces);
     let windows = Windows {
         delivery: work.step().delivery_timeout.get(),
         reattach: work.reattach(),
@@ -112,13 +112,6 @@ fn is_stale(seen: &Result<Seen, host::Error>) -> bool {
         return false;
     };
     matches!(error, host::Error::Refused { refused, .. } if refused.reason == journal::RefusedReason::StaleLeader)
-}
-
-fn chunk(progress: Progress) -> Option<(u64, Vec<u8>)> {
-    match progress {
-        Progress::Output(output) => Some((output.offset, output.data)),
-        Progress::Started(_) => None,
-    }
 }
 
 fn told(seen: Result<Seen, host::Error>) -> Outcome {
@@ -209,7 +202,7 @@ fn ended_as(end: &End) -> Outcome {
 
 async fn plainly(work: &Work, target: &Target, request: &Request) -> Outcome {
     let (sink, pieces) = mpsc::channel(PIECES);
-    let forwarding = work.forwarding(pieces, chunk);
+    let forwarding = work.forwarding(pieces);
     let delivery = work.step().delivery_timeout.get();
     let outcome = tokio::select! {
         seen = host::run_plainly(&work.ctx.fleet, target, request, delivery, &sink) => told(seen),

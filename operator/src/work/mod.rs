@@ -95,7 +95,7 @@ pub struct Work {
 }
 
 /// How long a lost target is sought beyond the time its work may take.
-const SOUGHT: Duration = Duration::from_secs(120);
+const SOUGHT: Duration = Duration::from_mins(2);
 /// Rest between two tries of what comes before an effect.
 const REST: Duration = Duration::from_millis(500);
 
@@ -122,7 +122,7 @@ impl Work {
 
 /// Starts an attempt, or joins it where it was started before. Does nothing when it is already in hand.
 pub fn begin(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
-    let fresh = run.row(&ctx.cluster, task, attempt, ctx.now());
+    let fresh = run.row(&ctx.cluster, task, attempt, jiff::Timestamp::now());
     let known = ctx.ledgers.row(&run.uid, &fresh.key.digest());
     let joining = known.is_some();
     let row = known.unwrap_or(fresh);
@@ -223,7 +223,7 @@ impl Work {
 
     /// The end is on disk at records before the source is told to let go of it.
     async fn end(&self, outcome: Outcome) {
-        let row = outcome.into_row(self.row.clone(), self.ctx.now());
+        let row = outcome.into_row(self.row.clone(), jiff::Timestamp::now());
         self.ctx
             .metrics
             .executions
@@ -238,16 +238,12 @@ impl Work {
         self.release().await;
     }
 
-    /// Hands pieces of output to records until their sender is gone; `chunk` gives a piece's offset and bytes.
-    fn forwarding<P: Send + 'static>(
-        &self,
-        mut pieces: mpsc::Receiver<P>,
-        chunk: fn(P) -> Option<(u64, Vec<u8>)>,
-    ) -> JoinHandle<()> {
+    /// Hands pieces of output to records until their sender is gone.
+    fn forwarding(&self, mut pieces: mpsc::Receiver<impl Chunk>) -> JoinHandle<()> {
         let (desk, key) = (self.ctx.desk.clone(), self.row.key.clone());
         tokio::spawn(async move {
             while let Some(piece) = pieces.recv().await {
-                if let Some((offset, data)) = chunk(piece) {
+                if let Some((offset, data)) = piece.chunk() {
                     let key = key.clone();
                     desk.log(LogChunk { key, offset, data }).await;
                 }
@@ -261,6 +257,27 @@ impl Work {
             Via::Journal => host::forget(self).await,
             Via::Pod => pod::release(self).await,
             Via::Plain | Via::Exec => {}
+        }
+    }
+}
+
+/// What comes from a target while it is worked on.
+trait Chunk: Send + 'static {
+    /// Offset and bytes, where it is output.
+    fn chunk(self) -> Option<(u64, Vec<u8>)>;
+}
+
+impl Chunk for reach::pod::Piece {
+    fn chunk(self) -> Option<(u64, Vec<u8>)> {
+        Some((self.offset, self.data.to_vec()))
+    }
+}
+
+impl Chunk for reach::host::Progress {
+    fn chunk(self) -> Option<(u64, Vec<u8>)> {
+        match self {
+            Self::Output(output) => Some((output.offset, output.data)),
+            Self::Started(_) => None,
         }
     }
 }

@@ -95,7 +95,7 @@ async fn carried(work: &Work, client: &Client, wanted: &StepPod, mask: &[SecretS
         }
     };
     let (sink, pieces) = mpsc::channel(PIECES);
-    let forwarding = work.forwarding(pieces, chunk);
+    let forwarding = work.forwarding(pieces);
     let outcome = followed(work, client, &placed, mask, sink).await;
     // The chunks go to records before the row that ends the execution.
     forwarding.await.expect("forwarding does not panic");
@@ -128,10 +128,6 @@ async fn followed(
             }
         }
     }
-}
-
-pub(super) fn chunk(piece: Piece) -> Option<(u64, Vec<u8>)> {
-    Some((piece.offset, piece.data.to_vec()))
 }
 
 fn refused(error: &Error) -> Outcome {

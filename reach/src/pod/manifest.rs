@@ -253,8 +253,8 @@ pub(super) mod tests {
             ]),
             resources: Resources::default(),
             run_as_user: 1000,
-            delivery: Duration::from_secs(120),
-            execution: Duration::from_secs(600),
+            delivery: Duration::from_mins(2),
+            execution: Duration::from_mins(10),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use k8s_openapi::ByteString;
 use russh::keys::{Certificate, PrivateKey, decode_secret_key};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
 use super::{Error, HostKeys, Scope, Target, host_key};
@@ -101,7 +101,10 @@ impl Credentials {
     }
 
     pub(super) fn password(&self) -> Option<&str> {
-        self.0.password.as_ref().map(|p| p.expose_secret())
+        self.0
+            .password
+            .as_ref()
+            .map(secrecy::ExposeSecret::expose_secret)
     }
 
     pub(super) fn digest(&self) -> &[u8; 32] {

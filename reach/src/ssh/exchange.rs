@@ -107,12 +107,11 @@ impl Exchange {
             .await
             .map_err(|_| open.lost())?;
         // Input waits for the server's window, which opens only while somebody reads the output.
-        let feeder = match stdin.is_empty() {
-            true => {
-                open.input.eof().await.map_err(|_| open.lost())?;
-                None
-            }
-            false => Some(tokio::spawn(feed(Arc::clone(&open.input), stdin))),
+        let feeder = if stdin.is_empty() {
+            open.input.eof().await.map_err(|_| open.lost())?;
+            None
+        } else {
+            Some(tokio::spawn(feed(Arc::clone(&open.input), stdin)))
         };
         Ok(Self {
             open,
@@ -137,7 +136,7 @@ impl Exchange {
                     return Ok(Some(Chunk::Stderr(data)));
                 }
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
-                    self.exit = Some(Exit::Code(exit_status))
+                    self.exit = Some(Exit::Code(exit_status));
                 }
                 Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                     self.exit = Some(Exit::Signal(format!("{signal_name:?}")));

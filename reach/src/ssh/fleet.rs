@@ -39,7 +39,7 @@ impl Default for Limits {
             max_handshakes: 512,
             channels_per_connection: 8,
             max_idle: 256,
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             connect_timeout: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(20),
         }

@@ -20,9 +20,10 @@ pub struct Target {
 impl Target {
     /// Address and port, as errors name the machine.
     pub fn endpoint(&self) -> String {
-        match self.address.contains(':') {
-            true => format!("[{}]:{}", self.address, self.port),
-            false => format!("{}:{}", self.address, self.port),
+        if self.address.contains(':') {
+            format!("[{}]:{}", self.address, self.port)
+        } else {
+            format!("{}:{}", self.address, self.port)
         }
     }
 

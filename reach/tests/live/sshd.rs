@@ -340,9 +340,8 @@ async fn shell(command: String, channel: Channel<Msg>, handle: Handle) {
         while let Some(message) = input.wait().await {
             match (message, &mut stdin) {
                 (ChannelMsg::Data { data }, Some(pipe)) => {
-                    if pipe.write_all(&data).await.is_err() {
-                        stdin = None;
-                    }
+                    let taken = pipe.write_all(&data).await;
+                    stdin = stdin.filter(|_| taken.is_ok());
                 }
                 (ChannelMsg::Eof, _) => stdin = None,
                 (ChannelMsg::Close, _) => return,

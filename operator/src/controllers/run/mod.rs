@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Turns without news, as a safety net.
-const CALM: Duration = Duration::from_secs(300);
+const CALM: Duration = Duration::from_mins(5);
 /// Turns while something is waited for that tells nobody when it comes.
 const WAITING: Duration = Duration::from_secs(2);
 /// Shortest time between two statuses that differ in counts only.
@@ -35,7 +35,7 @@ pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) ->
     if run.is_finished() {
         return act::tidy(&ctx, run).await.map(|()| Action::await_change());
     }
-    let now = ctx.now();
+    let now = jiff::Timestamp::now();
     let turn = turn(run, &ctx, now).await;
     let action = act::report(&ctx, run, &turn, now).await?;
     turn?;
@@ -103,7 +103,7 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
         });
     };
     ctx.claims
-        .register(claim(run, &kept.plan, control.decided.suspend));
+        .register(&claim(run, &kept.plan, control.decided.suspend));
     let (begun, news, again) = moves(run, ctx, &kept, &mut control, begun, now).await?;
     Ok(Turn {
         kept: Some(kept),
