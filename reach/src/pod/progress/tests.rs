@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::{Progress, deletion_asked};
 
-fn pod(status: Value) -> Pod {
+fn pod(status: &Value) -> Pod {
     let spec = json!({"nodeName": "n1", "containers": [{"name": "step", "command": ["sh"]}]});
     serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec, "status": status}))
         .expect("pod")
 }
 
-fn with_state(state: Value) -> Pod {
-    pod(json!({"phase": "Running", "containerStatuses": [
+fn with_state(state: &Value) -> Pod {
+    pod(&json!({"phase": "Running", "containerStatuses": [
         {"name": "sidecar", "state": {"running": {}}, "image": "", "imageID": "", "ready": true, "restartCount": 0},
         {"name": "step", "state": state, "image": "", "imageID": "", "ready": false, "restartCount": 0},
     ]}))
@@ -69,7 +69,7 @@ fn an_end_is_read_whatever_the_other_containers_do() {
         ),
     ];
     for (state, expected, reason, code) in cases {
-        let pod = with_state(terminated(state));
+        let pod = with_state(&terminated(state));
         assert_eq!(ended(&pod), (expected, reason.to_owned(), Some(code)));
         let Progress::Ended(outcome) = Progress::of(&pod) else {
             panic!("ended")
@@ -84,7 +84,7 @@ fn what_ended_the_pod_is_named() {
         ("DeadlineExceeded", State::TimedOut, "TimedOut"),
         ("Evicted", State::Failed, "Evicted"),
     ] {
-        let mut pod = with_state(terminated(json!({"exitCode": 137, "reason": "Error"})));
+        let mut pod = with_state(&terminated(json!({"exitCode": 137, "reason": "Error"})));
         pod.status.as_mut().expect("status").reason = Some(why.to_owned());
         assert_eq!(ended(&pod), (state, reason.to_owned(), Some(137)));
     }
@@ -97,11 +97,11 @@ fn a_pod_that_is_over_without_its_container_never_began() {
         reason: "OutOfcpu".into(),
         message: "no cpu left".into(),
     };
-    assert_eq!(Progress::of(&pod(evicted)), never);
+    assert_eq!(Progress::of(&pod(&evicted)), never);
     let lost = json!({"phase": "Failed", "reason": "NodeLost", "containerStatuses": [
         {"name": "step", "containerID": "x", "state": {"running": {}}, "image": "", "imageID": "", "ready": false, "restartCount": 0}]});
     assert_eq!(
-        ended(&pod(lost)),
+        ended(&pod(&lost)),
         (State::Unknown, "NodeLost".to_owned(), None)
     );
 }
@@ -110,7 +110,7 @@ fn a_pod_that_is_over_without_its_container_never_began() {
 fn a_missing_program_never_began() {
     let said = "failed to create containerd task: unable to start container process: exec: \"sh\": executable file not found in $PATH";
     let state = json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": said, "startedAt": "1970-01-01T00:00:00Z"}});
-    let Progress::NeverBegan { reason, message } = Progress::of(&with_state(state)) else {
+    let Progress::NeverBegan { reason, message } = Progress::of(&with_state(&state)) else {
         panic!("never began")
     };
     assert_eq!(reason, "CommandNotFound");
@@ -120,7 +120,7 @@ fn a_missing_program_never_began() {
 #[test]
 fn a_container_whose_end_nobody_saw_is_unknown_unless_it_never_was() {
     let unseen = |message: &str| {
-        with_state(json!({"terminated": {
+        with_state(&json!({"terminated": {
             "exitCode": 137, "reason": "ContainerStatusUnknown", "message": message}}))
     };
     let never = unseen("The container could not be located when the pod was terminated");
@@ -143,15 +143,15 @@ fn waiting_is_named_by_the_cluster() {
         other => panic!("{other:?}"),
     };
     let pull =
-        with_state(json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}));
+        with_state(&json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}));
     assert_eq!(
         waiting(&pull),
         ("ImagePullBackOff".into(), "no such image".into())
     );
-    let creating = with_state(json!({"waiting": {"reason": "ContainerCreating"}}));
+    let creating = with_state(&json!({"waiting": {"reason": "ContainerCreating"}}));
     assert_eq!(waiting(&creating).1, "starting on node n1");
     let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"});
-    let mut homeless = pod(json!({"phase": "Pending", "conditions": [condition]}));
+    let mut homeless = pod(&json!({"phase": "Pending", "conditions": [condition]}));
     homeless.spec.as_mut().expect("spec").node_name = None;
     assert_eq!(
         waiting(&homeless),
@@ -175,7 +175,7 @@ fn waiting_is_named_by_the_cluster() {
 fn an_image_that_no_registry_can_have_is_given_up() {
     let state = json!({"waiting": {"reason": "InvalidImageName", "message": "m"}});
     assert!(matches!(
-        Progress::of(&with_state(state)),
+        Progress::of(&with_state(&state)),
         Progress::NeverBegan { .. }
     ));
 }
