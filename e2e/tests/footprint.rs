@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use crds::v1alpha1::Host;
 use e2e::{
     Manifest, Stage,
     etcd::{self, Written},
+    eventually,
+    stage::PATIENCE,
 };
+use kube::{Api, api::ListParams};
 use serde_json::json;
 
 /// What etcd wrote for a namespace between two revisions, every version of every key; etcd's own figure of its size also has the hosts' looks, leases and other namespaces in it.
@@ -44,6 +48,14 @@ async fn a_run_of_two_hundred_targets_is_small() {
             .await
             .expect("a host is accepted");
     }
+    // What is told of hosts that do not answer is not the run's.
+    let hosts: Api<Host> = Api::namespaced(stage.client.clone(), stage.name());
+    eventually("a look at every host", PATIENCE, || async {
+        let all = hosts.list(&ListParams::default()).await.ok()?;
+        let tried = |host: &&Host| host.status.as_ref().is_some_and(|s| s.last_tried.is_some());
+        (all.items.iter().filter(tried).count() == 202).then_some(())
+    })
+    .await;
     let job = "targets: {hosts: {selector: {matchLabels: {app: web}}}}\nstrategy: {maxFailures: 100%, maxParallel: 200}\nsteps: [{name: a, deliveryTimeout: 1s, inline: {content: 'true'}}]";
     let before = etcd::revision();
     stage.run("wide", job).await;

@@ -95,7 +95,7 @@ fn on_existing(checkout: &Checkout, steps: &Steps, context: &str, wishes: &Wishe
 
 fn e2e(checkout: &Checkout, kubeconfig: PathBuf, wishes: &Wishes) -> Result<()> {
     let mut cargo = checkout.cargo();
-    cargo.args(["test", "--workspace"]);
+    cargo.args(["test", "--workspace", "--no-fail-fast"]);
     for story in stories(checkout)? {
         cargo.args(["--test", &story]);
     }
