@@ -1,13 +1,13 @@
 //! The product on its way: its image to the nodes, its programs to the person who uses the cluster.
 
-use std::{fs, os::unix::fs::symlink, path::Path, thread};
+use std::{fs, os::unix::fs::symlink, path::Path, thread, time::Duration};
 
 use crate::{
     checkout::Checkout,
     error::{About, Result},
     guests::{GUESTS, Guest, Guests, Kind},
     product::Product,
-    steps::{Log, Outcome},
+    steps::{Log, Outcome, wait_for},
     tools::Tools,
 };
 
@@ -38,6 +38,12 @@ pub fn load(log: &Log, guests: &Guests, product: &Product) -> Result<((), Outcom
 
 fn load_on(log: &Log, guests: &Guests, node: &Guest, product: &Product) -> Result<Outcome> {
     let name = format!("docker.io/{}", product.name());
+    // A node that lets people in may still be starting its containerd.
+    wait_for(
+        &format!("containerd of {} to answer", node.name),
+        Duration::from_mins(2),
+        || log.ask(guests.ssh(node).arg("ctr version")),
+    )?;
     let present = log.read(guests.ssh(node).arg("ctr -n k8s.io images list -q"))?;
     if present.lines().any(|image| image == name) {
         return Ok(Outcome::Cached);

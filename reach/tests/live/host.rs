@@ -42,7 +42,7 @@ exec)
     else
         echo '{"output":{"offset":0,"stream":"stdout","data":"aGVsbG8gd29ybGQ="}}'
     fi
-    while [ ! -e "$root/over" ]; do sleep 0.02; done
+    while [ -d "$root" ] && [ ! -e "$root/over" ]; do sleep 0.02; done
     echo '{"end":{"reason":"Exited","exitCode":0,"startedAt":'"$at"',"finishedAt":'"$at"',"outputBytes":11,"droppedBytes":0}}' ;;
 cancel)
     begun=
