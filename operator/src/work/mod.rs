@@ -125,16 +125,7 @@ pub fn begin(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
     let fresh = run.row(&ctx.cluster, task, attempt, jiff::Timestamp::now());
     let known = ctx.ledgers.row(&run.uid, &fresh.key.digest());
     let joining = known.is_some();
-    let row = known.unwrap_or(fresh);
-    if let Some(cancel) = ctx.ledgers.begin(&run.uid, task, &row) {
-        let work = Work {
-            ctx: ctx.clone(),
-            run: run.clone(),
-            task,
-            row,
-            cancel,
-            joining,
-        };
+    if let Some(work) = take(ctx, run, task, known.unwrap_or(fresh), joining) {
         tokio::spawn(work.carry());
     }
 }
@@ -142,20 +133,29 @@ pub fn begin(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
 /// Writes down an attempt that was cut off and cannot be joined.
 pub fn settle(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
     let digest = run.key(&ctx.cluster, task, attempt).digest();
-    let Some(row) = ctx.ledgers.row(&run.uid, &digest) else {
-        return;
-    };
-    if let Some(cancel) = ctx.ledgers.begin(&run.uid, task, &row) {
-        let work = Work {
-            ctx: ctx.clone(),
-            run: run.clone(),
-            task,
-            row,
-            cancel,
-            joining: true,
-        };
+    let known = ctx.ledgers.row(&run.uid, &digest);
+    if let Some(work) = known.and_then(|row| take(ctx, run, task, row, true)) {
         tokio::spawn(async move { work.end(Outcome::cut_off()).await });
     }
+}
+
+/// Takes an attempt in hand, unless it is already.
+fn take(
+    ctx: &Arc<Context>,
+    run: &RunFacts,
+    task: Task,
+    row: Execution,
+    joining: bool,
+) -> Option<Work> {
+    let cancel = ctx.ledgers.begin(&run.uid, task, &row)?;
+    Some(Work {
+        ctx: ctx.clone(),
+        run: run.clone(),
+        task,
+        row,
+        cancel,
+        joining,
+    })
 }
 
 impl Work {

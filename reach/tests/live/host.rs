@@ -42,6 +42,10 @@ exec)
     else
         echo '{"output":{"offset":0,"stream":"stdout","data":"aGVsbG8gd29ybGQ="}}'
     fi
+    if [ -e "$root/loud" ]; then
+        awk 'BEGIN { d = sprintf("%1368s", ""); gsub(/ /, "A", d)
+            for (i = 0; i < 2000; i++) printf "{\"output\":{\"offset\":%d,\"stream\":\"stdout\",\"data\":\"%s\"}}\n", 11 + i * 1026, d }'
+    fi
     while [ -d "$root" ] && [ ! -e "$root/over" ]; do sleep 0.02; done
     echo '{"end":{"reason":"Exited","exitCode":0,"startedAt":'"$at"',"finishedAt":'"$at"',"outputBytes":11,"droppedBytes":0}}' ;;
 cancel)
@@ -376,6 +380,41 @@ async fn what_an_earlier_call_may_have_started_is_ended_and_never_started_by_a_c
     let outcome = stage.run(&toolkit, &request, begun, &sink, &cancel).await;
     assert!(matches!(outcome.unwrap(), Outcome::Ended(end) if end.started_at.is_none()));
     assert_eq!(stage.effects(), 0);
+}
+
+#[tokio::test]
+async fn a_cancel_reaches_the_host_though_nobody_takes_the_output() {
+    let stage = stage().await;
+    stage.sign("loud");
+    let (sink, mut progress) = mpsc::channel(1);
+    let (toolkit, request) = (stage.toolkit(), request(Interpreter::Shell, "true"));
+    let cancel = CancellationToken::new();
+    let running = async {
+        let outcome = stage.run(&toolkit, &request, WINDOWS, &sink, &cancel).await;
+        drop(sink);
+        outcome.unwrap()
+    };
+    let cancelling = async {
+        stage.until_commanded(" exec").await;
+        while stage.effects() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        cancel.cancel();
+        while !stage.root().join("over").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut next = 0;
+        while let Some(piece) = progress.recv().await {
+            if let Progress::Output(output) = piece {
+                assert!(output.offset >= next, "nothing twice");
+                next = output.offset + output.data.len() as u64;
+            }
+        }
+        next
+    };
+    let (outcome, told) = tokio::join!(running, cancelling);
+    assert!(matches!(outcome, Outcome::Ended(end) if end.started_at.is_some()));
+    assert_eq!(told, 11 + 2000 * 1026, "all of it");
 }
 
 #[tokio::test]

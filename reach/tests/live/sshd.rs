@@ -14,7 +14,7 @@ use std::{
 use russh::{
     Channel, ChannelId, ChannelMsg, ChannelOpenFailure, MethodKind, MethodSet, Preferred,
     keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey},
-    server::{self, Auth, ChannelOpenHandle, Handle, Msg, Session, VerifiedPublicKey},
+    server::{self, Auth, ChannelOpenHandle, Msg, Session, VerifiedPublicKey},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
@@ -315,14 +315,13 @@ impl server::Handler for Login {
             .push(command.clone());
         let channel = self.channels.remove(&id).expect("channel");
         session.channel_success(id)?;
-        tokio::spawn(shell(command, channel, session.handle()));
+        tokio::spawn(shell(command, channel));
         Ok(())
     }
 }
 
 /// Runs the command as sshd does: a shell, three streams, an exit status.
-async fn shell(command: String, channel: Channel<Msg>, handle: Handle) {
-    let id = channel.id();
+async fn shell(command: String, channel: Channel<Msg>) {
     let mut child = Command::new("sh")
         .args(["-c", &command])
         .stdin(Stdio::piped())
@@ -336,7 +335,7 @@ async fn shell(command: String, channel: Channel<Msg>, handle: Handle) {
     );
     let mut stdin = child.stdin.take();
     let (mut input, output) = channel.split();
-    let feeding = tokio::spawn(async move {
+    let mut feeding = tokio::spawn(async move {
         while let Some(message) = input.wait().await {
             match (message, &mut stdin) {
                 (ChannelMsg::Data { data }, Some(pipe)) => {
@@ -349,10 +348,11 @@ async fn shell(command: String, channel: Channel<Msg>, handle: Handle) {
             }
         }
     });
+    // Written through the channel, which waits for the client's window: what the server itself holds back for one channel holds up all others, and for ever once the client has closed that one.
     let out = async {
         let mut piece = vec![0; 1 << 14];
         while let Ok(n @ 1..) = stdout.read(&mut piece).await {
-            if handle.data(id, piece[..n].to_vec()).await.is_err() {
+            if output.data_bytes(piece[..n].to_vec()).await.is_err() {
                 break;
             }
         }
@@ -360,23 +360,22 @@ async fn shell(command: String, channel: Channel<Msg>, handle: Handle) {
     let err = async {
         let mut piece = vec![0; 1 << 14];
         while let Ok(n @ 1..) = stderr.read(&mut piece).await {
-            if handle
-                .extended_data(id, 1, piece[..n].to_vec())
-                .await
-                .is_err()
-            {
+            let piece = piece[..n].to_vec();
+            if output.extended_data_bytes(1, piece).await.is_err() {
                 break;
             }
         }
     };
-    let code = async {
-        let status = child.wait().await.expect("wait");
-        u32::try_from(status.code().unwrap_or(255)).expect("code")
-    };
-    let (code, (), ()) = tokio::join!(code, out, err);
-    let _ = handle.exit_status_request(id, code).await;
-    let _ = handle.eof(id).await;
-    let _ = handle.close(id).await;
-    drop(output);
+    let written = async { tokio::join!(out, err) };
+    tokio::select! {
+        _ = written => {}
+        _ = &mut feeding => {}
+    }
+    drop((stdout, stderr));
+    let status = child.wait().await.expect("wait");
+    let code = u32::try_from(status.code().unwrap_or(255)).expect("code");
+    let _ = output.exit_status(code).await;
+    let _ = output.eof().await;
+    let _ = output.close().await;
     feeding.abort();
 }
