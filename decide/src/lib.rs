@@ -3,6 +3,7 @@
 pub mod freeze;
 pub mod graph;
 pub mod host;
+pub mod lease;
 pub mod ledger;
 pub mod limits;
 pub mod lock;

@@ -1,25 +1,18 @@
-//! Story: the operator is killed again and again while runs append lines on hosts; each line stands there exactly once and every result is in records.
+//! Story: operator and server are killed again and again, stopped, and cut off, while runs append lines on hosts; each line stands there exactly once and every result is in records.
 
 use std::{collections::HashMap, time::Duration};
 
 use e2e::{
-    Guest, Stage, eventually,
+    Replica, Stage, eventually,
     guest::HOSTS,
     stage::{PATIENCE, state},
-    wait_for,
-};
-use k8s_openapi::api::{
-    coordination::v1::Lease,
-    core::v1::{ContainerStatus, Pod},
-};
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{DeleteParams, Preconditions},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tokio::sync::Mutex;
 
-const SYSTEM: &str = "pilothouse-system";
 const STEPS: usize = 6;
+/// What befalls the leader befalls the whole cluster, so one story has it at a time.
+static LEADER: Mutex<()> = Mutex::const_new(());
 
 fn job(run: &str) -> String {
     let step = |i: usize| {
@@ -39,118 +32,20 @@ fn job(run: &str) -> String {
     )
 }
 
-/// The operator that leads.
-struct Leader {
-    pods: Api<Pod>,
-    name: String,
-    uid: String,
-    node: Guest,
-    restarts: i32,
-}
-
-impl Leader {
-    /// Waits until a pod has renewed the lease since its container was started, so that one that was just killed is not taken for it.
-    async fn find(client: &Client) -> Self {
-        let leases: Api<Lease> = Api::namespaced(client.clone(), SYSTEM);
-        let pods: Api<Pod> = Api::namespaced(client.clone(), SYSTEM);
-        let look = || async {
-            let lease = leases.get("pilothouse-operator").await.ok()?.spec?;
-            let pod = pods.get_opt(&lease.holder_identity?).await.ok()??;
-            let container = container(&pod)?;
-            let since = container
-                .state
-                .as_ref()?
-                .running
-                .as_ref()?
-                .started_at
-                .as_ref()?;
-            let leads = lease.renew_time?.0 > since.0 && pod.metadata.deletion_timestamp.is_none();
-            leads.then(|| Self::of(&pods, &pod, container.restart_count))
-        };
-        eventually("a leader", PATIENCE, look).await
-    }
-
-    fn of(pods: &Api<Pod>, pod: &Pod, restarts: i32) -> Self {
-        let node = pod.spec.as_ref().and_then(|s| s.node_name.as_deref());
-        Self {
-            pods: pods.clone(),
-            name: pod.name_any(),
-            uid: pod.uid().expect("a pod has a UID"),
-            node: match node {
-                Some("node1") => Guest("node1"),
-                _ => Guest("node2"),
-            },
-            restarts,
-        }
-    }
-
-    /// Ends it in place; says whether a process was really killed.
-    async fn killed(&self) -> bool {
-        if !self.strike() {
-            return false;
-        }
-        let changed = |pod: Option<&Pod>| {
-            let container = pod.and_then(container);
-            container.is_none_or(|c| {
-                c.restart_count > self.restarts
-                    || c.state.as_ref().is_none_or(|s| s.running.is_none())
-            })
-        };
-        wait_for(
-            self.pods.clone(),
-            &self.name,
-            "end of its container",
-            PATIENCE,
-            changed,
-        )
-        .await;
-        true
-    }
-
-    /// Removes it for good, with no time to give the lease back; says whether the removal took place.
-    async fn removed(&self) -> bool {
-        let this_one = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(self.uid.clone()),
-                ..Preconditions::default()
-            }),
-            ..DeleteParams::default().grace_period(0)
-        };
-        let removal = self.pods.delete(&self.name, &this_one).await;
-        let struck = self.strike();
-        removal.is_ok() || struck
-    }
-
-    /// kill -9 on its node, which says whom it hit.
-    fn strike(&self) -> bool {
-        // The name of the control group spells the UID with dashes or underscores, depending on the driver.
-        let uid = self.uid.replace('-', ".");
-        let script = format!(
-            "for p in $(pgrep -x operator); do grep -q {uid} /proc/$p/cgroup && kill -9 $p && echo $p; done; true"
-        );
-        let hit = self.node.sh(&script);
-        println!("{} on {}: kill -9 hit {hit:?}", self.name, self.node.0);
-        !hit.trim().is_empty()
-    }
-}
-
-fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.as_ref()?.first()
-}
-
-/// Kills the leader at random instants while the run is on its way; the number of kills that fell into it, at most as many as wanted.
+/// Kills the leader or the server at random instants while the run is on its way; the number of kills that fell into it, at most as many as wanted.
 async fn kill_during(stage: &Stage, run: &str, random: &mut StdRng, wanted: usize) -> usize {
     let mut kills = 0;
     while kills < wanted {
-        let leader = Leader::find(&stage.client).await;
+        let leader = Replica::leader(&stage.client).await;
+        let server = Replica::server(&stage.client).await;
         tokio::time::sleep(Duration::from_millis(random.random_range(0..2500))).await;
         if has_ended(stage, run).await {
             break;
         }
-        let hit = if random.random_bool(0.6) {
-            leader.killed().await
-        } else {
-            leader.removed().await
+        let hit = match random.random_range(0..10) {
+            0..5 => leader.killed().await,
+            5..8 => leader.removed().await,
+            _ => server.killed().await,
         };
         if has_ended(stage, run).await {
             break;
@@ -172,6 +67,7 @@ async fn each_effect_happens_once_whenever_the_operator_is_killed() {
     } else {
         10
     };
+    let _alone = LEADER.lock().await;
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
@@ -181,15 +77,64 @@ async fn each_effect_happens_once_whenever_the_operator_is_killed() {
     while done < kills {
         number += 1;
         let run = format!("{}-{number}", stage.name());
-        stage.run(&run, &job(&run)).await;
-        eventually("the first effect", PATIENCE, || async {
-            (!stage.executions(&run).await.is_empty()).then_some(())
-        })
-        .await;
+        begun(&stage, &run).await;
         done += kill_during(&stage, &run, &mut random, kills - done).await;
         println!("{done} kills in {number} runs");
         check(&stage, &run).await;
     }
+}
+
+/// Starts a run and waits until it has had its first effect.
+async fn begun(stage: &Stage, run: &str) {
+    stage.run(run, &job(run)).await;
+    eventually("the first effect", PATIENCE, || async {
+        (!stage.executions(run).await.is_empty()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_leader_that_was_stopped_past_its_lease_does_nothing_when_it_wakes() {
+    let _alone = LEADER.lock().await;
+    let stage = Stage::set("stopped").await;
+    stage.hosts_seen().await;
+    let run = stage.name().to_owned();
+    let old = Replica::leader(&stage.client).await;
+    begun(&stage, &run).await;
+    assert!(old.signal("STOP"));
+    let new = another_leads(&stage, &old).await;
+    assert!(old.signal("CONT"));
+    check(&stage, &run).await;
+    old.ended().await;
+    let still = Replica::leader(&stage.client).await;
+    assert_eq!(
+        still.name(),
+        new.name(),
+        "who woke up leaves the other alone"
+    );
+}
+
+#[tokio::test]
+async fn a_leader_that_is_cut_off_from_the_api_server_hands_over() {
+    let _alone = LEADER.lock().await;
+    let stage = Stage::set("cutoff").await;
+    stage.hosts_seen().await;
+    let run = stage.name().to_owned();
+    let old = Replica::leader(&stage.client).await;
+    begun(&stage, &run).await;
+    let cut = old.cut_off();
+    another_leads(&stage, &old).await;
+    check(&stage, &run).await;
+    drop(cut);
+    old.ended().await;
+}
+
+async fn another_leads(stage: &Stage, old: &Replica) -> Replica {
+    eventually("another leader", PATIENCE, || async {
+        let leader = Replica::leader(&stage.client).await;
+        (leader.name() != old.name()).then_some(leader)
+    })
+    .await
 }
 
 async fn check(stage: &Stage, run: &str) {

@@ -3,19 +3,22 @@
 use std::{collections::HashMap, sync::Mutex};
 
 use kube::{Client, Config};
+use reach::Fence;
 
-use crate::error::{Error, Result};
+use crate::{error::Result, fenced};
 
 /// Clients by account; each is made once.
 pub struct Accounts {
     config: Config,
+    fence: Fence,
     clients: Mutex<HashMap<String, Client>>,
 }
 
 impl Accounts {
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, fence: Fence) -> Self {
         Self {
             config,
+            fence,
             clients: Mutex::new(HashMap::new()),
         }
     }
@@ -30,7 +33,7 @@ impl Accounts {
         let mut config = self.config.clone();
         namespace.clone_into(&mut config.default_namespace);
         config.auth_info.impersonate = Some(user.clone());
-        let client = Client::try_from(config).map_err(|e| Error::Connect(Box::new(e)))?;
+        let client = fenced::client(config, &self.fence)?;
         clients.insert(user, client.clone());
         Ok(client)
     }

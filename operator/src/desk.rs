@@ -7,6 +7,7 @@ use crds::{
     execution::{Batch, Execution, LogChunk},
     key::EffectKey,
 };
+use reach::Fence;
 use records::{
     client::{Client, Error},
     shortened,
@@ -50,16 +51,20 @@ trait Records: Send + Sync + 'static {
     fn append(&self, batch: &Batch) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-impl Records for Client {
-    fn append(&self, batch: &Batch) -> impl Future<Output = Result<(), Error>> + Send {
-        self.append(batch)
+/// Records, as long as this operator leads: who was replaced no longer knows best.
+struct Fenced(Client, Fence);
+
+impl Records for Fenced {
+    async fn append(&self, batch: &Batch) -> Result<(), Error> {
+        self.1.passed().await;
+        self.0.append(batch).await
     }
 }
 
 impl Desk {
     /// Opens the desk; the task behind it lives as long as some clone does.
-    pub fn open(client: Client, identity: &str) -> Self {
-        Self::at(client, identity)
+    pub fn open(client: Client, fence: Fence, identity: &str) -> Self {
+        Self::at(Fenced(client, fence), identity)
     }
 
     fn at(records: impl Records, identity: &str) -> Self {

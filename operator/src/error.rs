@@ -7,8 +7,6 @@ pub use serving::telemetry::chain;
 pub enum Error {
     #[error("cannot reach the cluster")]
     Connect(#[source] Box<kube::Error>),
-    #[error("cannot take part in the election")]
-    Lease(#[source] Box<kube_lease_manager::LeaseManagerError>),
     #[error("cannot read the toolkit {path}")]
     Toolkit {
         path: String,
@@ -56,7 +54,6 @@ impl Error {
     pub fn category(&self) -> &'static str {
         match self {
             Self::Connect(_) => "Connect",
-            Self::Lease(_) => "Lease",
             Self::Toolkit { .. } => "Toolkit",
             Self::Listen { .. } => "Listen",
             Self::Observe { .. } => "Observe",

@@ -1,6 +1,9 @@
 //! Ways to touch a target: SSH sessions to hosts, work on hosts over the toolkit's journal, work in pods. Knows how to reach and what came back, never why.
 
+mod fence;
 pub mod host;
 pub mod pod;
 mod shell;
 pub mod ssh;
+
+pub use fence::{Fence, Warden};

@@ -24,6 +24,10 @@ use kube::{
         watcher,
     },
 };
+use reach::{
+    Fence,
+    ssh::{Fleet, Limits},
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
@@ -35,6 +39,7 @@ use crate::{
     desk::Desk,
     error::{self, Error, Result, observing},
     events::Events,
+    fenced,
     leader::cluster_uid,
     ledgers::Ledgers,
     metrics::Metrics,
@@ -47,20 +52,25 @@ const CONCURRENCY: u16 = 32;
 pub async fn run(
     args: Args,
     config: Config,
-    client: Client,
     metrics: Metrics,
+    fence: Fence,
     epoch: i64,
 ) -> Result<()> {
+    let client = fenced::client(config.clone(), &fence)?;
     let records = records_client(&args, &client).await?;
     let (wake, woken) = mpsc::unbounded_channel();
     let runs = Controller::new(all::<JobRun>(&client), watcher::Config::default());
     let ctx = Arc::new(Context {
-        accounts: Accounts::new(config),
-        desk: Desk::open(records.clone(), &format!("{}-{epoch}", args.identity)),
+        accounts: Accounts::new(config, fence.clone()),
+        desk: Desk::open(
+            records.clone(),
+            fence.clone(),
+            &format!("{}-{epoch}", args.identity),
+        ),
         records,
         ledgers: Ledgers::default(),
         claims: Claims::default(),
-        fleet: reach::ssh::Fleet::new(reach::ssh::Limits::default()),
+        fleet: Fleet::fenced(Limits::default(), fence),
         toolkit: toolkit(&args.toolkit)?,
         limits: args.limits(),
         cluster: cluster_uid(&client).await?,

@@ -12,6 +12,7 @@ use super::{
     limiter::Limiter,
     pool::{self, Bounds, Lease, Pool, Tidy},
 };
+use crate::Fence;
 
 /// How much is done at once and how long things are waited for.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,7 @@ pub struct Fleet(Arc<Inner>);
 
 struct Inner {
     limits: Limits,
+    fence: Fence,
     limiter: Limiter,
     pool: Arc<Pool>,
 }
@@ -65,7 +67,13 @@ impl fmt::Debug for Fleet {
 }
 
 impl Fleet {
+    /// A fleet of somebody who acts alone.
     pub fn new(limits: Limits) -> Self {
+        Self::fenced(limits, Fence::open())
+    }
+
+    /// A fleet that sends a command only while the fence is open.
+    pub fn fenced(limits: Limits, fence: Fence) -> Self {
         let bounds = Bounds {
             channels: limits.channels_per_connection.max(1),
             max_idle: limits.max_idle,
@@ -74,6 +82,7 @@ impl Fleet {
         let limiter = Limiter::new(limits.handshakes_at_start, limits.max_handshakes);
         Self(Arc::new(Inner {
             limits,
+            fence,
             limiter,
             pool: Pool::new(bounds),
         }))
@@ -86,7 +95,10 @@ impl Fleet {
             let lease = self.lease(target, deadline).await?;
             let patience = deadline.min(Instant::now() + self.0.limits.handshake_timeout);
             match timeout_at(patience, lease.open_session()).await {
-                Ok(Ok(channel)) => return Ok(Session(Open::new(channel, lease))),
+                Ok(Ok(channel)) => {
+                    let (open, fence) = (Open::new(channel, lease), self.0.fence.clone());
+                    return Ok(Session { open, fence });
+                }
                 Ok(Err(russh::Error::ChannelOpenFailure(_))) if lease.lower() => {}
                 Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
                     let reason = reason.description().to_owned();
@@ -161,12 +173,15 @@ impl Fleet {
 }
 
 /// An open session: the host key is proven, the login done. It takes one command, as SSH sessions do.
-pub struct Session(Open);
+pub struct Session {
+    open: Open,
+    fence: Fence,
+}
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Session")
-            .field(&self.0.lease().endpoint())
+            .field(&self.open.lease().endpoint())
             .finish()
     }
 }
@@ -174,11 +189,12 @@ impl fmt::Debug for Session {
 impl Session {
     /// The key that the host showed; on first use the caller pins it.
     pub fn host_key(&self) -> &SeenKey {
-        self.0.lease().seen()
+        self.open.lease().seen()
     }
 
-    /// Sends the command and its standard input, and waits for no answer. From here on the command may have run.
+    /// Sends the command and its standard input once the fence is open, and waits for no answer. From here on the command may have run.
     pub async fn exec(self, command: &str, stdin: impl Into<Bytes>) -> Result<Exchange, Error> {
-        Exchange::start(self.0, command, stdin.into()).await
+        self.fence.passed().await;
+        Exchange::start(self.open, command, stdin.into()).await
     }
 }

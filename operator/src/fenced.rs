@@ -1,0 +1,79 @@
+//! Clients of the API server that say nothing once the Lease may be somebody else's: the fence stands before every request, whatever it is.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use kube::{Client, Config, client::ClientBuilder};
+use reach::Fence;
+use tower::{Service, layer::layer_fn};
+
+use crate::error::{Error, Result};
+
+/// A client that waits for the fence before each request.
+pub fn client(config: Config, fence: &Fence) -> Result<Client> {
+    let builder = ClientBuilder::try_from(config).map_err(|e| Error::Connect(Box::new(e)))?;
+    let layer = layer_fn(|inner| Fenced {
+        inner,
+        fence: fence.clone(),
+        opening: None,
+    });
+    Ok(builder.with_layer(&layer).build())
+}
+
+struct Fenced<S> {
+    inner: S,
+    fence: Fence,
+    /// Wakes this service when the fence is opened again.
+    opening: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl<S: Service<R>, R> Service<R> for Fenced<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        ready!(self.inner.poll_ready(cx))?;
+        while !self.fence.is_open() {
+            let fence = self.fence.clone();
+            let passed = || -> Pin<Box<dyn Future<Output = ()> + Send>> {
+                Box::pin(async move { fence.passed().await })
+            };
+            ready!(self.opening.get_or_insert_with(passed).as_mut().poll(cx));
+            self.opening = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use futures::{FutureExt as _, future::Ready};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_request_is_made_while_the_fence_is_closed() {
+        let (warden, fence) = Fence::until(Instant::now());
+        let inner =
+            tower::service_fn(|n: u32| -> Ready<Result<u32, ()>> { futures::future::ok(n) });
+        let mut fenced = Fenced {
+            inner,
+            fence,
+            opening: None,
+        };
+        assert!(fenced.ready().now_or_never().is_none());
+        warden.keep_open_until(Instant::now() + Duration::from_mins(1));
+        let opened = fenced.ready().now_or_never().expect("it is open");
+        assert_eq!(opened.expect("it is ready").call(7).await, Ok(7));
+    }
+}
