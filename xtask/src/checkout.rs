@@ -64,6 +64,14 @@ impl Checkout {
     pub fn cargo(&self) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
+        // What cargo tells xtask of its own package, `ring` takes for a change of its build, and is compiled anew with all that stands on it.
+        let about_us = |name: &OsString| {
+            let name = name.as_encoded_bytes();
+            name.starts_with(b"CARGO_PKG_") || name.starts_with(b"CARGO_MANIFEST_")
+        };
+        for name in env::vars_os().map(|(name, _)| name).filter(about_us) {
+            cargo.env_remove(name);
+        }
         cargo
     }
 
