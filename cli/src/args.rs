@@ -52,6 +52,8 @@ pub enum Command {
     },
     /// Check the installation and your rights, and name what is missing
     Doctor(DoctorArgs),
+    /// End what runs and take out of the cluster what would hold up a deletion, before helm uninstall
+    Uninstall(UninstallArgs),
     /// Print the completion script of a shell
     Completion { shell: Shell },
 }
@@ -172,6 +174,25 @@ pub struct DoctorArgs {
     /// ServiceAccount of runs that is looked at
     #[arg(long, value_name = "ACCOUNT", default_value = DEFAULT_RUNNER)]
     pub service_account: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct UninstallArgs {
+    /// Do it; otherwise it is only told what would be done
+    #[arg(long)]
+    pub yes: bool,
+    /// Remove the kinds too, and with them every object of theirs
+    #[arg(long)]
+    pub crds: bool,
+    /// How long cancelled runs, and then the operator, may take to end
+    #[arg(long, default_value = "5m")]
+    pub timeout: Duration,
+    /// Go on although runs have not ended in time; what they have started on hosts goes on
+    #[arg(long)]
+    pub force: bool,
+    /// Namespace that Pilothouse is installed in
+    #[arg(long, value_name = "NAMESPACE", default_value = "pilothouse-system")]
+    pub system_namespace: String,
 }
 
 #[cfg(test)]

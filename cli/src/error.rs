@@ -46,6 +46,12 @@ pub enum Error {
         summary: String,
         acted: &'static str,
     },
+    #[error(
+        "these runs have not ended in time: {runs}; look at them with explain, wait longer (--timeout), or leave them as they are (--force)"
+    )]
+    StillGoing { runs: String },
+    #[error("{0} pods of the operator have not ended in time")]
+    OperatorStays(usize),
     #[error("JobRun {run} has no plan: {why}")]
     NotPlanned { run: String, why: String },
     #[error(

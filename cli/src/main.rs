@@ -26,6 +26,7 @@ mod shown;
 mod story;
 mod table;
 mod terminal;
+mod uninstall;
 mod watch;
 
 use std::process::ExitCode;
@@ -105,6 +106,7 @@ async fn dispatch(args: Args) -> Result<u8> {
         }
         Command::Explain { run } => explain::explain(&cluster, &run, format).await,
         Command::Doctor(asked) => doctor::doctor(&cluster, &asked, format).await,
+        Command::Uninstall(asked) => uninstall::uninstall(&cluster, &asked).await,
         Command::Completion { .. } => Ok(DONE),
     }
 }

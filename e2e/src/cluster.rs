@@ -49,12 +49,17 @@ impl Cluster {
     }
 }
 
+/// Where the administrator's kubeconfig is.
+pub fn kubeconfig_path() -> PathBuf {
+    let path = env::var_os("PILOTHOUSE_E2E_KUBECONFIG").map(PathBuf::from);
+    path.expect(
+        "PILOTHOUSE_E2E_KUBECONFIG names the cluster under test; `cargo xtask test` sets it",
+    )
+}
+
 /// The administrator's kubeconfig.
 pub fn kubeconfig() -> Kubeconfig {
-    let path = env::var_os("PILOTHOUSE_E2E_KUBECONFIG").map(PathBuf::from);
-    let path = path.expect(
-        "PILOTHOUSE_E2E_KUBECONFIG names the cluster under test; `cargo xtask test` sets it",
-    );
+    let path = kubeconfig_path();
     Kubeconfig::read_from(&path)
         .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
 }

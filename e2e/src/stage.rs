@@ -2,7 +2,7 @@
 
 use std::{error::Error, fs, path::PathBuf, pin::pin, time::Duration};
 
-use crds::v1alpha1::{JobRun, condition_is_true};
+use crds::v1alpha1::{JobRun, condition_is_true, find_condition};
 use futures::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -131,6 +131,17 @@ impl Stage {
             serde_json::to_string(&seen.status).expect("status")
         );
         seen
+    }
+
+    /// Waits until the run says that it waits for this reason.
+    pub async fn waits(&self, run: &str, reason: &str) {
+        let says = |r: Option<&JobRun>| {
+            r.and_then(|r| r.status.as_ref()).is_some_and(|status| {
+                let running = find_condition(&status.conditions, "Running");
+                running.is_some_and(|c| c.status == "False" && c.reason == reason)
+            })
+        };
+        wait_for(self.runs(), run, reason, PATIENCE, says).await;
     }
 
     /// Waits for the run's end, whichever it is.

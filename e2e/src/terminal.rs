@@ -2,6 +2,7 @@
 
 use std::{env, fs, path::PathBuf, process};
 
+use kube::config::Kubeconfig;
 use tokio::{process::Command, time};
 
 use crate::{
@@ -35,6 +36,15 @@ impl Terminal {
             user.impersonate = Some(person.to_owned());
             user.impersonate_groups = Some(vec!["testers".to_owned()]);
         }
+        Self::with(config, person, namespace)
+    }
+
+    /// Sits the cluster's administrator down in a namespace.
+    pub fn of_the_administrator(namespace: &str) -> Self {
+        Self::with(kubeconfig(), "administrator", namespace)
+    }
+
+    fn with(mut config: Kubeconfig, person: &str, namespace: &str) -> Self {
         for context in config
             .contexts
             .iter_mut()

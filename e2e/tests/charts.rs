@@ -29,7 +29,7 @@ const SETTINGS: [&[&str]; 4] = [
 ];
 
 /// What is wrong, and how Helm says so.
-const REFUSED: [(&[&str], &str); 9] = [
+const REFUSED: [(&[&str], &str); 10] = [
     (
         &["--set", "typo=1"],
         "additional properties 'typo' not allowed",
@@ -38,6 +38,10 @@ const REFUSED: [(&[&str], &str); 9] = [
     (
         &["--set", "operator.limits.targets=2001"],
         "/operator/limits/targets",
+    ),
+    (
+        &["--set", "operator.outbound.allow={everywhere}"],
+        "/operator/outbound/allow/0",
     ),
     (&["--set", "image.digest=latest"], "/image/digest"),
     (&["--set", "policies.stamping=on"], "/policies/stamping"),

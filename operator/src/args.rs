@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use decide::Limits;
+use reach::ssh::Range;
 
 /// Controllers of Pilothouse.
 #[derive(Clone, Debug, clap::Parser)]
@@ -22,7 +23,7 @@ pub struct Args {
     #[arg(
         long,
         env = "PILOTHOUSE_RECORDS_URL",
-        default_value = "https://pilothouse-server.pilothouse-system.svc:7443"
+        default_value = "https://pilothouse-store.pilothouse-system.svc:7443"
     )]
     pub records_url: String,
     /// ConfigMap of this namespace whose key ca.crt vouches for records.
@@ -54,6 +55,9 @@ pub struct Args {
     /// Executions in flight over all runs.
     #[arg(long, env = "PILOTHOUSE_MAX_IN_FLIGHT", default_value_t = 500)]
     pub max_in_flight: usize,
+    /// Ranges of addresses that Hosts may have although they are the cluster's own or the machine's, in CIDR notation.
+    #[arg(long, env = "PILOTHOUSE_OUTBOUND_ALLOW", value_delimiter = ',')]
+    pub outbound_allow: Vec<Range>,
     /// How long the Lease is held without being renewed.
     #[arg(long, env = "PILOTHOUSE_LEASE_SECONDS", default_value_t = 15)]
     pub lease_seconds: u64,

@@ -48,7 +48,7 @@ impl Candidate {
             let sent = Instant::now();
             match self.0.within_time(self.0.api.get_opt(NAME)).await {
                 Some(lease) => {
-                    let version = lease.as_ref().and_then(|lease| lease.resource_version());
+                    let version = lease.as_ref().and_then(kube::ResourceExt::resource_version);
                     if version != seen {
                         (seen, since) = (version, sent);
                     }
@@ -112,7 +112,7 @@ impl Place {
                 tracing::warn!(error = %crate::error::chain(&error), "the Lease cannot be read or written; trying again");
             }
             Err(_) => {
-                tracing::warn!("the API server does not answer about the Lease; trying again")
+                tracing::warn!("the API server does not answer about the Lease; trying again");
             }
         }
         None

@@ -14,6 +14,7 @@ mod leader;
 mod lease;
 mod ledgers;
 mod metrics;
+mod off_limits;
 mod report;
 mod resolve;
 mod work;

@@ -37,7 +37,7 @@ impl Fence {
                 return;
             }
             if moments.changed().await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

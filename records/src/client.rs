@@ -1,4 +1,4 @@
-//! The operator's half: hands batches over and reads a run's ledger back. It never retries by itself; every error says whether a retry can help.
+//! The way to the store: hands batches over, reads a run's ledger back, passes on what readers ask. It never retries by itself; every error says whether a retry can help.
 
 use std::{
     io,
@@ -9,12 +9,17 @@ use std::{
 
 use crds::execution::{Acknowledgement, Batch, Execution, KnownRows};
 use futures::future::BoxFuture;
-use reqwest::{Certificate, RequestBuilder, Response, StatusCode, header::HeaderValue};
+use reqwest::{
+    Certificate, RequestBuilder, Response, StatusCode,
+    header::{HeaderMap, HeaderValue},
+};
 use serde::de::DeserializeOwned;
 
 /// Time for a connection, and for a whole request.
 const CONNECT: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(30);
+/// Time for an answer that is followed; watches end within an hour.
+const LONGEST: Duration = Duration::from_hours(2);
 /// Bytes of a refusal's text that are kept.
 const MAX_TEXT: usize = 512;
 
@@ -148,7 +153,18 @@ impl Client {
         Ok(known.rows)
     }
 
-    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
+    /// Hands a reader's request on, and the answer back as it comes, whatever it is.
+    pub async fn pass(&self, path: &str, headers: HeaderMap) -> Result<Response, Error> {
+        let request = self
+            .trusting()
+            .http
+            .get(format!("{}{path}", self.url))
+            .headers(headers)
+            .timeout(LONGEST);
+        self.send(request).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let token = self.token().await?;
         let sent = request
             .header(reqwest::header::AUTHORIZATION, token)
@@ -157,7 +173,11 @@ impl Client {
         if sent.as_ref().is_err_and(reqwest::Error::is_connect) {
             self.renew_trust().await;
         }
-        let response = accepted(sent.map_err(Error::Unreachable)?).await?;
+        sent.map_err(Error::Unreachable)
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
+        let response = accepted(self.send(request).await?).await?;
         response.json().await.map_err(|e| {
             if e.is_decode() {
                 Error::Answer(e)

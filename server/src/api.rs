@@ -6,10 +6,10 @@ use axum::{
     Router,
     extract::{ConnectInfo, FromRequestParts},
     http::{HeaderMap, Uri, request::Parts},
-    response::IntoResponse as _,
     routing::{MethodRouter, get},
 };
-use serving::{Attributes, FrontProxy, Peer, Review};
+use crds::names::RECORDS_AUDIENCE;
+use serving::{Attributes, CallerError, FrontProxy, Peer, Review, User, token_of};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,8 @@ pub struct Api {
     pub namespaces: Namespaces,
     pub review: Arc<dyn Review>,
     pub front_proxy: watch::Receiver<FrontProxy>,
+    /// Account of our own fronts, who say who asks.
+    pub front: Arc<str>,
     pub shutdown: CancellationToken,
 }
 
@@ -37,6 +39,12 @@ pub fn router(api: Api) -> Router {
         .route(&format!("{executions}/{{name}}"), only(get(list::one)))
         .route(&format!("{executions}/{{name}}/log"), only(get(log::read)))
         .with_state(api);
+    described().merge(data).fallback(unknown)
+}
+
+/// The paths that say what is served, which need neither store nor API server.
+pub fn described<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let base = format!("/apis/{}", object::API_VERSION);
     Router::new()
         .route("/apis", only(get(discovery::groups)))
         .route(
@@ -48,18 +56,17 @@ pub fn router(api: Api) -> Router {
         .route("/openapi/v3", only(get(openapi::v3_index)))
         .route(&format!("/openapi/v3{base}"), only(get(openapi::v3)))
         .route("/healthz", get(async || "ok"))
-        .merge(data)
-        .fallback(async |uri: Uri| {
-            let what = "path";
-            Failure::NotFound {
-                what,
-                name: uri.path().to_owned(),
-            }
-            .into_response()
-        })
 }
 
-fn only<S: Clone + Send + Sync + 'static>(method: MethodRouter<S>) -> MethodRouter<S> {
+pub async fn unknown(uri: Uri) -> Failure {
+    let what = "path";
+    Failure::NotFound {
+        what,
+        name: uri.path().to_owned(),
+    }
+}
+
+pub fn only<S: Clone + Send + Sync + 'static>(method: MethodRouter<S>) -> MethodRouter<S> {
     method.fallback(async || Failure::MethodNotAllowed)
 }
 
@@ -82,6 +89,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
     }
 }
 
+impl Asking {
+    /// Who asks: the API server's front proxy says, or the bearer token.
+    pub async fn user(
+        &self,
+        front_proxy: &watch::Receiver<FrontProxy>,
+        review: &dyn Review,
+    ) -> Result<User, Failure> {
+        let settings = front_proxy.borrow().clone();
+        let user = serving::caller(&self.peer, &self.headers, &settings, review).await;
+        user.map_err(Failure::Unauthorized)
+    }
+}
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Target<'a> {
@@ -98,10 +118,10 @@ impl Api {
         verb: &str,
         target: Target<'_>,
     ) -> Result<(), Failure> {
-        let front_proxy = self.front_proxy.borrow().clone();
-        let caller =
-            serving::caller(&asking.peer, &asking.headers, &front_proxy, &*self.review).await;
-        let user = caller.map_err(Failure::Unauthorized)?;
+        let user = match self.told_by_a_front(asking).await? {
+            Some(user) => user,
+            None => asking.user(&self.front_proxy, &*self.review).await?,
+        };
         let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
         let attributes = Attributes {
             verb: verb.to_owned(),
@@ -121,6 +141,21 @@ impl Api {
             return Ok(());
         }
         Err(Failure::Forbidden(refusal(&user.name, &attributes)))
+    }
+
+    /// The user whom a front of ours has found out; none where it is no front that asks.
+    async fn told_by_a_front(&self, asking: &Asking) -> Result<Option<User>, Failure> {
+        let Some(token) = token_of(&asking.headers) else {
+            return Ok(None);
+        };
+        let owner = self.review.whose(token, Some(RECORDS_AUDIENCE)).await;
+        let owner = owner.map_err(Failure::Review)?;
+        if owner.is_none_or(|owner| *owner.name != *self.front) {
+            return Ok(None);
+        }
+        let user = FrontProxy::ours().user(&asking.headers);
+        user.map(Some)
+            .ok_or(Failure::Unauthorized(CallerError::NoUser))
     }
 
     /// UID of a namespace, if it exists; rows belong to UIDs.

@@ -31,6 +31,8 @@ pub enum Failure {
     TooSlow,
     #[error("records are not available")]
     Store(#[source] records::Error),
+    #[error("records are not available: their store does not answer")]
+    Away(#[source] records::client::Error),
     #[error("answer could not be written")]
     Encode(#[source] serde_json::Error),
 }
@@ -42,7 +44,8 @@ impl Failure {
             Self::Unauthorized(CallerError::Review(_))
             | Self::Review(_)
             | Self::Waiting(_)
-            | Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            | Self::Store(_)
+            | Self::Away(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::NotFound { .. } => (StatusCode::NOT_FOUND, "NotFound"),

@@ -1,10 +1,11 @@
 //! Serves what is too numerous for etcd: the aggregated API of `records.pilothouse.dev`, the operator's ingest, health and metrics, each on a listener
-//! of its own.
+//! of its own. Runs as the store, which there is one of, or as a front before it.
 
 mod accept;
 mod api;
 mod discovery;
 mod failure;
+mod front;
 mod ingest;
 mod list;
 mod log;

@@ -51,6 +51,26 @@ pub struct Options {
     /// Size beyond which the oldest are taken away, as in 1Gi, 500Mi.
     #[arg(long, env = "PILOTHOUSE_RETENTION_SIZE", default_value = "1Gi", value_parser = size)]
     pub retention_size: u64,
+    /// The store that answers: given, this process is a front and keeps nothing.
+    #[arg(long, env = "PILOTHOUSE_STORE_URL")]
+    pub store_url: Option<String>,
+    /// File with the token by which the store knows a front.
+    #[arg(
+        long,
+        env = "PILOTHOUSE_STORE_TOKEN",
+        default_value = "/var/run/secrets/pilothouse/records/token"
+    )]
+    pub store_token: PathBuf,
+    /// Service under which fronts and the operator reach the store.
+    #[arg(
+        long,
+        env = "PILOTHOUSE_STORE_SERVICE_NAME",
+        default_value = "pilothouse-store"
+    )]
+    pub store_service_name: String,
+    /// User that fronts are; the account pilothouse-front in this namespace when absent.
+    #[arg(long, env = "PILOTHOUSE_FRONT_ACCOUNT")]
+    pub front_account: Option<String>,
     /// User that may write records; the operator's account in this namespace when absent.
     #[arg(long, env = "PILOTHOUSE_OPERATOR_ACCOUNT")]
     pub operator_account: Option<String>,
@@ -68,24 +88,35 @@ pub enum TlsMode {
 impl Options {
     /// Full name of the account that may write.
     pub fn operator(&self) -> String {
-        let default = || {
-            format!(
-                "system:serviceaccount:{}:pilothouse-operator",
-                self.namespace
-            )
-        };
+        let default = || self.account("pilothouse-operator");
         self.operator_account.clone().unwrap_or_else(default)
     }
 
-    /// Names by which clients in the cluster call this server.
+    /// Full name of the account of fronts.
+    pub fn front(&self) -> String {
+        let default = || self.account("pilothouse-front");
+        self.front_account.clone().unwrap_or_else(default)
+    }
+
+    fn account(&self, name: &str) -> String {
+        format!("system:serviceaccount:{}:{name}", self.namespace)
+    }
+
+    /// Names by which clients in the cluster call fronts and store, which show the same certificate.
     pub fn dns_names(&self) -> Vec<String> {
-        let service = format!("{}.{}", self.service_name, self.namespace);
-        vec![
-            format!("{service}.svc"),
-            format!("{service}.svc.cluster.local"),
-            service,
-            self.service_name.clone(),
-        ]
+        let names = |service: &String| {
+            let full = format!("{service}.{}", self.namespace);
+            [
+                format!("{full}.svc"),
+                format!("{full}.svc.cluster.local"),
+                full,
+                service.clone(),
+            ]
+        };
+        [&self.service_name, &self.store_service_name]
+            .into_iter()
+            .flat_map(names)
+            .collect()
     }
 }
 

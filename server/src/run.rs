@@ -3,17 +3,19 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use prometheus_client::registry::Registry;
 use serving::{
-    ApiReview, Certificates, Gate, Health, Identity, Peer, Publication, Remembered, Review, Source,
-    TlsListener, follow_front_proxy, serve_health, shutdown,
+    ApiReview, Certificates, FrontProxy, Gate, Health, Identity, Peer, Publication, Remembered,
+    Review, Source, TlsListener, follow_front_proxy, serve_health, shutdown,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, Api},
+    front::{self, Front},
     ingest::{self, Ingest},
     metrics::Metrics,
     namespaces,
@@ -25,6 +27,8 @@ use crate::{
 
 /// Time for which reviews are remembered.
 const REMEMBER: Duration = Duration::from_secs(10);
+/// Between two looks for an authority that is not published yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Time for open requests to end after the signal.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -37,6 +41,8 @@ pub enum RunError {
     Client(#[source] Box<kube::Error>),
     #[error("address {0} cannot be listened on")]
     Listen(SocketAddr, #[source] io::Error),
+    #[error("no way to the store")]
+    Store(#[source] records::client::Error),
     #[error("listener failed")]
     Serve(#[source] io::Error),
 }
@@ -46,57 +52,120 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let client = Client::try_default()
         .await
         .map_err(|e| RunError::Client(Box::new(e)))?;
+    let ground = Ground {
+        review: Arc::new(Remembered::new(ApiReview::new(client.clone()), REMEMBER)),
+        front_proxy: follow_front_proxy(client.clone(), shutdown.clone()),
+        identity: certificates(&options, client.clone()).keep(shutdown.clone()),
+        client,
+        shutdown,
+    };
+    match options.store_url.clone() {
+        Some(url) => as_front(&options, ground, url).await,
+        None => as_store(options, ground).await,
+    }
+}
+
+/// What both kinds of process stand on.
+struct Ground {
+    client: Client,
+    review: Arc<dyn Review>,
+    front_proxy: watch::Receiver<FrontProxy>,
+    identity: watch::Receiver<Option<Arc<Identity>>>,
+    shutdown: CancellationToken,
+}
+
+async fn as_front(options: &Options, ground: Ground, url: String) -> Result<(), RunError> {
+    let front = Front {
+        store: store_client(options, &ground, url).await?,
+        review: Arc::clone(&ground.review),
+        proxy: ground.front_proxy.clone(),
+        shutdown: ground.shutdown.clone(),
+    };
+    let mut listeners = JoinSet::new();
+    let api = ground.listen(options.api_addr, true).await?;
+    listeners.spawn(serve(api, front::router(front), ground.shutdown.clone()));
+    let health = bind(options.health_addr).await?;
+    listeners.spawn(ground.health(health, Registry::default()));
+    until_ended(listeners, ground.shutdown).await
+}
+
+async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
     let mut registry = Registry::default();
-    let metrics = Metrics::new(&mut registry);
-    let health = Health::default();
-    let slot = Slot::default();
-    let review: Arc<dyn Review> =
-        Arc::new(Remembered::new(ApiReview::new(client.clone()), REMEMBER));
-    let front_proxy = follow_front_proxy(client.clone(), shutdown.clone());
-    let identity = certificates(&options, client.clone()).keep(shutdown.clone());
+    let (metrics, slot) = (Metrics::new(&mut registry), Slot::default());
+    let shutdown = &ground.shutdown;
     let api = Api {
         slot: slot.clone(),
-        namespaces: namespaces::follow(client.clone(), shutdown.clone()),
-        review: Arc::clone(&review),
-        front_proxy: front_proxy.clone(),
+        namespaces: namespaces::follow(ground.client.clone(), shutdown.clone()),
+        review: Arc::clone(&ground.review),
+        front_proxy: ground.front_proxy.clone(),
+        front: options.front().into(),
         shutdown: shutdown.clone(),
     };
     let ingest = Ingest {
         slot: slot.clone(),
-        review,
+        review: Arc::clone(&ground.review),
         operator: options.operator().into(),
         metrics: metrics.clone(),
     };
-    let api_listener = tls(options.api_addr, identity.clone(), Some(front_proxy)).await?;
-    let ingest_listener = tls(options.ingest_addr, identity.clone(), None).await?;
-    let health_listener = bind(options.health_addr).await?;
     let limits = Limits {
         age: options.retention_age,
         size: options.retention_size,
     };
-    tokio::spawn(ready(health.gate("certificate"), identity));
-    tokio::spawn(slot.clone().open(options.data_dir, shutdown.clone()));
-    tokio::spawn(retention::keep(
-        client,
-        slot,
-        limits,
-        metrics,
-        shutdown.clone(),
-    ));
     let mut listeners = JoinSet::new();
-    listeners.spawn(serve(api_listener, api::router(api), shutdown.clone()));
-    listeners.spawn(serve(
-        ingest_listener,
-        ingest::router(ingest),
-        shutdown.clone(),
-    ));
-    listeners.spawn(serve_health(
-        health_listener,
-        health,
-        Arc::new(registry),
-        shutdown.clone(),
-    ));
-    until_ended(listeners, shutdown).await
+    let listener = ground.listen(options.api_addr, true).await?;
+    listeners.spawn(serve(listener, api::router(api), shutdown.clone()));
+    let listener = ground.listen(options.ingest_addr, false).await?;
+    listeners.spawn(serve(listener, ingest::router(ingest), shutdown.clone()));
+    let listener = bind(options.health_addr).await?;
+    listeners.spawn(ground.health(listener, registry));
+    tokio::spawn(slot.clone().open(options.data_dir, shutdown.clone()));
+    let keeping = retention::keep(ground.client, slot, limits, metrics, shutdown.clone());
+    tokio::spawn(keeping);
+    until_ended(listeners, ground.shutdown).await
+}
+
+impl Ground {
+    /// A TLS listener; clients with a certificate are the front proxy's.
+    async fn listen(&self, address: SocketAddr, proxied: bool) -> Result<TlsListener, RunError> {
+        let clients = proxied.then(|| self.front_proxy.clone());
+        let listener = bind(address).await?;
+        TlsListener::new(listener, self.identity.clone(), clients)
+            .map_err(|e| RunError::Listen(address, e))
+    }
+
+    fn health(
+        &self,
+        listener: TcpListener,
+        registry: Registry,
+    ) -> impl Future<Output = io::Result<()>> + use<> {
+        let health = Health::default();
+        tokio::spawn(ready(health.gate("certificate"), self.identity.clone()));
+        serve_health(listener, health, Arc::new(registry), self.shutdown.clone())
+    }
+}
+
+/// The way from a front to its store, which shows the certificate that fronts show.
+async fn store_client(
+    options: &Options,
+    ground: &Ground,
+    url: String,
+) -> Result<records::client::Client, RunError> {
+    let maps = kube::Api::<ConfigMap>::namespaced(ground.client.clone(), &options.namespace);
+    let name = format!("{}-ca", options.service_name);
+    let today = move || {
+        let (maps, name) = (maps.clone(), name.clone());
+        async move { maps.get_opt(&name).await.ok()??.data?.remove("ca.crt") }
+    };
+    // Published by whichever process comes first, this one included.
+    let authority = loop {
+        match today().await {
+            Some(authority) => break authority,
+            None => time::sleep(LOOK_AGAIN).await,
+        }
+    };
+    records::client::Client::new(url, authority.as_bytes(), &options.store_token)
+        .map(|client| client.following(today))
+        .map_err(RunError::Store)
 }
 
 /// The store has no part in readiness: a server whose store is dead must stay in the Service, or the APIService goes down with it.
@@ -152,15 +221,6 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address)
         .await
         .map_err(|e| RunError::Listen(address, e))
-}
-
-async fn tls(
-    address: SocketAddr,
-    identity: watch::Receiver<Option<Arc<Identity>>>,
-    clients: Option<watch::Receiver<serving::FrontProxy>>,
-) -> Result<TlsListener, RunError> {
-    let listener = bind(address).await?;
-    TlsListener::new(listener, identity, clients).map_err(|e| RunError::Listen(address, e))
 }
 
 async fn serve(

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use futures::{StreamExt as _, pin_mut};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -18,6 +18,12 @@ use crate::{User, telemetry::chain};
 /// Where the API server publishes it.
 const NAMESPACE: &str = "kube-system";
 const CONFIG_MAP: &str = "extension-apiserver-authentication";
+
+/// Headers of our own front.
+const USER: &str = "X-Remote-User";
+const UID: &str = "X-Remote-Uid";
+const GROUP: &str = "X-Remote-Group";
+const EXTRA: &str = "X-Remote-Extra-";
 
 /// The API server's own words about its front proxy; empty (and then nobody is believed) until they are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +55,43 @@ impl FrontProxy {
             group_headers: list("requestheader-group-headers"),
             extra_prefixes: list("requestheader-extra-headers-prefix"),
         }
+    }
+
+    /// The headers in which our own front speaks for others.
+    pub fn ours() -> Self {
+        Self {
+            user_headers: vec![USER.into()],
+            uid_headers: vec![UID.into()],
+            group_headers: vec![GROUP.into()],
+            extra_prefixes: vec![EXTRA.into()],
+            ..Self::default()
+        }
+    }
+
+    /// What `ours` reads as this user.
+    pub fn headers(user: &User) -> HeaderMap {
+        let mut all = HeaderMap::new();
+        let mut put = |name: &str, value: &str| {
+            let name = HeaderName::try_from(name.to_ascii_lowercase());
+            // What is no header text names nobody: left out, it grants nothing.
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+                all.append(name, value);
+            }
+        };
+        put(USER, &user.name);
+        if let Some(uid) = &user.uid {
+            put(UID, uid);
+        }
+        for group in &user.groups {
+            put(GROUP, group);
+        }
+        for (key, values) in &user.extra {
+            let name = format!("{EXTRA}{}", escaped(key));
+            for value in values {
+                put(&name, value);
+            }
+        }
+        all
     }
 
     /// Whether a certificate of this name, already verified against `authorities`, may speak for others.
@@ -106,6 +149,15 @@ fn unescaped(key: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| key.to_owned())
 }
 
+/// Everything but letters, digits and hyphens, so that each key is a header's name.
+fn escaped(key: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'-' => char::from(byte).to_string(),
+        other => format!("%{other:02x}"),
+    };
+    key.bytes().map(byte).collect()
+}
+
 /// Follows the ConfigMap until the token is cancelled.
 pub fn follow(client: Client, shutdown: CancellationToken) -> watch::Receiver<FrontProxy> {
     let (tell, current) = watch::channel(FrontProxy::default());
@@ -136,6 +188,7 @@ mod tests {
     use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::FrontProxy;
+    use crate::User;
 
     fn settings() -> FrontProxy {
         let data = [
@@ -176,6 +229,28 @@ mod tests {
         assert_eq!(user.groups, ["ops", "system:authenticated"]);
         let scope = BTreeMap::from([("example.com/scope".to_owned(), vec!["read".to_owned()])]);
         assert_eq!(user.extra, scope);
+    }
+
+    #[test]
+    fn our_front_is_understood_by_our_store() {
+        let user = User {
+            name: "ann".into(),
+            uid: Some("7".into()),
+            groups: vec!["ops".into(), "system:authenticated".into()],
+            extra: BTreeMap::from([("Example.com/Scope".into(), vec!["read".into()])]),
+        };
+        assert_eq!(
+            FrontProxy::ours().user(&FrontProxy::headers(&user)),
+            Some(user)
+        );
+        let unspeakable = User {
+            name: "a\nb".into(),
+            ..User::default()
+        };
+        assert_eq!(
+            FrontProxy::ours().user(&FrontProxy::headers(&unspeakable)),
+            None
+        );
     }
 
     #[test]

@@ -63,12 +63,15 @@ fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
         let tools = Tools::clients(checkout, steps)?;
         let cluster = Cluster::local(checkout, &tools);
         steps.run("helm test", |log| cluster.helm_test(log))?;
-        e2e(checkout, checkout.kubeconfig(), wishes)
+        e2e(checkout, checkout.kubeconfig(), wishes, &stories(checkout)?)?;
+        e2e(checkout, checkout.kubeconfig(), wishes, &[LAST.to_owned()])
     });
-    if !was_up {
-        // Silent, so that the last lines on the screen are the tests' own.
-        down::down(checkout, &Steps::silent(checkout.logs())?)?;
+    if was_up {
+        // The last story has taken Pilothouse out.
+        return tested.and(up::up(checkout, steps, Extent::Everything));
     }
+    // Silent, so that the last lines on the screen are the tests' own.
+    down::down(checkout, &Steps::silent(checkout.logs())?)?;
     tested
 }
 
@@ -90,14 +93,19 @@ fn on_existing(checkout: &Checkout, steps: &Steps, context: &str, wishes: &Wishe
         fs::write(&kubeconfig, text).about("write", &kubeconfig)?;
         Ok(())
     })?;
-    e2e(checkout, kubeconfig, wishes)
+    e2e(checkout, kubeconfig, wishes, &stories(checkout)?)
 }
 
-fn e2e(checkout: &Checkout, kubeconfig: PathBuf, wishes: &Wishes) -> Result<()> {
+fn e2e(
+    checkout: &Checkout,
+    kubeconfig: PathBuf,
+    wishes: &Wishes,
+    stories: &[String],
+) -> Result<()> {
     let mut cargo = checkout.cargo();
     cargo.args(["test", "--workspace", "--no-fail-fast"]);
-    for story in stories(checkout)? {
-        cargo.args(["--test", &story]);
+    for story in stories {
+        cargo.args(["--test", story]);
     }
     cargo.arg("--").args(&wishes.filter);
     cargo
@@ -109,12 +117,16 @@ fn e2e(checkout: &Checkout, kubeconfig: PathBuf, wishes: &Wishes) -> Result<()> 
     seen(&mut cargo)
 }
 
-/// The test programs of e2e, by name: picked by package, they would have their dependencies compiled once more.
+/// The story that takes Pilothouse out of the cluster, which all others need.
+const LAST: &str = "uninstall";
+
+/// The other test programs of e2e, by name: picked by package, they would have their dependencies compiled once more.
 fn stories(checkout: &Checkout) -> Result<Vec<String>> {
     let folder = checkout.root.join("e2e/tests");
     let entries = fs::read_dir(&folder).about("read", &folder)?.flatten();
     let mut names: Vec<String> = entries
         .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
+        .filter(|name| name != LAST)
         .collect();
     names.sort();
     Ok(names)

@@ -43,6 +43,7 @@ use crate::{
     leader::cluster_uid,
     ledgers::Ledgers,
     metrics::Metrics,
+    off_limits,
 };
 
 /// Objects of one kind that are looked at together.
@@ -85,6 +86,7 @@ pub async fn run(
         lease: Duration::from_secs(args.lease_seconds),
         client: client.clone(),
     });
+    off_limits::watch(client.clone(), ctx.fleet.clone(), args.outbound_allow).await?;
     takeover::claims(&ctx).await?;
     let concurrency = controller::Config::default().concurrency(CONCURRENCY);
     let runs = runs

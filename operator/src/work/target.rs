@@ -77,6 +77,7 @@ async fn single(resolver: &Resolver, host: &Host, first_look: bool) -> Result<Ta
         host_keys: host_keys(host, first_look)?,
         sudo: spec.escalation == Escalation::Sudo,
         jump: None,
+        node: spec.node_name.clone(),
     })
 }
 

@@ -112,8 +112,8 @@ async fn attempt(
 ) -> Result<Connection, Failure> {
     let limits = fleet.limits();
     let dialled = match &via {
-        Some(lease) => tunnel(lease, target, limits.connect_timeout).await?,
-        None => dial(target, limits.connect_timeout).await?,
+        Some(lease) => tunnel(fleet, lease, target, limits.connect_timeout).await?,
+        None => dial(fleet, target, limits.connect_timeout).await?,
     };
     let patience = deadline.min(Instant::now() + limits.handshake_timeout);
     let logged_in = timeout_at(patience, shake_hands(target, dialled)).await;
@@ -127,10 +127,14 @@ async fn attempt(
     Ok(Connection::new(handle, seen, target.endpoint(), via))
 }
 
-async fn dial(target: &Target, patience: Duration) -> Result<Box<dyn Stream>, Failure> {
+async fn dial(
+    fleet: &Fleet,
+    target: &Target,
+    patience: Duration,
+) -> Result<Box<dyn Stream>, Failure> {
     let address = target.endpoint();
     let mut last = None;
-    for ip in permitted(target).await.map_err(Failure::Final)? {
+    for ip in permitted(fleet, target).await.map_err(Failure::Final)? {
         match timeout(
             patience,
             TcpStream::connect(SocketAddr::new(ip, target.port)),
@@ -156,8 +160,8 @@ async fn dial(target: &Target, patience: Duration) -> Result<Box<dyn Stream>, Fa
     })
 }
 
-/// Resolves once; the addresses that the credentials may go to are the only ones dialled.
-async fn permitted(target: &Target) -> Result<Vec<IpAddr>, Error> {
+/// Resolves once; the addresses that the credentials may go to are the only ones dialled, and none that is off limits.
+async fn permitted(fleet: &Fleet, target: &Target) -> Result<Vec<IpAddr>, Error> {
     let resolved: Vec<IpAddr> = match target.address.parse() {
         Ok(ip) => vec![ip],
         Err(_) => tokio::net::lookup_host((target.address.as_str(), target.port))
@@ -178,15 +182,23 @@ async fn permitted(target: &Target) -> Result<Vec<IpAddr>, Error> {
             address: target.address.clone(),
         });
     }
+    for ip in &chosen {
+        fleet.judge(target, *ip)?;
+    }
     Ok(chosen)
 }
 
 async fn tunnel(
+    fleet: &Fleet,
     via: &Lease,
     target: &Target,
     patience: Duration,
 ) -> Result<Box<dyn Stream>, Failure> {
     let address = target.endpoint();
+    // A name is resolved at the jump host, out of our sight.
+    if let Ok(ip) = target.address.parse() {
+        fleet.judge(target, ip).map_err(Failure::Final)?;
+    }
     match timeout(patience, via.open_tunnel(&target.address, target.port)).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
         Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {

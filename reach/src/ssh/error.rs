@@ -1,6 +1,8 @@
 //! What can go wrong between a credential and the first byte of an answer: one variant a step, each with the way out in its text.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
+
+use super::Whose;
 
 /// A step on the way to a machine that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +13,12 @@ pub enum Error {
     CredentialNotForAddress { address: String },
     #[error("the credentials may not go through {jump}; add it to `jumpHosts` of their Secret")]
     CredentialNotForJumpHost { jump: String },
+    #[error("{address} is off limits: {ip} belongs to {whose}")]
+    AddressOffLimits {
+        address: String,
+        ip: IpAddr,
+        whose: Whose,
+    },
     #[error("{address} has no address")]
     Resolve {
         address: String,
@@ -93,6 +101,7 @@ impl Error {
             Self::BadCredential { .. } => "BadCredential",
             Self::CredentialNotForAddress { .. } => "CredentialNotForAddress",
             Self::CredentialNotForJumpHost { .. } => "CredentialNotForJumpHost",
+            Self::AddressOffLimits { .. } => "AddressOffLimits",
             Self::Resolve { .. } => "Resolve",
             Self::Connect { .. } => "Connect",
             Self::Handshake { .. } => "Handshake",

@@ -1,12 +1,17 @@
 //! The fleet: every SSH connection of this process, pooled and bounded. The way in to this module.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Error, Exchange, SeenKey, Target,
+    Error, Exchange, OffLimits, SeenKey, Target,
     connect::connect,
     exchange::Open,
     limiter::Limiter,
@@ -54,6 +59,7 @@ pub struct Fleet(Arc<Inner>);
 struct Inner {
     limits: Limits,
     fence: Fence,
+    off_limits: RwLock<OffLimits>,
     limiter: Limiter,
     pool: Arc<Pool>,
 }
@@ -83,9 +89,30 @@ impl Fleet {
         Self(Arc::new(Inner {
             limits,
             fence,
+            off_limits: RwLock::default(),
             limiter,
             pool: Pool::new(bounds),
         }))
+    }
+
+    /// From now on no connection is opened to these addresses.
+    pub fn avoid(&self, off_limits: OffLimits) {
+        let now = self.0.off_limits.write();
+        *now.unwrap_or_else(PoisonError::into_inner) = off_limits;
+    }
+
+    /// Whether a connection may be opened to an address in the name of this target.
+    pub(super) fn judge(&self, target: &Target, ip: IpAddr) -> Result<(), Error> {
+        let off_limits = self.0.off_limits.read();
+        let off_limits = off_limits.unwrap_or_else(PoisonError::into_inner);
+        match off_limits.judge(ip, target.node.as_deref()) {
+            None => Ok(()),
+            Some(whose) => Err(Error::AddressOffLimits {
+                address: target.address.clone(),
+                ip,
+                whose: whose.clone(),
+            }),
+        }
     }
 
     /// A session on the target, over an open connection where there is one. Whatever happens before the deadline is delivery: no command has been sent.

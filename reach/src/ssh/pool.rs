@@ -21,11 +21,12 @@ pub(super) fn key(target: &Target) -> Key {
     let mut next = Some(target);
     while let Some(hop) = next {
         let keys = hop.host_keys.identity();
-        let parts: [&[u8]; 4] = [
+        let parts: [&[u8]; 5] = [
             hop.address.as_bytes(),
             hop.user.as_bytes(),
             hop.credentials.digest(),
             keys.as_bytes(),
+            hop.node.as_deref().unwrap_or_default().as_bytes(),
         ];
         hash.update(hop.port.to_be_bytes());
         for part in parts {

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::Error;
+use super::{
+    Error,
+    range::{NoRange, Range},
+};
 
 /// Addresses that a Secret names: IP addresses, CIDR ranges, host names with `*` and `?`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,7 +15,7 @@ pub struct Scope {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
-    Range { network: IpAddr, prefix: u8 },
+    Range(Range),
     Name(String),
 }
 
@@ -51,9 +54,8 @@ impl Scope {
     }
 
     fn permits_ip(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
         self.entries.iter().any(|entry| match entry {
-            Entry::Range { network, prefix } => in_range(ip, *network, *prefix),
+            Entry::Range(range) => range.contains(ip),
             Entry::Name(pattern) => pattern == "*",
         })
     }
@@ -69,22 +71,16 @@ impl Scope {
 impl Entry {
     fn parse(field: &'static str, line: &str) -> Result<Self, Error> {
         let bad = |reason: String| Error::BadCredential { field, reason };
-        let (address, prefix) = match line.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (line, None),
-        };
-        if let Ok(ip) = address.parse::<IpAddr>() {
-            let network = ip.to_canonical();
-            let widest = if network.is_ipv4() { 32 } else { 128 };
-            let prefix = prefix.map_or(Ok(widest), str::parse);
-            let prefix = prefix
-                .ok()
-                .filter(|p| *p <= widest)
-                .ok_or_else(|| bad(format!("{line:?} has no valid prefix length")))?;
-            return Ok(Self::Range { network, prefix });
+        let prefixed = line.contains('/');
+        match line.parse() {
+            Ok(range) => return Ok(Self::Range(range)),
+            Err(NoRange::Prefix) => {
+                return Err(bad(format!("{line:?} has no valid prefix length")));
+            }
+            Err(NoRange::Address) => {}
         }
         let name_like = |c: char| c.is_ascii_alphanumeric() || "-._*?".contains(c);
-        if prefix.is_some() || !line.chars().all(name_like) {
+        if prefixed || !line.chars().all(name_like) {
             return Err(bad(format!(
                 "{line:?} is no IP address, CIDR range or host name pattern"
             )));
@@ -97,16 +93,6 @@ impl Entry {
         }
         Ok(Self::Name(line.trim_end_matches('.').to_ascii_lowercase()))
     }
-}
-
-fn in_range(ip: IpAddr, network: IpAddr, prefix: u8) -> bool {
-    let (ip, network, width) = match (ip, network) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
-        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
-        _ => return false,
-    };
-    let host_bits = width - u32::from(prefix);
-    ip.checked_shr(host_bits).unwrap_or(0) == network.checked_shr(host_bits).unwrap_or(0)
 }
 
 /// `*` stands for any run of characters, `?` for one.

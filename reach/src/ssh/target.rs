@@ -15,6 +15,8 @@ pub struct Target {
     /// Work is done through `sudo -n`, unless the user is root.
     pub sudo: bool,
     pub jump: Option<Box<Target>>,
+    /// The node of the cluster that the machine is, if it is one.
+    pub node: Option<String>,
 }
 
 impl Target {

@@ -82,6 +82,7 @@ async fn stage() -> Stage {
         host_keys: HostKeys::pinned([server.host_key.as_str()]).unwrap(),
         sudo: false,
         jump: None,
+        node: None,
     };
     Stage {
         server,

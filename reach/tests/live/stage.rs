@@ -45,6 +45,7 @@ pub fn target(server: &Sshd, credentials: Credentials) -> Target {
         host_keys: HostKeys::pinned([server.host_key.as_str()]).unwrap(),
         sudo: false,
         jump: None,
+        node: None,
     }
 }
 

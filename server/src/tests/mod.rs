@@ -1,6 +1,7 @@
 //! The API over a real store, with a table of rights in place of the API server: what clients send and what they get back.
 #![allow(clippy::unwrap_used)]
 
+mod fronting;
 mod ingesting;
 mod logs;
 mod over_tls;
@@ -44,6 +45,7 @@ use crate::{
 
 const BASE: &str = "/apis/records.pilothouse.dev/v1alpha1";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+const FRONT: &str = "system:serviceaccount:ops:pilothouse-front";
 const OPERATOR: &str = "system:serviceaccount:ops:pilothouse-operator";
 
 /// Tokens are names; `reader` may do everything in namespace `a`, `admin` everywhere.
@@ -127,6 +129,7 @@ impl World {
             namespaces: heard,
             review: Arc::new(Rights),
             front_proxy: settings,
+            front: FRONT.into(),
             shutdown: shutdown.clone(),
         });
         let ingest = ingest::router(Ingest {

@@ -57,6 +57,7 @@ pub async fn run(fixture: &Fixture, port: u16, hosts: usize, at_once: usize) -> 
         host_keys: host_keys.clone(),
         sudo: false,
         jump: None,
+        node: None,
     });
     let meter = Meter::start(UsageWho::RUSAGE_SELF)?;
     let mut results = stream::iter(targets)

@@ -1,0 +1,283 @@
+//! Story: somebody with rights in one namespace looks for a way out of it, and finds none.
+
+use std::time::Duration;
+
+use crds::v1alpha1::{Host, find_condition};
+use e2e::{
+    Manifest, Stage, eventually, rights,
+    stage::{PATIENCE, refusal},
+    wait_for,
+};
+use k8s_openapi::api::{
+    authorization::v1::SelfSubjectAccessReview,
+    core::v1::{Namespace, Node, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, PostParams},
+};
+use serde_json::{Value, json};
+
+/// A namespace is gone, with all that is in it, well within this.
+const GONE: Duration = Duration::from_mins(1);
+
+async fn host(stage: &Stage, name: &str, spec: Value) {
+    let mut whole = json!({"type": "VirtualMachine", "hostKeyPolicy": "TrustOnFirstUse"});
+    let of = spec.as_object().expect("an object").clone();
+    whole.as_object_mut().expect("an object").extend(of);
+    Manifest::of("Host", name, &whole)
+        .within(stage.name())
+        .create(&stage.client)
+        .await
+        .expect("the schema takes it");
+}
+
+/// Why a host is not reached, or that it is.
+async fn seen(stage: &Stage, name: &str) -> (String, String) {
+    let api: Api<Host> = Api::namespaced(stage.client.clone(), stage.name());
+    let looked = |host: Option<&Host>| {
+        host.and_then(|h| h.status.as_ref())
+            .is_some_and(|s| find_condition(&s.conditions, "Reachable").is_some())
+    };
+    let host = wait_for(api, name, "a look", PATIENCE, looked).await;
+    let status = host.status.expect("it was looked at");
+    let reachable = find_condition(&status.conditions, "Reachable").expect("it was looked at");
+    (reachable.reason.clone(), reachable.message.clone())
+}
+
+async fn address_of_the_api_server(client: &Client) -> String {
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
+    let named = ListParams::default().labels("kubernetes.io/service-name=kubernetes");
+    let slices = slices.list(&named).await.expect("an administrator lists");
+    let endpoints = slices.items.into_iter().flat_map(|slice| slice.endpoints);
+    let mut addresses = endpoints.flat_map(|endpoint| endpoint.addresses);
+    addresses.next().expect("the API server has an address")
+}
+
+async fn address_of_a_service(client: &Client) -> String {
+    let services: Api<Service> = Api::namespaced(client.clone(), "default");
+    let service = services.get("kubernetes").await.expect("it is there");
+    let address = service.spec.and_then(|spec| spec.cluster_ip);
+    address.expect("it has an address")
+}
+
+/// Name and address of a node.
+async fn a_node(client: &Client) -> (String, String) {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let node = nodes.list(&ListParams::default()).await.expect("nodes");
+    let node = node.items.into_iter().next().expect("there are nodes");
+    let addresses = node.status.and_then(|s| s.addresses).unwrap_or_default();
+    let own = addresses.iter().find(|a| a.type_ == "InternalIP");
+    let own = own.expect("a node has an address").address.clone();
+    (node.metadata.name.expect("a name"), own)
+}
+
+#[tokio::test]
+async fn no_host_leads_to_the_cluster_itself() {
+    let stage = Stage::set("walls").await;
+    let everywhere = [("password", "guess"), ("addresses", "*")];
+    stage
+        .secret("everywhere", "pilothouse.dev/ssh", &everywhere)
+        .await;
+    let (node, address) = a_node(&stage.client).await;
+    let cases = [
+        ("metadata", "169.254.169.254".to_owned(), "link-local"),
+        ("loopback", "127.0.0.1".to_owned(), "loopback"),
+        (
+            "api-server",
+            address_of_the_api_server(&stage.client).await,
+            "API server",
+        ),
+        (
+            "service",
+            address_of_a_service(&stage.client).await,
+            "Service",
+        ),
+        ("node", address.clone(), "nodeName"),
+    ];
+    for (name, address, words) in &cases {
+        let spec = json!({"address": address, "credentialsRef": {"name": "everywhere"}});
+        host(&stage, name, spec).await;
+        let (reason, message) = seen(&stage, name).await;
+        assert_eq!(reason, "AddressOffLimits", "{name}: {message}");
+        assert!(message.contains(words), "{name}: {message}");
+    }
+    // Said by somebody who may use nodes, that machine is only a machine.
+    let spec =
+        json!({"address": address, "nodeName": node, "credentialsRef": {"name": "everywhere"}});
+    host(&stage, "known-node", spec).await;
+    let (reason, message) = seen(&stage, "known-node").await;
+    assert_eq!(reason, "AuthRejected", "{message}");
+}
+
+#[tokio::test]
+async fn credentials_go_nowhere_but_where_their_secret_says() {
+    let stage = Stage::set("elsewhere").await;
+    let bound = [("password", "of-the-team"), ("addresses", "192.0.2.0/24")];
+    stage.secret("bound", "pilothouse.dev/ssh", &bound).await;
+    let mine = json!({"address": "172.31.250.21", "credentialsRef": {"name": "bound"}});
+    host(&stage, "mine", mine).await;
+    let (reason, message) = seen(&stage, "mine").await;
+    assert_eq!(reason, "CredentialNotForAddress", "{message}");
+    stage.reachable("vm1").await;
+    let behind = json!({"address": "192.0.2.9", "credentialsRef": {"name": "bound"}, "jumpHostRef": {"name": "vm1"}});
+    host(&stage, "behind-mine", behind).await;
+    let (reason, message) = seen(&stage, "behind-mine").await;
+    assert_eq!(reason, "CredentialNotForJumpHost", "{message}");
+}
+
+#[tokio::test]
+async fn a_secret_that_the_account_may_not_get_is_in_no_run() {
+    let stage = Stage::set("hidden").await;
+    stage.secret("hidden", "Opaque", &[("a", "value")]).await;
+    stage
+        .apply(
+            r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: pilothouse-runner}
+rules:
+- {apiGroups: [pilothouse.dev], resources: [hosts], verbs: [get, list, watch]}
+- {apiGroups: [""], resources: [secrets], resourceNames: [fleet-key], verbs: [get]}
+"#,
+        )
+        .await;
+    let account = stage.cluster.as_account(stage.name(), "pilothouse-runner");
+    let hidden = review(stage.name(), ("get", "", "secrets", "hidden"));
+    eventually("the Role to hold", PATIENCE, || async {
+        (!allowed(&account, &hidden).await).then_some(())
+    })
+    .await;
+    let run = json!({"job": {"targets": {"hosts": {"names": ["vm1"]}}, "parameters": [{"name": "token", "sensitive": true}],
+        "steps": [{"name": "a", "inline": {"content": "printenv TOKEN | rev", "env": {"TOKEN": "{{ params.token }}"}}}]},
+        "secretParameters": {"token": {"name": "hidden", "key": "a"}}});
+    Manifest::of("JobRun", "reversed", &run)
+        .within(stage.name())
+        .create(&stage.client)
+        .await
+        .expect("the schema takes it");
+    stage.waits("reversed", "AccountForbidden").await;
+    assert!(stage.executions("reversed").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_job_that_was_changed_by_somebody_who_may_not_be_its_account_does_not_run() {
+    let stage = Stage::set("changed").await;
+    let job = |content: &str| {
+        Manifest::of("Job", "theirs", &json!({"steps": [{"name": "a", "inline": {"content": content}}], "targets": {"hosts": {"names": ["vm1"]}}}))
+            .within(stage.name())
+    };
+    job("true").create(&stage.client).await.expect("a job");
+    let rules = json!([
+        {"apiGroups": ["pilothouse.dev"], "resources": ["jobs"], "verbs": ["get", "update", "patch"]},
+        {"apiGroups": ["pilothouse.dev"], "resources": ["hosts"], "verbs": ["use"]},
+    ]);
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "editor"}, "rules": rules});
+    Manifest::from_json(role)
+        .within(stage.name())
+        .create(&stage.client)
+        .await
+        .expect("a role");
+    let role = json!({"kind": "Role", "name": "editor"});
+    rights::bind(&stage.client, stage.name(), "editor", &role).await;
+    let editor = stage.cluster.as_user("editor", &["testers"]);
+    rights::hold(&editor, stage.name(), ("patch", "jobs"), None, true).await;
+    rights::hold(&editor, stage.name(), ("use", "hosts"), None, true).await;
+    job("id > /var/tmp/mine")
+        .apply(&editor)
+        .await
+        .expect("an editor may edit");
+    let run = json!({"jobRef": {"name": "theirs"}});
+    Manifest::of("JobRun", "run", &run)
+        .within(stage.name())
+        .create(&stage.client)
+        .await
+        .expect("an administrator may run it");
+    let (reason, message) = refusal(&stage.ends("run").await);
+    assert_eq!(reason, "WriterNotEntitled", "{message}");
+    assert!(message.contains("editor"), "{message}");
+}
+
+#[tokio::test]
+async fn the_operator_itself_may_do_nothing_where_nobody_has_bound_it() {
+    let stage = Stage::set("bound").await;
+    let operator = stage
+        .cluster
+        .as_account("pilothouse-system", "pilothouse-operator");
+    let runner = ("impersonate", "", "serviceaccounts", "pilothouse-runner");
+    let here = review(stage.name(), runner);
+    eventually("the binding to hold", PATIENCE, || async {
+        allowed(&operator, &here).await.then_some(())
+    })
+    .await;
+    for (verb, group, resource, name) in [
+        runner,
+        ("impersonate", "", "serviceaccounts", "default"),
+        ("get", "", "secrets", "any"),
+        ("create", "", "pods", "any"),
+        ("create", "", "pods/exec", "any"),
+        ("get", "", "pods/log", "any"),
+        ("delete", "", "pods", "any"),
+        ("create", "", "serviceaccounts/token", "pilothouse-runner"),
+        ("create", "pilothouse.dev", "jobruns", "any"),
+        ("update", "pilothouse.dev", "jobs", "any"),
+    ] {
+        for namespace in ["default", "kube-system"] {
+            let asked = review(namespace, (verb, group, resource, name));
+            assert!(
+                !allowed(&operator, &asked).await,
+                "{verb} {resource} in {namespace}"
+            );
+        }
+    }
+}
+
+fn review(
+    namespace: &str,
+    (verb, group, resource, name): (&str, &str, &str, &str),
+) -> SelfSubjectAccessReview {
+    let (resource, subresource) = match resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource)),
+        None => (resource, None),
+    };
+    let review = json!({"spec": {"resourceAttributes": {"namespace": namespace, "verb": verb, "group": group,
+        "resource": resource, "subresource": subresource, "name": name}}});
+    serde_json::from_value(review).expect("a literal review")
+}
+
+async fn allowed(who: &Client, review: &SelfSubjectAccessReview) -> bool {
+    let api: Api<SelfSubjectAccessReview> = Api::all(who.clone());
+    let answer = api.create(&PostParams::default(), review).await;
+    answer
+        .expect("everybody may ask for themselves")
+        .status
+        .is_some_and(|status| status.allowed)
+}
+
+#[tokio::test]
+async fn a_namespace_made_anew_does_not_show_the_records_of_the_old() {
+    let stage = Stage::set("anew").await;
+    stage.hosts_seen().await;
+    stage
+        .run(
+            "run",
+            "targets: {hosts: {names: [vm1]}}\nsteps: [{name: a, inline: {content: 'true'}}]",
+        )
+        .await;
+    stage.ends("run").await;
+    assert_eq!(stage.executions("run").await.len(), 1);
+    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+    let removed = namespaces
+        .delete(stage.name(), &DeleteParams::default())
+        .await;
+    removed.expect("an administrator deletes");
+    let anew = json!({"metadata": {"name": stage.name()}});
+    let anew: Namespace = serde_json::from_value(anew).expect("a literal namespace");
+    eventually("end of the namespace", GONE, || async {
+        let made = namespaces.create(&PostParams::default(), &anew).await;
+        made.is_ok().then_some(())
+    })
+    .await;
+    assert!(stage.executions("run").await.is_empty());
+}
