@@ -12,6 +12,7 @@ pub mod plan;
 pub mod refusal;
 pub mod run;
 pub mod script;
+pub mod shares;
 pub mod status;
 pub mod template;
 

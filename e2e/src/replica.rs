@@ -39,17 +39,26 @@ impl Replica {
         eventually("a leader", PATIENCE, look).await
     }
 
-    /// Waits until the server runs.
-    pub async fn server(client: &Client) -> Self {
+    /// Waits until the store runs.
+    pub async fn store(client: &Client) -> Self {
+        Self::of_component(client, "server").await
+    }
+
+    /// Waits until a front runs.
+    pub async fn front(client: &Client) -> Self {
+        Self::of_component(client, "front").await
+    }
+
+    async fn of_component(client: &Client, component: &str) -> Self {
         let pods: Api<Pod> = Api::namespaced(client.clone(), SYSTEM);
-        let servers = ListParams::default().labels("app.kubernetes.io/component=server");
+        let ours = format!("app.kubernetes.io/component={component}");
         let look = || async {
-            let all = pods.list(&servers).await.ok()?;
+            let all = pods.list(&ListParams::default().labels(&ours)).await.ok()?;
             let runs =
                 |pod: &&Pod| started(pod).is_some() && pod.metadata.deletion_timestamp.is_none();
             Self::of(&pods, all.iter().find(runs)?, "server")
         };
-        eventually("a server", PATIENCE, look).await
+        eventually(component, PATIENCE, look).await
     }
 
     fn of(pods: &Api<Pod>, pod: &Pod, program: &'static str) -> Option<Self> {

@@ -1,9 +1,9 @@
-//! Story: operator and server are killed again and again, stopped, and cut off, while runs append lines on hosts; each line stands there exactly once and every result is in records.
+//! Story: operator, store, fronts and API server are killed again and again, stopped, and cut off, while runs append lines on hosts; each line stands there exactly once and every result is in records.
 
 use std::{collections::HashMap, time::Duration};
 
 use e2e::{
-    Replica, Stage, eventually,
+    Part, Replica, Stage, eventually,
     guest::HOSTS,
     stage::{PATIENCE, state},
 };
@@ -32,20 +32,21 @@ fn job(run: &str) -> String {
     )
 }
 
-/// Kills the leader or the server at random instants while the run is on its way; the number of kills that fell into it, at most as many as wanted.
+/// Kills the leader, the store, a front or the API server at random instants while the run is on its way; the number of kills that fell into it, at most as many as wanted.
 async fn kill_during(stage: &Stage, run: &str, random: &mut StdRng, wanted: usize) -> usize {
     let mut kills = 0;
     while kills < wanted {
         let leader = Replica::leader(&stage.client).await;
-        let server = Replica::server(&stage.client).await;
         tokio::time::sleep(Duration::from_millis(random.random_range(0..2500))).await;
         if has_ended(stage, run).await {
             break;
         }
         let hit = match random.random_range(0..10) {
-            0..5 => leader.killed().await,
-            5..8 => leader.removed().await,
-            _ => server.killed().await,
+            0..4 => leader.killed().await,
+            4..6 => leader.removed().await,
+            6 | 7 => Replica::store(&stage.client).await.killed().await,
+            8 => Replica::front(&stage.client).await.killed().await,
+            _ => api_server_killed(),
         };
         if has_ended(stage, run).await {
             break;
@@ -53,6 +54,13 @@ async fn kill_during(stage: &Stage, run: &str, random: &mut StdRng, wanted: usiz
         kills += usize::from(hit);
     }
     kills
+}
+
+/// The API server is killed and started again; what asks it meanwhile hears nothing.
+fn api_server_killed() -> bool {
+    Part("apiserver").cut_off();
+    Part::all_started();
+    true
 }
 
 async fn has_ended(stage: &Stage, run: &str) -> bool {

@@ -52,7 +52,7 @@ pub struct Args {
     /// Parameters that one Job may have; the schema allows 300.
     #[arg(long, env = "PILOTHOUSE_MAX_PARAMETERS", default_value_t = 30)]
     pub max_parameters: usize,
-    /// Executions in flight over all runs.
+    /// Executions in flight over all runs; a namespace may hold four for each place that is free.
     #[arg(long, env = "PILOTHOUSE_MAX_IN_FLIGHT", default_value_t = 500)]
     pub max_in_flight: usize,
     /// Ranges of addresses that Hosts may have although they are the cluster's own or the machine's, in CIDR notation.

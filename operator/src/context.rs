@@ -14,7 +14,7 @@ use kube::{
     Api, Client, Resource, ResourceExt as _, core::DeserializeGuard, runtime::reflector::ObjectRef,
 };
 use reach::ssh::Fleet;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::{
     account::Accounts,
@@ -24,6 +24,7 @@ use crate::{
     events::Events,
     ledgers::Ledgers,
     metrics::Metrics,
+    places::Places,
 };
 
 /// Shared by every controller of the leader.
@@ -43,7 +44,7 @@ pub struct Context {
     pub epoch: i64,
     pub events: Events,
     pub metrics: Metrics,
-    pub in_flight: Semaphore,
+    pub places: Places,
     pub wake: mpsc::UnboundedSender<ObjectRef<DeserializeGuard<JobRun>>>,
     pub failures: Failures,
     pub reported: Mutex<HashMap<String, Instant>>,

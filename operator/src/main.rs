@@ -15,6 +15,7 @@ mod lease;
 mod ledgers;
 mod metrics;
 mod off_limits;
+mod places;
 mod report;
 mod resolve;
 mod work;

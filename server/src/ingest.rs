@@ -23,7 +23,12 @@ use records::MAX_BATCH_BYTES;
 use serving::{CallerError, Review, token_of};
 use tokio::{sync::Semaphore, time};
 
-use crate::{failure::Failure, metrics::Metrics, slot::Slot};
+use crate::{
+    failure::Failure,
+    metrics::Metrics,
+    slot::Slot,
+    volume::{Fullness, Volume},
+};
 
 /// Batches in memory at once, from the first byte of the body to the sync; with what they are parsed into they fit the container's memory.
 pub const BATCHES: usize = 4;
@@ -38,6 +43,7 @@ pub struct Ingest {
     /// The one user that may write.
     pub operator: Arc<str>,
     pub metrics: Metrics,
+    pub volume: Volume,
 }
 
 /// All paths.
@@ -77,9 +83,13 @@ async fn append(
     State(ingest): State<Ingest>,
     body: Bytes,
 ) -> Result<Json<Acknowledgement>, Failure> {
-    let batch: Batch =
+    let mut batch: Batch =
         serde_json::from_slice(&body).map_err(|e| Failure::BadRequest(format!("batch: {e}")))?;
     drop(body);
+    if ingest.volume.fullness() == Fullness::Scarce {
+        let output = batch.logs.drain(..).map(|log| log.data.len()).sum();
+        ingest.metrics.given_up(output);
+    }
     let (id, rows) = (batch.id.clone(), batch.rows.len());
     let began = Instant::now();
     let stored = ingest.slot.store()?.append(batch).await;

@@ -21,6 +21,7 @@ mod slot;
 mod table;
 #[cfg(test)]
 mod tests;
+mod volume;
 mod watch;
 
 use std::process::ExitCode;

@@ -15,6 +15,8 @@ pub struct Metrics {
     seconds: Histogram,
     removed: Counter,
     size: Gauge<u64, AtomicU64>,
+    volume: Gauge<u64, AtomicU64>,
+    given_up: Counter,
 }
 
 impl Metrics {
@@ -27,6 +29,8 @@ impl Metrics {
             seconds: Histogram::new([0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0]),
             removed: Counter::default(),
             size: Gauge::default(),
+            volume: Gauge::default(),
+            given_up: Counter::default(),
         };
         let records = registry.sub_registry_with_prefix("pilothouse_records");
         records.register(
@@ -55,6 +59,16 @@ impl Metrics {
             "Bytes in use, as of the last sweep",
             metrics.size.clone(),
         );
+        records.register(
+            "volume_used_percent",
+            "How full the volume is",
+            metrics.volume.clone(),
+        );
+        records.register(
+            "output_given_up_bytes",
+            "Output that was not kept because the volume was nearly full",
+            metrics.given_up.clone(),
+        );
         metrics
     }
 
@@ -66,6 +80,14 @@ impl Metrics {
         } else {
             self.failed.inc();
         }
+    }
+
+    pub fn volume(&self, percent: u64) {
+        self.volume.set(percent);
+    }
+
+    pub fn given_up(&self, output: usize) {
+        self.given_up.inc_by(output as u64);
     }
 
     pub fn swept(&self, rows: u64, size: u64) {

@@ -28,6 +28,9 @@ pub struct Options {
     /// Namespace of this server.
     #[arg(long, env = "POD_NAMESPACE", default_value = "pilothouse-system")]
     pub namespace: String,
+    /// Name of this pod, which Events are about.
+    #[arg(long, env = "POD_NAME")]
+    pub pod: Option<String>,
     /// Service under which clients reach this server; also the beginning of the names of its Secret and ConfigMap.
     #[arg(
         long,

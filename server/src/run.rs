@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use serving::{
@@ -23,6 +23,7 @@ use crate::{
     options::{Options, TlsMode},
     retention::{self, Limits},
     slot::Slot,
+    volume::{self, Volume},
 };
 
 /// Time for which reviews are remembered.
@@ -93,6 +94,10 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
     let mut registry = Registry::default();
     let (metrics, slot) = (Metrics::new(&mut registry), Slot::default());
     let shutdown = &ground.shutdown;
+    let volume = Volume {
+        folder: options.data_dir.clone(),
+        measure: volume::percent,
+    };
     let api = Api {
         slot: slot.clone(),
         namespaces: namespaces::follow(ground.client.clone(), shutdown.clone()),
@@ -106,6 +111,7 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
         review: Arc::clone(&ground.review),
         operator: options.operator().into(),
         metrics: metrics.clone(),
+        volume: volume.clone(),
     };
     let limits = Limits {
         age: options.retention_age,
@@ -119,6 +125,14 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
     let listener = bind(options.health_addr).await?;
     listeners.spawn(ground.health(listener, registry));
     tokio::spawn(slot.clone().open(options.data_dir, shutdown.clone()));
+    let pod = ObjectReference {
+        kind: Some("Pod".to_owned()),
+        name: options.pod.clone(),
+        namespace: Some(options.namespace.clone()),
+        ..ObjectReference::default()
+    };
+    let client = ground.client.clone();
+    tokio::spawn(volume.watch(client, pod, metrics.clone(), shutdown.clone()));
     let keeping = retention::keep(ground.client, slot, limits, metrics, shutdown.clone());
     tokio::spawn(keeping);
     until_ended(listeners, ground.shutdown).await

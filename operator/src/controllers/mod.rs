@@ -28,7 +28,7 @@ use reach::{
     Fence,
     ssh::{Fleet, Limits},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
@@ -44,6 +44,7 @@ use crate::{
     ledgers::Ledgers,
     metrics::Metrics,
     off_limits,
+    places::Places,
 };
 
 /// Objects of one kind that are looked at together.
@@ -78,7 +79,7 @@ pub async fn run(
         epoch,
         events: Events::new(client.clone(), &args.identity),
         metrics,
-        in_flight: Semaphore::new(args.max_in_flight),
+        places: Places::new(args.max_in_flight),
         wake,
         failures: Failures::default(),
         reported: Mutex::default(),

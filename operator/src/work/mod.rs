@@ -160,12 +160,7 @@ fn take(
 
 impl Work {
     async fn carry(self) {
-        let _place = self
-            .ctx
-            .in_flight
-            .acquire()
-            .await
-            .expect("the semaphore is never closed");
+        let _place = self.ctx.places.take(&self.run.namespace).await;
         self.ctx.metrics.in_flight.inc();
         let outcome = if self.joining {
             self.effect().await.of_joined()

@@ -108,3 +108,27 @@ async fn bad_batches_are_refused_for_good() {
     let large = post(&world, OPERATOR, " ".repeat(records::MAX_BATCH_BYTES + 1)).await;
     assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
+
+#[tokio::test]
+async fn on_a_volume_that_is_nearly_full_rows_are_kept_and_output_is_not() {
+    for (percent, kept) in [(89, 1), (90, 0)] {
+        let world = World::on_a_volume(if percent == 89 {
+            |_| Some(89)
+        } else {
+            |_| Some(90)
+        });
+        let mut batch = rows([row("a", "r", "t", State::Failed)]);
+        let key = batch.rows[0].key.clone();
+        let (offset, data) = (0, b"output".to_vec());
+        batch.logs.push(LogChunk {
+            key: key.clone(),
+            offset,
+            data,
+        });
+        let taken = post(&world, OPERATOR, serde_json::to_vec(&batch).unwrap()).await;
+        assert_eq!(taken.status(), StatusCode::OK);
+        assert_eq!(world.store.run("r-uid".into()).await.unwrap().len(), 1);
+        let log = world.store.log(key.digest(), 0, 100).await.unwrap();
+        assert_eq!(log.len(), kept, "{percent} %");
+    }
+}

@@ -41,6 +41,7 @@ use crate::{
     metrics::Metrics,
     namespaces::Known,
     slot::Slot,
+    volume::{Measure, Volume},
 };
 
 const BASE: &str = "/apis/records.pilothouse.dev/v1alpha1";
@@ -107,7 +108,15 @@ impl World {
         );
         let slot = Slot::default();
         slot.fill(store.clone());
-        Self::with(slot, store, folder, None)
+        Self::with(slot, store, folder, None, |_| None)
+    }
+
+    /// A world whose volume is so full.
+    fn on_a_volume(measure: Measure) -> Self {
+        let World { store, folder, .. } = Self::new();
+        let slot = Slot::default();
+        slot.fill(store.clone());
+        Self::with(slot, store, folder, None, measure)
     }
 
     fn with(
@@ -115,6 +124,7 @@ impl World {
         store: Arc<SqliteStore>,
         folder: TempDir,
         certificate: Option<&str>,
+        measure: Measure,
     ) -> Self {
         let (namespaces, heard) = watch::channel(Some(known(&[("a", "a-uid"), ("b", "b-uid")])));
         let (front_proxy, settings) = watch::channel(FrontProxy {
@@ -137,6 +147,10 @@ impl World {
             review: Arc::new(Rights),
             operator: OPERATOR.into(),
             metrics: Metrics::new(&mut Registry::default()),
+            volume: Volume {
+                folder: folder.path().to_owned(),
+                measure,
+            },
         });
         Self {
             api: api.layer(MockConnectInfo(Peer::new(

@@ -193,7 +193,7 @@ async fn the_front_proxy_is_believed_by_its_certificate_alone() {
         let World { store, folder, .. } = World::new();
         let slot = Slot::default();
         slot.fill(store.clone());
-        let world = World::with(slot, store, folder, Some(certificate));
+        let world = World::with(slot, store, folder, Some(certificate), |_| None);
         assert_eq!(
             world.ask("/executions", &remote).await.status(),
             status,
@@ -249,7 +249,7 @@ async fn bad_requests_are_named() {
 #[tokio::test]
 async fn a_dead_store_costs_data_and_not_discovery() {
     let World { store, folder, .. } = World::new();
-    let world = World::with(Slot::default(), store, folder, None);
+    let world = World::with(Slot::default(), store, folder, None, |_| None);
     let admin = [("Authorization", "Bearer admin")];
     for path in [
         "/executions",

@@ -1,0 +1,114 @@
+//! Who gets a place when there are fewer places than work. A team may hold a fixed multiple of what is free, so that a flood by one always leaves places for
+//! the others, and a team that is alone uses nearly all of them.
+
+use std::collections::{HashMap, VecDeque};
+
+/// Places that a team may hold for each one that is free.
+const FOR_EACH_FREE: usize = 4;
+
+/// Places, those who hold some, and those who wait, in their order.
+#[derive(Debug)]
+pub struct Shares<W> {
+    free: usize,
+    held: HashMap<String, usize>,
+    waiting: VecDeque<(String, W)>,
+}
+
+impl<W> Shares<W> {
+    pub fn new(places: usize) -> Self {
+        Self {
+            free: places.max(1),
+            held: HashMap::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Lines up for a place of a team; those who have one now, the newcomer among them or not.
+    pub fn come(&mut self, team: &str, who: W) -> Vec<W> {
+        self.waiting.push_back((team.to_owned(), who));
+        self.admitted()
+    }
+
+    /// Gives a team's place back; those who have one now.
+    pub fn go(&mut self, team: &str) -> Vec<W> {
+        self.free += 1;
+        if let Some(held) = self.held.get_mut(team) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(team);
+            }
+        }
+        self.admitted()
+    }
+
+    /// The first of each team in the order in which they came, as far as their teams may hold more.
+    fn admitted(&mut self) -> Vec<W> {
+        let mut admitted = Vec::new();
+        let mut passed_over = VecDeque::new();
+        while let Some((team, who)) = self.waiting.pop_front() {
+            if self.may_take(&team) {
+                self.free -= 1;
+                *self.held.entry(team).or_default() += 1;
+                admitted.push(who);
+            } else {
+                passed_over.push_back((team, who));
+            }
+        }
+        self.waiting = passed_over;
+        admitted
+    }
+
+    fn may_take(&self, team: &str) -> bool {
+        let held = self.held.get(team).copied().unwrap_or(0);
+        self.free > 0 && held < self.free * FOR_EACH_FREE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flooded() -> (Shares<usize>, usize) {
+        let mut shares = Shares::new(500);
+        let admitted = (0..5_000).map(|n| shares.come("loud", n).len()).sum();
+        (shares, admitted)
+    }
+
+    #[test]
+    fn a_team_that_is_alone_gets_most_places_and_never_all() {
+        assert_eq!(flooded().1, 400);
+        assert_eq!(Shares::new(1).come("a", 1), [1], "one place is a place");
+    }
+
+    #[test]
+    fn whoever_comes_to_a_flood_gets_a_place_at_once() {
+        let (mut shares, _) = flooded();
+        for team in 0..50 {
+            let name = format!("quiet-{team}");
+            assert_eq!(shares.come(&name, 9_000 + team), [9_000 + team]);
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_goes_to_the_first_who_may_have_it() {
+        let (mut shares, admitted) = flooded();
+        assert_eq!(shares.go("loud"), [admitted]);
+        assert_eq!(shares.go("loud"), [admitted + 1]);
+    }
+
+    #[test]
+    fn in_the_end_all_have_had_a_place_and_all_places_are_free() {
+        let mut shares = Shares::new(7);
+        let mut inside: VecDeque<usize> = VecDeque::new();
+        let team = |n: usize| ["a", "b", "c"][n % 3];
+        for n in 0..100 {
+            inside.extend(shares.come(team(n), n));
+        }
+        let mut seen = 0;
+        while let Some(n) = inside.pop_front() {
+            seen += 1;
+            inside.extend(shares.go(team(n)));
+        }
+        assert_eq!((seen, shares.free, shares.held.len()), (100, 7, 0));
+    }
+}

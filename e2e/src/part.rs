@@ -1,0 +1,35 @@
+//! What the local cluster stands on, processes of this machine: ended as by a power cut, and started again by `cargo xtask up`.
+
+use std::{env, fs, process::Command};
+
+use crate::stage::state_folder;
+
+/// A guest (`guest-vm1`) or a program of the control plane (`apiserver`).
+#[derive(Clone, Copy, Debug)]
+pub struct Part(pub &'static str);
+
+impl Part {
+    /// Ends it at once, with everything in its session, and nothing written that was not on disk.
+    pub fn cut_off(self) {
+        let file = state_folder().join("run").join(format!("{}.pid", self.0));
+        let text = fs::read_to_string(&file).expect("it was started by xtask");
+        let session = text.split(' ').next().expect("a process id");
+        let ended = Command::new("pkill")
+            .args(["-KILL", "-s", session])
+            .status();
+        assert!(ended.expect("pkill starts").success(), "{} runs", self.0);
+        println!("{} is cut off", self.0);
+    }
+
+    /// Starts again whatever has ended, and waits until the nodes are ready.
+    pub fn all_started() {
+        let tests = env::current_exe().expect("this test is a file");
+        let programs = tests.ancestors().nth(2).expect("cargo's own folders");
+        let up = Command::new(programs.join("xtask"))
+            .args(["up", "--cluster-only"])
+            .output()
+            .expect("xtask starts");
+        let said = String::from_utf8_lossy(&up.stdout);
+        assert!(up.status.success(), "{said}");
+    }
+}

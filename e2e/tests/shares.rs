@@ -1,0 +1,48 @@
+//! Story: one team floods the operator with work that never gets anywhere; another team's run starts and ends all the same.
+
+use e2e::{
+    Manifest, Stage, eventually,
+    stage::{PATIENCE, state},
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
+use serde_json::json;
+
+/// More than the places that the local cluster's operator has.
+const FLOOD: usize = 120;
+/// What one team may hold of its 100 places.
+const SHARE: usize = 80;
+
+#[tokio::test]
+async fn a_flood_by_one_team_leaves_places_for_the_others() {
+    let (loud, quiet) = tokio::join!(Stage::set("loud"), Stage::set("quiet"));
+    quiet.hosts_seen().await;
+    let nowhere = json!({"job": {"steps": [{"name": "a", "timeout": "10m", "deliveryTimeout": "10m",
+        "pod": {"image": "local/busybox:1", "command": ["true"], "resources": {"requests": {"cpu": "1000"}, "limits": {"cpu": "1000"}}}}]}});
+    for n in 0..FLOOD {
+        let run = Manifest::of("JobRun", &format!("nowhere-{n}"), &nowhere).within(loud.name());
+        run.create(&loud.client).await.expect("a run is accepted");
+    }
+    let pods: Api<Pod> = Api::namespaced(loud.client.clone(), loud.name());
+    let there = || async {
+        let pods = pods.list_metadata(&ListParams::default()).await.ok()?;
+        Some(pods.items.len())
+    };
+    eventually("the flood", PATIENCE, || async {
+        there().await.filter(|pods| *pods >= SHARE)
+    })
+    .await;
+
+    let job =
+        "targets: {hosts: {names: [vm1, pm1]}}\nsteps: [{name: a, inline: {content: 'true'}}]";
+    quiet.run("run", job).await;
+    let ended = quiet.ends("run").await.status.expect("status");
+    assert_eq!(ended.summary.as_deref(), Some("Succeeded"), "{ended:#?}");
+    let rows = quiet.executions("run").await;
+    assert_eq!(state(&rows, "a", "vm1"), "Succeeded");
+    assert_eq!(
+        there().await,
+        Some(SHARE),
+        "the flood holds its share and no more"
+    );
+}
