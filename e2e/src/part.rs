@@ -1,8 +1,11 @@
 //! What the local cluster stands on, processes of this machine: ended as by a power cut, and started again by `cargo xtask up`.
 
-use std::{env, fs, process::Command};
+use std::{env, fs, process::Command, thread, time::Duration};
 
 use crate::stage::state_folder;
+
+/// Between two looks at a process that was killed.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A guest (`guest-vm1`) or a program of the control plane (`apiserver`).
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +21,16 @@ impl Part {
             .args(["-KILL", "-s", session])
             .status();
         assert!(ended.expect("pkill starts").success(), "{} runs", self.0);
+        // A guest takes a moment to die, in which xtask would take it for one that runs.
+        let alive = || {
+            let found = Command::new("pgrep")
+                .args(["-s", session, "-r", "R,S,D,T"])
+                .output();
+            found.expect("pgrep starts").status.success()
+        };
+        while alive() {
+            thread::sleep(LOOK_AGAIN);
+        }
         println!("{} is cut off", self.0);
     }
 
