@@ -1,6 +1,6 @@
 //! Controlling a run: a RunAction in the caller's name, created once.
 
-use crds::v1alpha1::{Action, JobRun, LocalRef, RunAction, RunActionSpec};
+use crds::v1alpha1::{Action, JobRun, LocalRef, Requester, RunAction, RunActionSpec};
 use kube::{ResourceExt as _, api::PostParams};
 
 use crate::{
@@ -20,17 +20,8 @@ pub async fn act(
 ) -> Result<u8> {
     let run = cluster.run(&asked.run).await?;
     still_going(&run, action)?;
-    let spec = RunActionSpec {
-        run_ref: LocalRef {
-            name: asked.run.clone(),
-        },
-        action,
-        reason: asked.reason.clone(),
-        requested_by: Some(caller::requester(cluster).await?),
-    };
-    let mut wanted = RunAction::new("", spec);
-    wanted.metadata.name = None;
-    wanted.metadata.generate_name = Some(format!("{}-{}-", asked.run, verb(action)));
+    let by = caller::requester(cluster).await?;
+    let wanted = wanted(&asked.run, action, asked.reason.clone(), by);
     let api = cluster.api::<RunAction>();
     let created = api
         .create(&PostParams::default(), &wanted)
@@ -42,6 +33,22 @@ pub async fn act(
     let name = format!("runaction.pilothouse.dev/{}", created.name_any());
     output::result(&created, format, &name, |_| format!("{name} created\n"))?;
     Ok(0)
+}
+
+/// A RunAction whose name the API server makes.
+pub fn wanted(run: &str, action: Action, reason: Option<String>, by: Requester) -> RunAction {
+    let spec = RunActionSpec {
+        run_ref: LocalRef {
+            name: run.to_owned(),
+        },
+        action,
+        reason,
+        requested_by: Some(by),
+    };
+    let mut wanted = RunAction::new("", spec);
+    wanted.metadata.name = None;
+    wanted.metadata.generate_name = Some(format!("{run}-{}-", verb(action)));
+    wanted
 }
 
 /// Nothing can be done to a run that has ended.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crds::{
     names::{FINALIZER_RESULT, FINALIZER_RUN, GROUP, LABEL_RUN_UID},
-    v1alpha1::{Action, JobRun, LocalRef, Requester, RunAction, RunActionSpec},
+    v1alpha1::{Action, JobRun, Requester},
 };
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -22,6 +22,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    action,
     args::UninstallArgs,
     caller,
     cluster::Cluster,
@@ -120,20 +121,10 @@ async fn unfinished(cluster: &Cluster) -> Result<Vec<JobRun>> {
 }
 
 async fn cancel(cluster: &Cluster, run: &JobRun, by: &Requester) -> Result<()> {
-    let spec = RunActionSpec {
-        run_ref: LocalRef {
-            name: run.name_any(),
-        },
-        action: Action::Cancel,
-        reason: Some("Pilothouse is being uninstalled".to_owned()),
-        requested_by: Some(by.clone()),
-    };
-    let mut action = RunAction::new("", spec);
-    action.metadata.name = None;
-    action.metadata.generate_name = Some("uninstall-".to_owned());
+    let reason = Some("Pilothouse is being uninstalled".to_owned());
+    let action = action::wanted(&run.name_any(), Action::Cancel, reason, by.clone());
     let api = Api::namespaced(cluster.client.clone(), &run.namespace().unwrap_or_default());
-    let created = api.create(&PostParams::default(), &action).await;
-    match created {
+    match api.create(&PostParams::default(), &action).await {
         // A namespace that is on its way out takes nothing new; its run is deleted, which cancels it too.
         Err(error) if run.meta().deletion_timestamp.is_some() || status(&error) == Some(404) => {
             Ok(())

@@ -15,6 +15,7 @@ pub mod script;
 pub mod shares;
 pub mod status;
 pub mod template;
+pub mod volume;
 
 pub use limits::Limits;
 pub use refusal::Refusal;

@@ -41,6 +41,11 @@ impl<W> Shares<W> {
         self.admitted()
     }
 
+    /// Those who wait, in their order.
+    pub fn waiting(&self) -> impl Iterator<Item = &W> {
+        self.waiting.iter().map(|(_, who)| who)
+    }
+
     /// The first of each team in the order in which they came, as far as their teams may hold more.
     fn admitted(&mut self) -> Vec<W> {
         let mut admitted = Vec::new();

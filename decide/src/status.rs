@@ -16,6 +16,9 @@ use crate::{
 /// Failed targets that a step names.
 const NAMED: usize = 10;
 
+/// What a run says of work that waits for a place.
+const CROWDED: &str = "work waits for a place: this namespace holds its share of what the operator has in hand at once (operator.limits.inFlight)";
+
 /// What a turn found out.
 #[derive(Clone, Debug)]
 pub enum Outlook<'a> {
@@ -52,6 +55,8 @@ pub struct Turn<'a> {
     pub control: Option<Control>,
     /// The run has its machines; from the next turn on there may be effects.
     pub begun: bool,
+    /// Work of the run waits until there is a place for it.
+    pub crowded: bool,
     pub outlook: Outlook<'a>,
 }
 
@@ -68,6 +73,7 @@ pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
     let frozen = turn.frozen;
     if let Some(frozen) = frozen {
         describe_plan(&mut status, frozen);
+        status.notes = notes(frozen.plan, turn.crowded);
     }
     let told = match &turn.outlook {
         Outlook::Refused(refusal) => refused(refusal),
@@ -226,16 +232,18 @@ fn describe_plan(status: &mut JobRunStatus, frozen: Frozen<'_>) {
             ..TargetCounts::default()
         });
     }
+}
+
+fn notes(plan: &Plan, crowded: bool) -> Vec<String> {
     let plain = plan
         .lanes
         .iter()
         .flat_map(|l| &l.targets)
         .filter(|t| t.plain)
         .count();
-    status.notes = (plain > 0)
-        .then(|| format!("{plain} hosts take no toolkit (transport Plain): work that is cut off there becomes Unknown and is not repeated"))
-        .into_iter()
-        .collect();
+    let plain = (plain > 0).then(|| format!("{plain} hosts take no toolkit (transport Plain): work that is cut off there becomes Unknown and is not repeated"));
+    let crowded = crowded.then(|| CROWDED.to_owned());
+    plain.into_iter().chain(crowded).collect()
 }
 
 fn count(status: &mut JobRunStatus, plan: &Plan, next: &Next) {
@@ -372,6 +380,7 @@ mod tests {
             frozen: None,
             control: None,
             begun: true,
+            crowded: false,
             outlook: Outlook::Errored {
                 category: "Observe",
                 message: "cannot read Scripts",

@@ -1,6 +1,6 @@
 //! The cluster under test, as its administrator and as other people. Named by `PILOTHOUSE_E2E_KUBECONFIG` alone: an ambient KUBECONFIG may be production.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, thread, time::Duration};
 
 use kube::{
     Client, Config,
@@ -32,6 +32,27 @@ impl Cluster {
     /// The administrator.
     pub fn client(&self) -> Client {
         Client::try_from(self.config.clone()).expect("a kubeconfig that was read makes a client")
+    }
+
+    /// Does something that a `drop` must not leave undone, and waits for it: on a thread, a runtime and a connection of its own, because the test's runtime
+    /// cannot be waited on from there.
+    pub fn finally<F>(&self, what: &str, act: impl FnOnce(Client) -> F + Send + 'static)
+    where
+        F: Future<Output = kube::Result<()>>,
+    {
+        let cluster = self.clone();
+        let done = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async { act(cluster.client()).await })
+        });
+        match done.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => eprintln!("{what} is left undone: {error}"),
+            Err(_) => eprintln!("{what} is left undone"),
+        }
     }
 
     /// Another person; the API server adds `system:authenticated` to their groups.

@@ -1,6 +1,6 @@
 //! A namespace of a test's own, removed when the test ends, well or not.
 
-use std::thread;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -9,7 +9,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::Cluster;
+use crate::{Cluster, eventually};
 
 /// Goes away with the test that made it.
 pub struct TestNamespace {
@@ -40,24 +40,32 @@ impl TestNamespace {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Deletes it and waits until it is gone, with all that is in it.
+    pub async fn removed(&self, limit: Duration) {
+        let api: Api<Namespace> = Api::all(self.cluster.client());
+        let deleted = api.delete(&self.name, &DeleteParams::default()).await;
+        deleted.unwrap_or_else(|error| panic!("cannot delete {}: {error}", self.name));
+        eventually("end of the namespace", limit, || async {
+            let left = api.get_opt(&self.name).await.ok()?;
+            left.is_none().then_some(())
+        })
+        .await;
+    }
 }
 
 impl Drop for TestNamespace {
-    /// On a thread and a runtime of its own, because the test's runtime cannot be waited on from here.
     fn drop(&mut self) {
-        let (cluster, name) = (self.cluster.clone(), self.name.clone());
-        let removal = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async {
-                let api: Api<Namespace> = Api::all(cluster.client());
-                api.delete(&name, &DeleteParams::default()).await.map(drop)
-            })
-        });
-        if let Ok(Err(error)) = removal.join() {
-            eprintln!("namespace {} is left behind: {error}", self.name);
-        }
+        let name = self.name.clone();
+        self.cluster.finally(
+            &format!("removal of namespace {name}"),
+            |client| async move {
+                let api: Api<Namespace> = Api::all(client);
+                match api.delete(&name, &DeleteParams::default()).await {
+                    Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+                    deleted => deleted.map(drop),
+                }
+            },
+        );
     }
 }

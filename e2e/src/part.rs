@@ -1,11 +1,11 @@
 //! What the local cluster stands on, processes of this machine: ended as by a power cut, and started again by `cargo xtask up`.
 
-use std::{env, fs, process::Command, thread, time::Duration};
+use std::{env, fs, process::Command, time::Duration};
 
-use crate::stage::state_folder;
+use crate::{eventually, stage::state_folder};
 
-/// Between two looks at a process that was killed.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Whoever is killed is gone well within this.
+const SOON: Duration = Duration::from_secs(30);
 
 /// A guest (`guest-vm1`) or a program of the control plane (`apiserver`).
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,7 @@ pub struct Part(pub &'static str);
 
 impl Part {
     /// Ends it at once, with everything in its session, and nothing written that was not on disk.
-    pub fn cut_off(self) {
+    pub async fn cut_off(self) {
         let file = state_folder().join("run").join(format!("{}.pid", self.0));
         let text = fs::read_to_string(&file).expect("it was started by xtask");
         let session = text.split(' ').next().expect("a process id");
@@ -28,9 +28,8 @@ impl Part {
                 .output();
             found.expect("pgrep starts").status.success()
         };
-        while alive() {
-            thread::sleep(LOOK_AGAIN);
-        }
+        let what = format!("end of {}", self.0);
+        eventually(&what, SOON, || async { (!alive()).then_some(()) }).await;
         println!("{} is cut off", self.0);
     }
 

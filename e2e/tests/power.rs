@@ -34,7 +34,7 @@ steps:
         })
         .await;
     }
-    Part("guest-vm1").cut_off();
+    Part("guest-vm1").cut_off().await;
     Part::all_started();
     let status = stage.ends(&run).await.status.expect("status");
     assert_eq!(status.summary.as_deref(), Some("Failed"), "{status:#?}");
@@ -70,7 +70,7 @@ steps:
         "node1" => Part("guest-node1"),
         _ => Part("guest-node2"),
     };
-    node.cut_off();
+    node.cut_off().await;
     Part::all_started();
     let status = stage.ends("in-a-pod").await.status.expect("status");
     assert_eq!(status.summary.as_deref(), Some("Failed"), "{status:#?}");

@@ -45,4 +45,16 @@ async fn a_flood_by_one_team_leaves_places_for_the_others() {
         Some(SHARE),
         "the flood holds its share and no more"
     );
+
+    // Whoever waits says so, and is cancelled without having had a place.
+    let (runs, waiting) = (loud.runs(), format!("nowhere-{}", FLOOD - 1));
+    eventually("a run that names its wait", PATIENCE, || async {
+        let status = runs.get(&waiting).await.ok()?.status?;
+        let named = |note: &String| note.contains("operator.limits.inFlight");
+        status.notes.iter().any(named).then_some(())
+    })
+    .await;
+    loud.act(&waiting, "Cancel").await;
+    let ended = loud.ends(&waiting).await.status.expect("status");
+    assert_eq!(ended.summary.as_deref(), Some("Cancelled"), "{ended:#?}");
 }

@@ -6,13 +6,10 @@ use e2e::{
     Cluster, Stage, TestNamespace, eventually,
     stage::{PATIENCE, state},
 };
-use k8s_openapi::api::{
-    apps::v1::StatefulSet,
-    core::v1::{Namespace, Pod},
-};
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
 
@@ -26,7 +23,8 @@ struct Away(Cluster);
 impl Away {
     async fn sent(stage: &Stage) -> Self {
         let away = Self(stage.cluster.clone());
-        scale(&stage.client, 0).await;
+        let gone = scale(stage.client.clone(), 0).await;
+        gone.expect("an administrator scales");
         let pods: Api<Pod> = Api::namespaced(stage.client.clone(), SYSTEM);
         let stores = ListParams::default().labels("app.kubernetes.io/component=server");
         eventually("end of the store", PATIENCE, || async {
@@ -38,29 +36,18 @@ impl Away {
     }
 }
 
-async fn scale(client: &Client, replicas: i32) {
-    let stores: Api<StatefulSet> = Api::namespaced(client.clone(), SYSTEM);
+async fn scale(client: Client, replicas: i32) -> kube::Result<()> {
+    let stores: Api<StatefulSet> = Api::namespaced(client, SYSTEM);
     let wanted = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-    let scaled = stores
-        .patch("pilothouse-server", &PatchParams::default(), &wanted)
-        .await;
-    scaled.expect("an administrator scales");
+    let params = PatchParams::default();
+    let scaled = stores.patch("pilothouse-server", &params, &wanted).await;
+    scaled.map(drop)
 }
 
 impl Drop for Away {
-    /// On a thread and a runtime of its own, with a connection of its own, because the test's runtime cannot be waited on from here.
     fn drop(&mut self) {
-        let cluster = self.0.clone();
-        let back = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async { scale(&cluster.client(), 1).await });
-        });
-        if back.join().is_err() {
-            eprintln!("the store is left away");
-        }
+        let back = |client| scale(client, 1);
+        self.0.finally("the store's return", back);
     }
 }
 
@@ -71,16 +58,7 @@ async fn the_cluster_does_not_notice_and_runs_wait() {
     let away = Away::sent(&stage).await;
 
     let unrelated = TestNamespace::create(&stage.cluster, "unrelated").await;
-    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
-    let removed = namespaces
-        .delete(unrelated.name(), &DeleteParams::default())
-        .await;
-    removed.expect("an administrator deletes");
-    eventually("end of an unrelated namespace", GONE, || async {
-        let left = namespaces.get_opt(unrelated.name()).await.ok()?;
-        left.is_none().then_some(())
-    })
-    .await;
+    unrelated.removed(GONE).await;
 
     let groups = stage
         .client

@@ -8,10 +8,10 @@ use e2e::{
     eventually,
     stage::{PATIENCE, state_folder},
 };
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
 };
 
 /// A namespace is gone, with all that is in it, well within this.
@@ -70,16 +70,7 @@ async fn what_runs_is_ended_and_nothing_is_stuck() {
         left.retain(|name| name != "v1alpha1.pilothouse.dev");
         assert!(left.is_empty(), "{kind}: {left:?}");
     }
-    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
-    let removed = namespaces
-        .delete(stage.name(), &DeleteParams::default())
-        .await;
-    removed.expect("an administrator deletes");
-    eventually("end of the namespace", GONE, || async {
-        let left = namespaces.get_opt(stage.name()).await.ok()?;
-        left.is_none().then_some(())
-    })
-    .await;
+    stage.namespace.removed(GONE).await;
     let pods: Api<Pod> = Api::all(stage.client.clone());
     let ours = ListParams::default().labels("pilothouse.dev/run-uid");
     let left = pods.list(&ours).await.expect("an administrator lists");

@@ -15,7 +15,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, PostParams},
+    api::{ListParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -267,17 +267,12 @@ async fn a_namespace_made_anew_does_not_show_the_records_of_the_old() {
         .await;
     stage.ends("run").await;
     assert_eq!(stage.executions("run").await.len(), 1);
-    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
-    let removed = namespaces
-        .delete(stage.name(), &DeleteParams::default())
-        .await;
-    removed.expect("an administrator deletes");
+    stage.namespace.removed(GONE).await;
     let anew = json!({"metadata": {"name": stage.name()}});
     let anew: Namespace = serde_json::from_value(anew).expect("a literal namespace");
-    eventually("end of the namespace", GONE, || async {
-        let made = namespaces.create(&PostParams::default(), &anew).await;
-        made.is_ok().then_some(())
-    })
-    .await;
+    Api::all(stage.client.clone())
+        .create(&PostParams::default(), &anew)
+        .await
+        .expect("an administrator makes a namespace");
     assert!(stage.executions("run").await.is_empty());
 }

@@ -14,6 +14,7 @@ use kube::{
     Api, Client, Resource, ResourceExt as _, core::DeserializeGuard, runtime::reflector::ObjectRef,
 };
 use reach::ssh::Fleet;
+use serving::Events;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -21,7 +22,6 @@ use crate::{
     claims::Claims,
     desk::Desk,
     error::{Result, observing},
-    events::Events,
     ledgers::Ledgers,
     metrics::Metrics,
     places::Places,

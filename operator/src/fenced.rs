@@ -57,18 +57,19 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use futures::{FutureExt as _, future::Ready};
+    use reach::Warden;
     use tower::ServiceExt as _;
 
     use super::*;
 
     #[tokio::test]
     async fn no_request_is_made_while_the_fence_is_closed() {
-        let (warden, fence) = Fence::until(Instant::now());
+        let warden = Warden::until(Instant::now());
         let inner =
             tower::service_fn(|n: u32| -> Ready<Result<u32, ()>> { futures::future::ok(n) });
         let mut fenced = Fenced {
             inner,
-            fence,
+            fence: warden.fence(),
             opening: None,
         };
         assert!(fenced.ready().now_or_never().is_none());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use decide::lease::{self, Next, Seen};
 use jiff::Timestamp;
 use k8s_openapi::{api::coordination::v1, apimachinery::pkg::apis::meta::v1::MicroTime};
-use kube::{Api, Client, ResourceExt as _, api::PostParams};
+use kube::{Api, Client, ResourceExt, api::PostParams};
 use reach::{Fence, Warden};
 use tokio::time::{sleep, timeout};
 
@@ -29,7 +29,6 @@ pub struct Term {
     place: Place,
     lease: v1::Lease,
     warden: Warden,
-    fence: Fence,
 }
 
 impl Candidate {
@@ -48,7 +47,7 @@ impl Candidate {
             let sent = Instant::now();
             match self.0.within_time(self.0.api.get_opt(NAME)).await {
                 Some(lease) => {
-                    let version = lease.as_ref().and_then(kube::ResourceExt::resource_version);
+                    let version = lease.as_ref().and_then(ResourceExt::resource_version);
                     if version != seen {
                         (seen, since) = (version, sent);
                     }
@@ -94,12 +93,10 @@ impl Place {
             self.within_time(self.api.replace(NAME, &params, &lease))
                 .await?
         };
-        let (warden, fence) = Fence::until(sent + lease::counted_on(self.duration));
         Some(Term {
             place: self.clone(),
             lease,
-            warden,
-            fence,
+            warden: Warden::until(sent + lease::counted_on(self.duration)),
         })
     }
 
@@ -122,7 +119,7 @@ impl Place {
 impl Term {
     /// What every effect passes.
     pub fn fence(&self) -> Fence {
-        self.fence.clone()
+        self.warden.fence()
     }
 
     pub fn epoch(&self) -> i64 {

@@ -8,7 +8,6 @@ mod controllers;
 mod desk;
 mod entitled;
 mod error;
-mod events;
 mod fenced;
 mod leader;
 mod lease;

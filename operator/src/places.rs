@@ -1,12 +1,16 @@
 //! Places for work in hand, shared out among namespaces, so that one team's flood never keeps another's work from starting.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use decide::shares::Shares;
 use tokio::sync::oneshot;
 
-/// Who waits: a namespace, and the way to tell it of its place.
-type Waiting = (String, oneshot::Sender<Place>);
+/// Work that waits, and the way to tell it of its place.
+struct Waiting {
+    namespace: String,
+    run: String,
+    admit: oneshot::Sender<Place>,
+}
 
 /// All places. Clones share them.
 #[derive(Clone)]
@@ -23,21 +27,37 @@ impl Places {
         Self(Arc::new(Mutex::new(Shares::new(places))))
     }
 
-    /// Waits for a place.
-    pub async fn take(&self, namespace: &str) -> Place {
+    /// Waits for a place for work of a run.
+    pub async fn take(&self, namespace: &str, run: &str) -> Place {
         let (admit, admitted) = oneshot::channel();
-        let come = |shares: &mut Shares<_>| shares.come(namespace, (namespace.to_owned(), admit));
-        self.change(come);
+        let waiting = Waiting {
+            namespace: namespace.to_owned(),
+            run: run.to_owned(),
+            admit,
+        };
+        self.change(|shares| shares.come(namespace, waiting));
         admitted.await.expect("whoever waits is told")
+    }
+
+    /// Whether work of a run waits for a place.
+    pub fn awaited_by(&self, run: &str) -> bool {
+        let shares = self.lock();
+        // One who gave up is passed over when its turn comes.
+        let waits = |waiting: &Waiting| waiting.run == run && !waiting.admit.is_closed();
+        shares.waiting().any(waits)
     }
 
     /// Those who have a place now are told of it; one who no longer waits gives it back by that.
     fn change(&self, change: impl FnOnce(&mut Shares<Waiting>) -> Vec<Waiting>) {
-        let admitted = change(&mut self.0.lock().expect("no holder panics"));
-        for (namespace, admit) in admitted {
-            let of = self.clone();
-            drop(admit.send(Place { of, namespace }));
+        let admitted = change(&mut self.lock());
+        for waiting in admitted {
+            let (of, namespace) = (self.clone(), waiting.namespace);
+            drop(waiting.admit.send(Place { of, namespace }));
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shares<Waiting>> {
+        self.0.lock().expect("no holder panics")
     }
 }
 
@@ -56,12 +76,15 @@ mod tests {
     #[tokio::test]
     async fn a_place_comes_back_also_from_who_gave_up_waiting() {
         let places = Places::new(1);
-        let first = places.take("a").await;
-        assert!(places.take("b").now_or_never().is_none(), "none is free");
-        let mut third = Box::pin(places.take("c"));
+        let first = places.take("a", "run-a").await;
+        let gave_up = places.take("b", "run-b").now_or_never();
+        assert!(gave_up.is_none(), "none is free");
+        let mut third = Box::pin(places.take("c", "run-c"));
         assert!(third.as_mut().now_or_never().is_none());
+        let waits = ["run-a", "run-b", "run-c"].map(|run| places.awaited_by(run));
+        assert_eq!(waits, [false, false, true]);
         drop(first);
         third.await;
-        places.take("a").await;
+        places.take("a", "run-a").await;
     }
 }

@@ -13,12 +13,6 @@ pub struct Fence(watch::Receiver<Option<Instant>>);
 pub struct Warden(watch::Sender<Option<Instant>>);
 
 impl Fence {
-    /// A fence that is open up to a moment of the monotonic clock, and its warden.
-    pub fn until(moment: Instant) -> (Warden, Self) {
-        let (warden, fence) = watch::channel(Some(moment));
-        (Warden(warden), Self(fence))
-    }
-
     /// A fence that never closes, for those who act alone.
     pub fn open() -> Self {
         Self(watch::channel(None).1)
@@ -44,6 +38,15 @@ impl Fence {
 }
 
 impl Warden {
+    /// Keeps a fence open up to a moment of the monotonic clock.
+    pub fn until(moment: Instant) -> Self {
+        Self(watch::channel(Some(moment)).0)
+    }
+
+    pub fn fence(&self) -> Fence {
+        Fence(self.0.subscribe())
+    }
+
     pub fn keep_open_until(&self, moment: Instant) {
         self.0.send_replace(Some(moment));
     }
@@ -63,7 +66,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_too_late_waits_until_the_fence_is_opened_again() {
-        let (warden, fence) = Fence::until(Instant::now());
+        let warden = Warden::until(Instant::now());
+        let fence = warden.fence();
         let mut late = std::pin::pin!(fence.passed());
         assert!(poll!(&mut late).is_pending());
         warden.keep_open_until(Instant::now());

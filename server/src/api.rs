@@ -1,20 +1,18 @@
-//! The aggregated API: its paths, and who may walk them. Every request for data names its caller and asks whether they may.
+//! The data of the aggregated API: its paths, and who may walk them. Every request is a front's and names its caller; whether they may is asked here.
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, Uri, request::Parts},
-    routing::{MethodRouter, get},
-};
-use crds::names::RECORDS_AUDIENCE;
-use serving::{Attributes, CallerError, FrontProxy, Peer, Review, User, token_of};
-use tokio::sync::watch;
+use axum::{Router, http::HeaderMap, routing::get};
+use serving::{Attributes, CallerError, FrontProxy, Review};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    discovery, failure::Failure, list, log, namespaces::Namespaces, object, openapi, slot::Slot,
+    door,
+    failure::{Failure, only},
+    list, log,
+    namespaces::Namespaces,
+    object,
+    slot::Slot,
 };
 
 /// What every request needs.
@@ -23,8 +21,7 @@ pub struct Api {
     pub slot: Slot,
     pub namespaces: Namespaces,
     pub review: Arc<dyn Review>,
-    pub front_proxy: watch::Receiver<FrontProxy>,
-    /// Account of our own fronts, who say who asks.
+    /// Account of our own fronts.
     pub front: Arc<str>,
     pub shutdown: CancellationToken,
 }
@@ -33,73 +30,12 @@ pub struct Api {
 pub fn router(api: Api) -> Router {
     let base = format!("/apis/{}", object::API_VERSION);
     let executions = format!("{base}/namespaces/{{namespace}}/executions");
-    let data = Router::new()
+    Router::new()
         .route(&format!("{base}/executions"), only(get(list::all)))
         .route(&executions, only(get(list::namespaced)))
         .route(&format!("{executions}/{{name}}"), only(get(list::one)))
         .route(&format!("{executions}/{{name}}/log"), only(get(log::read)))
-        .with_state(api);
-    described().merge(data).fallback(unknown)
-}
-
-/// The paths that say what is served, which need neither store nor API server.
-pub fn described<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let base = format!("/apis/{}", object::API_VERSION);
-    Router::new()
-        .route("/apis", only(get(discovery::groups)))
-        .route(
-            &format!("/apis/{}", object::GROUP),
-            only(get(discovery::group)),
-        )
-        .route(&base, only(get(discovery::resources)))
-        .route("/openapi/v2", only(get(openapi::v2)))
-        .route("/openapi/v3", only(get(openapi::v3_index)))
-        .route(&format!("/openapi/v3{base}"), only(get(openapi::v3)))
-        .route("/healthz", get(async || "ok"))
-}
-
-pub async fn unknown(uri: Uri) -> Failure {
-    let what = "path";
-    Failure::NotFound {
-        what,
-        name: uri.path().to_owned(),
-    }
-}
-
-pub fn only<S: Clone + Send + Sync + 'static>(method: MethodRouter<S>) -> MethodRouter<S> {
-    method.fallback(async || Failure::MethodNotAllowed)
-}
-
-/// The connection and the headers: all that tells who asks.
-pub struct Asking {
-    peer: Peer,
-    pub headers: HeaderMap,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Asking {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let peer = ConnectInfo::<Peer>::from_request_parts(parts, state).await;
-        let ConnectInfo(peer) = peer.map_err(|_| Failure::Waiting("the listener is"))?;
-        Ok(Self {
-            peer,
-            headers: parts.headers.clone(),
-        })
-    }
-}
-
-impl Asking {
-    /// Who asks: the API server's front proxy says, or the bearer token.
-    pub async fn user(
-        &self,
-        front_proxy: &watch::Receiver<FrontProxy>,
-        review: &dyn Review,
-    ) -> Result<User, Failure> {
-        let settings = front_proxy.borrow().clone();
-        let user = serving::caller(&self.peer, &self.headers, &settings, review).await;
-        user.map_err(Failure::Unauthorized)
-    }
+        .with_state(api)
 }
 
 /// What is asked for.
@@ -111,17 +47,16 @@ pub struct Target<'a> {
 }
 
 impl Api {
-    /// Lets the request pass, or says why not.
+    /// Lets the request pass, or says why not. Our own fronts ask, and say for whom.
     pub async fn admit(
         &self,
-        asking: &Asking,
+        headers: &HeaderMap,
         verb: &str,
         target: Target<'_>,
     ) -> Result<(), Failure> {
-        let user = match self.told_by_a_front(asking).await? {
-            Some(user) => user,
-            None => asking.user(&self.front_proxy, &*self.review).await?,
-        };
+        door::admit(&*self.review, headers, &self.front).await?;
+        let user = FrontProxy::ours().user(headers);
+        let user = user.ok_or(Failure::Unauthorized(CallerError::NoUser))?;
         let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
         let attributes = Attributes {
             verb: verb.to_owned(),
@@ -141,21 +76,6 @@ impl Api {
             return Ok(());
         }
         Err(Failure::Forbidden(refusal(&user.name, &attributes)))
-    }
-
-    /// The user whom a front of ours has found out; none where it is no front that asks.
-    async fn told_by_a_front(&self, asking: &Asking) -> Result<Option<User>, Failure> {
-        let Some(token) = token_of(&asking.headers) else {
-            return Ok(None);
-        };
-        let owner = self.review.whose(token, Some(RECORDS_AUDIENCE)).await;
-        let owner = owner.map_err(Failure::Review)?;
-        if owner.is_none_or(|owner| *owner.name != *self.front) {
-            return Ok(None);
-        }
-        let user = FrontProxy::ours().user(&asking.headers);
-        user.map(Some)
-            .ok_or(Failure::Unauthorized(CallerError::NoUser))
     }
 
     /// UID of a namespace, if it exists; rows belong to UIDs.

@@ -2,19 +2,35 @@
 //! server, because an APIService whose discovery fails holds up the deletion of every namespace of the cluster.
 
 use axum::{
-    Json,
+    Json, Router,
     http::{HeaderMap, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
+    routing::get,
 };
 use serde_json::{Value, json};
 
 use crate::{
     accept::aggregated_discovery,
+    failure::only,
     object::{API_VERSION, GROUP, KIND, RESOURCE, VERSION},
+    openapi,
 };
 
+/// The paths that say what is served.
+pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let base = format!("/apis/{API_VERSION}");
+    Router::new()
+        .route("/apis", only(get(groups)))
+        .route(&format!("/apis/{GROUP}"), only(get(group)))
+        .route(&base, only(get(resources)))
+        .route("/openapi/v2", only(get(openapi::v2)))
+        .route("/openapi/v3", only(get(openapi::v3_index)))
+        .route(&format!("/openapi/v3{base}"), only(get(openapi::v3)))
+        .route("/healthz", get(async || "ok"))
+}
+
 /// `/apis`
-pub async fn groups(headers: HeaderMap) -> Response {
+async fn groups(headers: HeaderMap) -> Response {
     if aggregated_discovery(&headers) {
         let kind = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         return ([(CONTENT_TYPE, kind)], aggregated().to_string()).into_response();
@@ -24,7 +40,7 @@ pub async fn groups(headers: HeaderMap) -> Response {
 }
 
 /// `/apis/records.pilothouse.dev`
-pub async fn group() -> Json<Value> {
+async fn group() -> Json<Value> {
     let mut group = group_entry();
     group["kind"] = json!("APIGroup");
     group["apiVersion"] = json!("v1");
@@ -32,7 +48,7 @@ pub async fn group() -> Json<Value> {
 }
 
 /// `/apis/records.pilothouse.dev/v1alpha1`
-pub async fn resources() -> Json<Value> {
+async fn resources() -> Json<Value> {
     Json(json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",

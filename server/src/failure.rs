@@ -2,8 +2,9 @@
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{StatusCode, Uri},
     response::{IntoResponse, Response},
+    routing::MethodRouter,
 };
 use serde_json::{Value, json};
 use serving::{CallerError, ReviewError, telemetry::chain};
@@ -15,6 +16,8 @@ pub enum Failure {
     BadRequest(String),
     #[error("not authenticated")]
     Unauthorized(#[source] CallerError),
+    #[error("User {found:?} may not speak to the store here, only {wanted:?}")]
+    Stranger { found: String, wanted: String },
     #[error("{0}")]
     Forbidden(String),
     #[error("{what} {name:?} not found")]
@@ -37,6 +40,20 @@ pub enum Failure {
     Encode(#[source] serde_json::Error),
 }
 
+/// Where a path leads nowhere.
+pub async fn unknown(uri: Uri) -> Failure {
+    let what = "path";
+    Failure::NotFound {
+        what,
+        name: uri.path().to_owned(),
+    }
+}
+
+/// Every other method of a path.
+pub fn only<S: Clone + Send + Sync + 'static>(method: MethodRouter<S>) -> MethodRouter<S> {
+    method.fallback(async || Failure::MethodNotAllowed)
+}
+
 impl Failure {
     fn code_and_reason(&self) -> (StatusCode, &'static str) {
         match self {
@@ -46,7 +63,9 @@ impl Failure {
             | Self::Waiting(_)
             | Self::Store(_)
             | Self::Away(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
-            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::Unauthorized(_) | Self::Stranger { .. } => {
+                (StatusCode::UNAUTHORIZED, "Unauthorized")
+            }
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::NotFound { .. } => (StatusCode::NOT_FOUND, "NotFound"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),

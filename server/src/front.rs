@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{OriginalUri, State},
+    extract::{ConnectInfo, OriginalUri, State},
     http::{
-        StatusCode,
+        HeaderMap, StatusCode,
         header::{ACCEPT, CONTENT_TYPE},
     },
     response::{IntoResponse as _, Response},
@@ -16,13 +16,13 @@ use axum::{
 };
 use futures::StreamExt as _;
 use records::client::Client;
-use serving::{FrontProxy, Review};
+use serving::{FrontProxy, Peer, Review};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Asking, described, only, unknown},
-    failure::Failure,
+    discovery,
+    failure::{Failure, only, unknown},
     object,
 };
 
@@ -39,7 +39,7 @@ pub struct Front {
 /// All paths.
 pub fn router(front: Front) -> Router {
     let data = format!("/apis/{}/{{*path}}", object::API_VERSION);
-    described()
+    discovery::router()
         .route(&data, only(get(pass)))
         .fallback(unknown)
         .with_state(front)
@@ -48,11 +48,13 @@ pub fn router(front: Front) -> Router {
 async fn pass(
     State(front): State<Front>,
     OriginalUri(uri): OriginalUri,
-    asking: Asking,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    asked: HeaderMap,
 ) -> Result<Response, Failure> {
-    let user = asking.user(&front.proxy, &*front.review).await?;
-    let mut headers = FrontProxy::headers(&user);
-    for accepted in asking.headers.get_all(ACCEPT) {
+    let proxy = front.proxy.borrow().clone();
+    let user = serving::caller(&peer, &asked, &proxy, &*front.review).await;
+    let mut headers = FrontProxy::headers(&user.map_err(Failure::Unauthorized)?);
+    for accepted in asked.get_all(ACCEPT) {
         headers.append(ACCEPT, accepted.clone());
     }
     let path = uri.path_and_query().map_or(uri.path(), |all| all.as_str());

@@ -10,25 +10,17 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{DefaultBodyLimit, Path, Request, State},
-    http::HeaderMap,
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
     routing::{get, post},
 };
-use crds::{
-    execution::{Acknowledgement, Batch, KnownRows},
-    names::RECORDS_AUDIENCE,
-};
+use crds::execution::{Acknowledgement, Batch, KnownRows};
+use decide::volume::Fullness;
 use records::MAX_BATCH_BYTES;
-use serving::{CallerError, Review, token_of};
+use serving::Review;
 use tokio::{sync::Semaphore, time};
 
-use crate::{
-    failure::Failure,
-    metrics::Metrics,
-    slot::Slot,
-    volume::{Fullness, Volume},
-};
+use crate::{door, failure::Failure, metrics::Metrics, slot::Slot, volume::Volume};
 
 /// Batches in memory at once, from the first byte of the body to the sync; with what they are parsed into they fit the container's memory.
 pub const BATCHES: usize = 4;
@@ -64,7 +56,7 @@ async fn admitted(
     request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
-    ingest.admit(request.headers()).await?;
+    door::admit(&*ingest.review, request.headers(), &ingest.operator).await?;
     Ok(next.run(request).await)
 }
 
@@ -106,20 +98,4 @@ async fn rows(
 ) -> Result<Json<KnownRows>, Failure> {
     let rows = ingest.slot.store()?.run(uid).await?;
     Ok(Json(KnownRows { rows }))
-}
-
-impl Ingest {
-    async fn admit(&self, headers: &HeaderMap) -> Result<(), Failure> {
-        let token = token_of(headers).ok_or(Failure::Unauthorized(CallerError::NoCredentials))?;
-        let owner = self.review.whose(token, Some(RECORDS_AUDIENCE)).await;
-        let owner = owner.map_err(Failure::Review)?;
-        let user = owner.ok_or(Failure::Unauthorized(CallerError::BadToken))?;
-        if *user.name != *self.operator {
-            return Err(Failure::Forbidden(format!(
-                "User {:?} may not write records, only {:?}",
-                user.name, self.operator
-            )));
-        }
-        Ok(())
-    }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     accept,
-    api::{Api, Asking, Target},
+    api::{Api, Target},
     failure::Failure,
     object,
     selector::selector,
@@ -73,36 +73,36 @@ impl Parameters {
 pub async fn all(
     state: State<Api>,
     query: Query<Parameters>,
-    asking: Asking,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    list_or_watch(state.0, None, query.0, asking).await
+    list_or_watch(state.0, None, query.0, headers).await
 }
 
 pub async fn namespaced(
     state: State<Api>,
     Path(namespace): Path<String>,
     query: Query<Parameters>,
-    asking: Asking,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    list_or_watch(state.0, Some(namespace), query.0, asking).await
+    list_or_watch(state.0, Some(namespace), query.0, headers).await
 }
 
 async fn list_or_watch(
     api: Api,
     namespace: Option<String>,
     parameters: Parameters,
-    asking: Asking,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let target = Target {
         namespace: namespace.as_deref(),
         ..Target::default()
     };
     if yes(parameters.watch.as_ref()) {
-        api.admit(&asking, "watch", target).await?;
-        return watch::begin(api, namespace, &parameters, &asking.headers);
+        api.admit(&headers, "watch", target).await?;
+        return watch::begin(api, namespace, &parameters, &headers);
     }
-    api.admit(&asking, "list", target).await?;
-    let list = list(&api, namespace.as_deref(), &parameters, &asking.headers).await?;
+    api.admit(&headers, "list", target).await?;
+    let list = list(&api, namespace.as_deref(), &parameters, &headers).await?;
     Ok(Json(list).into_response())
 }
 
@@ -224,16 +224,16 @@ pub async fn one(
     State(api): State<Api>,
     Path((namespace, name)): Path<(String, String)>,
     Query(parameters): Query<Parameters>,
-    asking: Asking,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
     let target = Target {
         namespace: Some(&namespace),
         name: Some(&name),
         subresource: None,
     };
-    api.admit(&asking, "get", target).await?;
+    api.admit(&headers, "get", target).await?;
     let row = find(&api, &namespace, &name).await?;
-    let shape = accept::shape(&asking.headers, parameters.include_object.as_deref());
+    let shape = accept::shape(&headers, parameters.include_object.as_deref());
     object::one(&row, shape).map(Json).map_err(Failure::Encode)
 }
 

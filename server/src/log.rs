@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     body::{Body, Bytes},
     extract::{Path, Query, State},
-    http::header::CONTENT_TYPE,
+    http::{HeaderMap, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
 };
 use futures::stream;
@@ -15,7 +15,7 @@ use serving::telemetry::chain;
 use tokio::{sync::mpsc, time};
 
 use crate::{
-    api::{Api, Asking, Target},
+    api::{Api, Target},
     failure::Failure,
     list::{find, yes},
 };
@@ -38,14 +38,14 @@ pub async fn read(
     State(api): State<Api>,
     Path((namespace, name)): Path<(String, String)>,
     Query(parameters): Query<Parameters>,
-    asking: Asking,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let target = Target {
         namespace: Some(&namespace),
         name: Some(&name),
         subresource: Some("log"),
     };
-    api.admit(&asking, "get", target).await?;
+    api.admit(&headers, "get", target).await?;
     let row = find(&api, &namespace, &name).await?;
     let (bytes, receiver) = mpsc::channel(4);
     let reader = Reader {

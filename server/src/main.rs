@@ -1,9 +1,10 @@
-//! Serves what is too numerous for etcd: the aggregated API of `records.pilothouse.dev`, the operator's ingest, health and metrics, each on a listener
-//! of its own. Runs as the store, which there is one of, or as a front before it.
+//! Serves what is too numerous for etcd: the aggregated API of `records.pilothouse.dev`, the operator's ingest, health and metrics. Runs as
+//! the store, which there is one of, or as a front before it.
 
 mod accept;
 mod api;
 mod discovery;
+mod door;
 mod failure;
 mod front;
 mod ingest;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::ObjectReference;
 
 /// Serves the records of Pilothouse: the aggregated API for people, the ingest for the operator.
 #[derive(Clone, Debug, Parser)]
@@ -16,12 +17,12 @@ pub struct Options {
         default_value = "/var/lib/pilothouse-records"
     )]
     pub data_dir: PathBuf,
-    /// Where the aggregated API listens (TLS).
+    /// Where a front listens for the API server (TLS).
     #[arg(long, env = "PILOTHOUSE_API_ADDR", default_value = "0.0.0.0:6443")]
     pub api_addr: SocketAddr,
-    /// Where the operator's batches arrive (TLS).
-    #[arg(long, env = "PILOTHOUSE_INGEST_ADDR", default_value = "0.0.0.0:7443")]
-    pub ingest_addr: SocketAddr,
+    /// Where the store listens for fronts and the operator (TLS).
+    #[arg(long, env = "PILOTHOUSE_STORE_ADDR", default_value = "0.0.0.0:7443")]
+    pub store_addr: SocketAddr,
     /// Where health and metrics are served (plain).
     #[arg(long, env = "PILOTHOUSE_HEALTH_ADDR", default_value = "0.0.0.0:8080")]
     pub health_addr: SocketAddr,
@@ -29,8 +30,8 @@ pub struct Options {
     #[arg(long, env = "POD_NAMESPACE", default_value = "pilothouse-system")]
     pub namespace: String,
     /// Name of this pod, which Events are about.
-    #[arg(long, env = "POD_NAME")]
-    pub pod: Option<String>,
+    #[arg(long, env = "POD_NAME", default_value = "pilothouse-server-0")]
+    pub pod: String,
     /// Service under which clients reach this server; also the beginning of the names of its Secret and ConfigMap.
     #[arg(
         long,
@@ -99,6 +100,16 @@ impl Options {
     pub fn front(&self) -> String {
         let default = || self.account("pilothouse-front");
         self.front_account.clone().unwrap_or_else(default)
+    }
+
+    /// What Events of this process are about.
+    pub fn this_pod(&self) -> ObjectReference {
+        ObjectReference {
+            kind: Some("Pod".to_owned()),
+            name: Some(self.pod.clone()),
+            namespace: Some(self.namespace.clone()),
+            ..ObjectReference::default()
+        }
     }
 
     fn account(&self, name: &str) -> String {

@@ -3,18 +3,18 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use serving::{
-    ApiReview, Certificates, FrontProxy, Gate, Health, Identity, Peer, Publication, Remembered,
-    Review, Source, TlsListener, follow_front_proxy, serve_health, shutdown,
+    ApiReview, Certificates, Events, FrontProxy, Gate, Health, Identity, Peer, Publication,
+    Published, Remembered, Review, Source, TlsListener, follow_front_proxy, serve_health, shutdown,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, Api},
+    failure::unknown,
     front::{self, Front},
     ingest::{self, Ingest},
     metrics::Metrics,
@@ -28,8 +28,6 @@ use crate::{
 
 /// Time for which reviews are remembered.
 const REMEMBER: Duration = Duration::from_secs(10);
-/// Between two looks for an authority that is not published yet.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Time for open requests to end after the signal.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -55,7 +53,6 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         .map_err(|e| RunError::Client(Box::new(e)))?;
     let ground = Ground {
         review: Arc::new(Remembered::new(ApiReview::new(client.clone()), REMEMBER)),
-        front_proxy: follow_front_proxy(client.clone(), shutdown.clone()),
         identity: certificates(&options, client.clone()).keep(shutdown.clone()),
         client,
         shutdown,
@@ -70,20 +67,20 @@ pub async fn run(options: Options) -> Result<(), RunError> {
 struct Ground {
     client: Client,
     review: Arc<dyn Review>,
-    front_proxy: watch::Receiver<FrontProxy>,
     identity: watch::Receiver<Option<Arc<Identity>>>,
     shutdown: CancellationToken,
 }
 
 async fn as_front(options: &Options, ground: Ground, url: String) -> Result<(), RunError> {
+    let proxy = follow_front_proxy(ground.client.clone(), ground.shutdown.clone());
     let front = Front {
         store: store_client(options, &ground, url).await?,
         review: Arc::clone(&ground.review),
-        proxy: ground.front_proxy.clone(),
+        proxy: proxy.clone(),
         shutdown: ground.shutdown.clone(),
     };
     let mut listeners = JoinSet::new();
-    let api = ground.listen(options.api_addr, true).await?;
+    let api = ground.listen(options.api_addr, Some(proxy)).await?;
     listeners.spawn(serve(api, front::router(front), ground.shutdown.clone()));
     let health = bind(options.health_addr).await?;
     listeners.spawn(ground.health(health, Registry::default()));
@@ -102,7 +99,6 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
         slot: slot.clone(),
         namespaces: namespaces::follow(ground.client.clone(), shutdown.clone()),
         review: Arc::clone(&ground.review),
-        front_proxy: ground.front_proxy.clone(),
         front: options.front().into(),
         shutdown: shutdown.clone(),
     };
@@ -118,21 +114,16 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
         size: options.retention_size,
     };
     let mut listeners = JoinSet::new();
-    let listener = ground.listen(options.api_addr, true).await?;
-    listeners.spawn(serve(listener, api::router(api), shutdown.clone()));
-    let listener = ground.listen(options.ingest_addr, false).await?;
-    listeners.spawn(serve(listener, ingest::router(ingest), shutdown.clone()));
+    let both = api::router(api).merge(ingest::router(ingest));
+    let router = both.fallback(unknown);
+    let listener = ground.listen(options.store_addr, None).await?;
+    listeners.spawn(serve(listener, router, shutdown.clone()));
     let listener = bind(options.health_addr).await?;
     listeners.spawn(ground.health(listener, registry));
+    let events = Events::new(ground.client.clone(), "pilothouse-server", &options.pod);
+    let about = options.this_pod();
+    tokio::spawn(volume.watch(events, about, metrics.clone(), shutdown.clone()));
     tokio::spawn(slot.clone().open(options.data_dir, shutdown.clone()));
-    let pod = ObjectReference {
-        kind: Some("Pod".to_owned()),
-        name: options.pod.clone(),
-        namespace: Some(options.namespace.clone()),
-        ..ObjectReference::default()
-    };
-    let client = ground.client.clone();
-    tokio::spawn(volume.watch(client, pod, metrics.clone(), shutdown.clone()));
     let keeping = retention::keep(ground.client, slot, limits, metrics, shutdown.clone());
     tokio::spawn(keeping);
     until_ended(listeners, ground.shutdown).await
@@ -140,8 +131,11 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
 
 impl Ground {
     /// A TLS listener; clients with a certificate are the front proxy's.
-    async fn listen(&self, address: SocketAddr, proxied: bool) -> Result<TlsListener, RunError> {
-        let clients = proxied.then(|| self.front_proxy.clone());
+    async fn listen(
+        &self,
+        address: SocketAddr,
+        clients: Option<watch::Receiver<FrontProxy>>,
+    ) -> Result<TlsListener, RunError> {
         let listener = bind(address).await?;
         TlsListener::new(listener, self.identity.clone(), clients)
             .map_err(|e| RunError::Listen(address, e))
@@ -164,20 +158,14 @@ async fn store_client(
     ground: &Ground,
     url: String,
 ) -> Result<records::client::Client, RunError> {
-    let maps = kube::Api::<ConfigMap>::namespaced(ground.client.clone(), &options.namespace);
-    let name = format!("{}-ca", options.service_name);
+    let config_map = format!("{}-ca", options.service_name);
+    let published = Published::new(ground.client.clone(), &options.namespace, &config_map);
+    let pem = published.first().await;
     let today = move || {
-        let (maps, name) = (maps.clone(), name.clone());
-        async move { maps.get_opt(&name).await.ok()??.data?.remove("ca.crt") }
+        let published = published.clone();
+        async move { published.today().await }
     };
-    // Published by whichever process comes first, this one included.
-    let authority = loop {
-        match today().await {
-            Some(authority) => break authority,
-            None => time::sleep(LOOK_AGAIN).await,
-        }
-    };
-    records::client::Client::new(url, authority.as_bytes(), &options.store_token)
+    records::client::Client::new(url, pem.as_bytes(), &options.store_token)
         .map(|client| client.following(today))
         .map_err(RunError::Store)
 }

@@ -1,6 +1,6 @@
 //! Tells clients whom to trust: the bundle of authorities in a ConfigMap, for ours, and in `caBundle` of APIServices, for the API server.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
     ByteString, api::core::v1::ConfigMap,
@@ -12,6 +12,13 @@ use kube::{
 };
 use serde_json::json;
 
+use crate::telemetry::chain;
+
+/// Key of the bundle in its ConfigMap.
+const KEY: &str = "ca.crt";
+/// Between two looks for a bundle that is not there yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// Where the bundle is told.
 #[derive(Clone, Debug)]
 pub struct Publication {
@@ -21,6 +28,44 @@ pub struct Publication {
     pub api_services: Vec<String>,
     /// Field manager of both.
     pub manager: String,
+}
+
+/// The bundle of a ConfigMap, for those who are told. Clones read the same.
+#[derive(Clone)]
+pub struct Published {
+    maps: Api<ConfigMap>,
+    name: String,
+}
+
+impl Published {
+    pub fn new(client: Client, namespace: &str, config_map: &str) -> Self {
+        Self {
+            maps: Api::namespaced(client, namespace),
+            name: config_map.to_owned(),
+        }
+    }
+
+    /// The bundle as it stands today; none while it cannot be read or is not there.
+    pub async fn today(&self) -> Option<String> {
+        let map = self.maps.get_opt(&self.name).await;
+        let map = map.inspect_err(|e| tracing::warn!(error = chain(e), "bundle is not readable"));
+        let bundle = map.ok()??.data?.remove(KEY);
+        bundle.filter(|bundle| !bundle.is_empty())
+    }
+
+    /// Waits for the bundle; who publishes it may start after us.
+    pub async fn first(&self) -> String {
+        loop {
+            if let Some(bundle) = self.today().await {
+                return bundle;
+            }
+            tracing::info!(
+                config_map = self.name,
+                "waiting for the bundle of authorities"
+            );
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
 }
 
 /// Why somebody was not told.
@@ -57,7 +102,7 @@ impl Publication {
     ) -> Result<(), PublishError> {
         let failed = |e| PublishError::ConfigMap(self.config_map.clone(), Box::new(e));
         let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-        let wanted = BTreeMap::from([("ca.crt".to_owned(), bundle.to_owned())]);
+        let wanted = BTreeMap::from([(KEY.to_owned(), bundle.to_owned())]);
         let found = api.get_opt(&self.config_map).await.map_err(failed)?;
         if found.is_some_and(|map| map.data.as_ref() == Some(&wanted)) {
             return Ok(());

@@ -56,3 +56,31 @@ affinity:
 {{ toYaml . }}
 {{- end }}
 {{- end }}
+
+{{/* Labels and annotations of a pod; takes the root context, the component and its values. */}}
+{{- define "pilothouse.podMetadata" -}}
+labels:
+  {{- include "pilothouse.labels" (dict "root" .root "component" .component) | nindent 2 }}
+  {{- with .values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+annotations:
+  kubectl.kubernetes.io/default-container: {{ .component }}
+  {{- with .values.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/* Over the nodes, where nothing else is asked for. */}}
+{{- define "pilothouse.spread" -}}
+{{- with .values.topologySpreadConstraints -}}
+{{ toYaml . }}
+{{- else -}}
+- maxSkew: 1
+  topologyKey: kubernetes.io/hostname
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels:
+      {{- include "pilothouse.selector" .component | nindent 6 }}
+{{- end }}
+{{- end }}

@@ -14,7 +14,6 @@ use std::{
 
 use crds::v1alpha1::{Host, Job, JobRun, RunAction, Script};
 use futures::{StreamExt as _, stream::BoxStream};
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, Config, Resource,
     core::DeserializeGuard,
@@ -28,6 +27,7 @@ use reach::{
     Fence,
     ssh::{Fleet, Limits},
 };
+use serving::{Events, Published};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
@@ -37,8 +37,7 @@ use crate::{
     claims::Claims,
     context::{Context, Failures, toolkit},
     desk::Desk,
-    error::{self, Error, Result, observing},
-    events::Events,
+    error::{self, Error, Result},
     fenced,
     leader::cluster_uid,
     ledgers::Ledgers,
@@ -77,7 +76,7 @@ pub async fn run(
         limits: args.limits(),
         cluster: cluster_uid(&client).await?,
         epoch,
-        events: Events::new(client.clone(), &args.identity),
+        events: Events::new(client.clone(), "pilothouse-operator", &args.identity),
         metrics,
         places: Places::new(args.max_in_flight),
         wake,
@@ -129,39 +128,15 @@ where
 }
 
 async fn records_client(args: &Args, client: &Client) -> Result<records::client::Client> {
-    let name = &args.records_ca;
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &args.namespace);
-    // The server publishes it when it starts for the first time, which may be after us.
-    let map = loop {
-        let found = maps
-            .get_opt(name)
-            .await
-            .map_err(observing(format!("ConfigMap {name}")))?;
-        if found.as_ref().and_then(ca).is_some() {
-            break found;
-        }
-        tracing::info!(name, "waiting for the authority of records");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    };
-    let pem = map
-        .as_ref()
-        .and_then(ca)
-        .ok_or_else(|| Error::Invalid(format!("ConfigMap {name} has no ca.crt")))?;
-    let name = name.clone();
+    let published = Published::new(client.clone(), &args.namespace, &args.records_ca);
+    let pem = published.first().await;
     let today = move || {
-        let (maps, name) = (maps.clone(), name.clone());
-        async move { ca(&maps.get_opt(&name).await.ok()??).cloned() }
+        let published = published.clone();
+        async move { published.today().await }
     };
     records::client::Client::new(&args.records_url, pem.as_bytes(), &args.records_token)
         .map(|client| client.following(today))
         .map_err(|e| Error::Records(Box::new(e)))
-}
-
-fn ca(map: &ConfigMap) -> Option<&String> {
-    map.data
-        .as_ref()?
-        .get("ca.crt")
-        .filter(|pem| !pem.is_empty())
 }
 
 /// The object, or why what is stored cannot be read.

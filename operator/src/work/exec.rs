@@ -18,7 +18,7 @@ pub async fn command(work: &Work, exec: &ExecStep) -> Outcome {
 
 async fn try_command(work: &Work, exec: &ExecStep) -> Result<Outcome, Outcome> {
     if work.cancel.is_cancelled() {
-        return Ok(Outcome::cancelled("cancelled before it was started"));
+        return Ok(Outcome::never_started());
     }
     let (step, target) = (work.step(), work.target());
     let command = Command {

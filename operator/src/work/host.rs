@@ -133,7 +133,7 @@ fn told(seen: Result<Seen, host::Error>) -> Outcome {
                 crate::error::chain(&cause)
             ),
         ),
-        Ok(Seen::Cancelled) => Outcome::cancelled("cancelled before it was started"),
+        Ok(Seen::Cancelled) => Outcome::never_started(),
         Ok(Seen::CancelUndelivered { cause }) => Outcome::new(
             State::Unknown,
             "CancelUndelivered",

@@ -7,20 +7,21 @@ mod pod;
 pub mod target;
 mod values;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use crds::{
     execution::{Execution, LogChunk, State, TargetKind, VERSION, Via},
     key::EffectKey,
 };
 use decide::plan::{Body, Plan, PlannedStep, PlannedTarget, Task};
+use futures::poll;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use outcome::Outcome;
 pub use pod::let_go;
 
-use crate::{context::Context, metrics::Ended, resolve::Resolver};
+use crate::{context::Context, metrics::Ended, places::Place, resolve::Resolver};
 
 /// The run that a task belongs to.
 #[derive(Clone, Debug)]
@@ -160,7 +161,11 @@ fn take(
 
 impl Work {
     async fn carry(self) {
-        let _place = self.ctx.places.take(&self.run.namespace).await;
+        let place = self.place().await;
+        if place.is_none() && !self.joining {
+            let outcome = Outcome::never_started();
+            return self.end(outcome).await;
+        }
         self.ctx.metrics.in_flight.inc();
         let outcome = if self.joining {
             self.effect().await.of_joined()
@@ -170,6 +175,23 @@ impl Work {
         };
         self.ctx.metrics.in_flight.dec();
         self.end(outcome).await;
+    }
+
+    /// A place among the work in hand; none when it was cancelled while it waited for one.
+    async fn place(&self) -> Option<Place> {
+        let run = &self.run;
+        let mut place = pin!(self.ctx.places.take(&run.namespace, &run.uid));
+        if let Poll::Ready(place) = poll!(&mut place) {
+            return Some(place);
+        }
+        // The run says that its work waits, and later that it does no more.
+        self.ctx.wake(&run.namespace, &run.name);
+        let place = tokio::select! {
+            place = place => Some(place),
+            () = self.cancel.cancelled() => None,
+        };
+        self.ctx.wake(&run.namespace, &run.name);
+        place
     }
 
     /// How long the target is sought: until delivery has timed out, or as long as something that was started may be running there.
@@ -193,7 +215,7 @@ impl Work {
         let deadline = Instant::now() + self.window();
         loop {
             if !self.joining && self.cancel.is_cancelled() {
-                return Err(Outcome::cancelled("cancelled before it was started"));
+                return Err(Outcome::never_started());
             }
             match prepare().await {
                 Err(outcome)

@@ -43,7 +43,8 @@ impl Outcome {
         Self::new(State::Undeliverable, reason, message)
     }
 
-    pub fn cancelled(message: &str) -> Self {
+    pub fn never_started() -> Self {
+        let message = "cancelled before it was started";
         Self::new(State::Cancelled, "Cancelled", message)
     }
 

@@ -71,7 +71,7 @@ async fn only_the_operator_writes_and_is_acknowledged() {
         ("admin", StatusCode::UNAUTHORIZED),
         (
             "system:serviceaccount:a:pilothouse-operator",
-            StatusCode::FORBIDDEN,
+            StatusCode::UNAUTHORIZED,
         ),
     ] {
         assert_eq!(post(&world, token, batch.clone()).await.status(), status);

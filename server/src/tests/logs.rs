@@ -33,12 +33,7 @@ async fn a_log_is_read_from_an_offset_and_names_what_is_missing() {
         ("?offset=22", "d"),
         ("?offset=99", ""),
     ] {
-        let response = world
-            .ask(
-                &format!("{log}{query}"),
-                &[("Authorization", "Bearer admin")],
-            )
-            .await;
+        let response = world.ask(&format!("{log}{query}"), &ADMIN).await;
         assert!(
             response.headers()[header::CONTENT_TYPE]
                 .to_str()
@@ -56,7 +51,7 @@ async fn a_followed_log_ends_with_its_execution() {
     let mut execution = row("a", "r", "t", State::Started);
     world.add([execution.clone()]).await;
     let path = "/namespaces/a/executions/r.step.t.1/log?follow=true";
-    let response = world.ask(path, &[("Authorization", "Bearer admin")]).await;
+    let response = world.ask(path, &ADMIN).await;
     let mut text = response.into_body().into_data_stream();
     for (offset, piece) in [(0, "one "), (4, "two")] {
         world

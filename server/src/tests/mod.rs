@@ -47,7 +47,20 @@ use crate::{
 const BASE: &str = "/apis/records.pilothouse.dev/v1alpha1";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 const FRONT: &str = "system:serviceaccount:ops:pilothouse-front";
+/// What a front says when it asks for somebody.
+const ADMIN: [(&str, &str); 2] = for_user("admin");
+const READER: [(&str, &str); 2] = for_user("reader");
 const OPERATOR: &str = "system:serviceaccount:ops:pilothouse-operator";
+
+const fn for_user(name: &str) -> [(&str, &str); 2] {
+    [
+        (
+            "Authorization",
+            "Bearer system:serviceaccount:ops:pilothouse-front",
+        ),
+        ("X-Remote-User", name),
+    ]
+}
 
 /// Tokens are names; `reader` may do everything in namespace `a`, `admin` everywhere.
 struct Rights;
@@ -91,7 +104,6 @@ struct World {
     store: Arc<SqliteStore>,
     namespaces: watch::Sender<Option<Arc<Known>>>,
     shutdown: CancellationToken,
-    _front_proxy: watch::Sender<FrontProxy>,
     folder: TempDir,
 }
 
@@ -108,7 +120,7 @@ impl World {
         );
         let slot = Slot::default();
         slot.fill(store.clone());
-        Self::with(slot, store, folder, None, |_| None)
+        Self::with(slot, store, folder, |_| None)
     }
 
     /// A world whose volume is so full.
@@ -116,29 +128,16 @@ impl World {
         let World { store, folder, .. } = Self::new();
         let slot = Slot::default();
         slot.fill(store.clone());
-        Self::with(slot, store, folder, None, measure)
+        Self::with(slot, store, folder, measure)
     }
 
-    fn with(
-        slot: Slot,
-        store: Arc<SqliteStore>,
-        folder: TempDir,
-        certificate: Option<&str>,
-        measure: Measure,
-    ) -> Self {
+    fn with(slot: Slot, store: Arc<SqliteStore>, folder: TempDir, measure: Measure) -> Self {
         let (namespaces, heard) = watch::channel(Some(known(&[("a", "a-uid"), ("b", "b-uid")])));
-        let (front_proxy, settings) = watch::channel(FrontProxy {
-            allowed_names: vec!["front-proxy-client".into()],
-            user_headers: vec!["X-Remote-User".into()],
-            ..FrontProxy::default()
-        });
         let shutdown = CancellationToken::new();
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let api = api::router(Api {
             slot: slot.clone(),
             namespaces: heard,
             review: Arc::new(Rights),
-            front_proxy: settings,
             front: FRONT.into(),
             shutdown: shutdown.clone(),
         });
@@ -153,15 +152,11 @@ impl World {
             },
         });
         Self {
-            api: api.layer(MockConnectInfo(Peer::new(
-                address,
-                certificate.map(ToOwned::to_owned),
-            ))),
+            api,
             ingest,
             store,
             namespaces,
             shutdown,
-            _front_proxy: front_proxy,
             folder,
         }
     }
@@ -183,7 +178,7 @@ impl World {
     }
 
     async fn get(&self, path: &str) -> Value {
-        let response = self.ask(path, &[("Authorization", "Bearer admin")]).await;
+        let response = self.ask(path, &ADMIN).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         body(response).await
     }
@@ -206,7 +201,7 @@ impl World {
     }
 
     async fn watch(&self, path: &str) -> Events {
-        let response = self.ask(path, &[("Authorization", "Bearer admin")]).await;
+        let response = self.ask(path, &ADMIN).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         Events {
             body: response.into_body().into_data_stream(),

@@ -101,6 +101,7 @@ pub async fn report(
         }),
         control: Some(turn.control.decided),
         begun: turn.begun,
+        crowded: ctx.places.awaited_by(&run.uid().unwrap_or_default()),
         outlook: turn.news.outlook(),
     };
     let status = status::status(run, &told, now);
@@ -126,6 +127,7 @@ async fn failed(ctx: &Context, run: &JobRun, error: &Error, now: Timestamp) -> R
             frozen: None,
             control: None,
             begun: run.status.as_ref().is_some_and(|s| s.started_at.is_some()),
+            crowded: false,
             outlook: status::Outlook::Errored {
                 category: error.category(),
                 message: &message,

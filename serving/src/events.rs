@@ -6,15 +6,21 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
+use crate::telemetry::chain;
+
+/// Bytes of a note that the API server takes.
+const NOTE: usize = 1024;
+
 /// Tells events; failing to tell one is logged and changes nothing.
 #[derive(Clone)]
 pub struct Events(Recorder);
 
 impl Events {
-    pub fn new(client: Client, identity: &str) -> Self {
+    /// A recorder for one program, `instance` its pod.
+    pub fn new(client: Client, program: &str, instance: &str) -> Self {
         let reporter = Reporter {
-            controller: "pilothouse-operator".into(),
-            instance: Some(identity.to_owned()),
+            controller: program.to_owned(),
+            instance: Some(instance.to_owned()),
         };
         Self(Recorder::new(client, reporter))
     }
@@ -34,12 +40,12 @@ impl Events {
                 EventType::Normal
             },
             reason: reason.to_owned(),
-            note: Some(crds::v1alpha1::clip(note, 1000)),
+            note: Some(note[..note.floor_char_boundary(NOTE)].to_owned()),
             action: action.to_owned(),
             secondary: None,
         };
         if let Err(error) = self.0.publish(&event, about).await {
-            tracing::warn!(error = %error, reason, "an event was not taken");
+            tracing::warn!(error = chain(&error), reason, "an event was not taken");
         }
     }
 }
