@@ -1,8 +1,8 @@
 //! One command on hosts, now: a JobRun with its job written in place, so it has the plan, rights, bounds and records of any run.
 
 use crds::v1alpha1::{
-    InlineStep, Interpreter, JobRun, JobRunSpec, JobSpec, ObjectTargets, Share, Sharing, Step,
-    Strategy, Targets,
+    InlineStep, Interpreter, JobRun, JobRunSpec, JobSpec, ObjectTargets, START_DEADLINE, Share,
+    Sharing, Step, Strategy, Targets,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -29,6 +29,7 @@ pub async fn exec(cluster: &Cluster, asked: &ExecArgs, format: Option<Format>) -
         service_account_name: asked.service_account.clone(),
         parameters: [].into(),
         secret_parameters: [].into(),
+        start_deadline: START_DEADLINE,
         requested_by: Some(caller::requester(cluster).await?),
     };
     let mut wanted = JobRun::new("", spec);

@@ -1,6 +1,6 @@
 //! Running a Job: a JobRun in the caller's name, checked as far as that is possible before it is created.
 
-use crds::v1alpha1::{JobRun, JobRunSpec, LocalRef};
+use crds::v1alpha1::{JobRun, JobRunSpec, LocalRef, START_DEADLINE};
 use decide::parameters;
 use kube::{ResourceExt as _, api::PostParams};
 
@@ -25,6 +25,7 @@ pub async fn run(cluster: &Cluster, asked: &RunArgs, format: Option<Format>) -> 
         service_account_name: asked.service_account.clone(),
         parameters: plain,
         secret_parameters: secret,
+        start_deadline: START_DEADLINE,
         requested_by: Some(caller::requester(cluster).await?),
     };
     let mut run = JobRun::new("", spec);

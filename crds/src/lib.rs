@@ -6,5 +6,6 @@ pub mod journal;
 pub mod key;
 pub mod mask;
 pub mod names;
+pub mod receipt;
 pub mod reference;
 pub mod v1alpha1;

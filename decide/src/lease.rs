@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 /// The Lease, as a replica that does not lead has watched it.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
@@ -34,6 +36,12 @@ pub fn counted_on(promised: Duration) -> Duration {
     promised * 4 / 5
 }
 
+/// Whether a Lease that is taken is one of long ago, as an etcd that was set back brings it: its count of hands may have been passed, so it has to be made anew.
+pub fn is_of_the_past(renewed: Option<Timestamp>, promised: Duration, now: Timestamp) -> bool {
+    let long = SignedDuration::try_from(promised * 4).unwrap_or(SignedDuration::MAX);
+    renewed.is_some_and(|at| now.duration_since(at) > long)
+}
+
 /// Bits of an epoch that count changes of hands; a Lease that was deleted and made anew starts above all of the old one.
 const HANDS: u32 = 20;
 
@@ -60,6 +68,15 @@ mod tests {
         assert_eq!(next("a", seen("a", 0)), Next::Take);
         assert_eq!(next("a", seen("b", 16)), Next::Take);
         assert_eq!(next("a", seen("b", 15)), Next::Wait);
+    }
+
+    #[test]
+    fn a_lease_that_was_renewed_long_ago_is_made_anew() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let promised = Duration::from_secs(15);
+        let past = |renewed| is_of_the_past(renewed, promised, at(1_000));
+        assert!(past(Some(at(939))));
+        assert!(!past(Some(at(940))) && !past(Some(at(2_000))) && !past(None));
     }
 
     #[test]

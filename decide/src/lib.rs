@@ -9,6 +9,7 @@ pub mod limits;
 pub mod lock;
 pub mod parameters;
 pub mod plan;
+pub mod receipt;
 pub mod refusal;
 pub mod run;
 pub mod script;

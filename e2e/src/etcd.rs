@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
+    path::Path,
     thread,
     time::Duration,
 };
@@ -59,6 +60,15 @@ pub fn written(after: u64, until: u64) -> Vec<Written> {
         }
     }
     found
+}
+
+/// Writes all that etcd holds to a file, as `etcdctl snapshot save` does.
+pub fn snapshot(to: &Path) {
+    let mut file = File::create(to).expect("a file for the snapshot");
+    for piece in answers("/v3/maintenance/snapshot", &json!({})) {
+        let blob = bytes(&piece["result"]["blob"]);
+        file.write_all(&blob).expect("room for the snapshot");
+    }
 }
 
 /// Asks in the oldest HTTP, whose answers are plain lines until the connection ends.

@@ -1,5 +1,6 @@
 //! What the stories share: a connection to the cluster, namespaces that go away, manifests, machines, and waits that end.
 
+pub mod away;
 pub mod cluster;
 pub mod etcd;
 pub mod guest;
@@ -14,6 +15,7 @@ pub mod terminal;
 pub mod verdict;
 pub mod wait;
 
+pub use away::Away;
 pub use cluster::Cluster;
 pub use guest::Guest;
 pub use manifest::Manifest;

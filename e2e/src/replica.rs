@@ -9,9 +9,10 @@ use kube::{
     api::{DeleteParams, ListParams, Preconditions},
 };
 
-use crate::{Guest, eventually, stage::PATIENCE};
-
-const SYSTEM: &str = "pilothouse-system";
+use crate::{
+    Guest, eventually,
+    stage::{PATIENCE, SYSTEM},
+};
 
 /// One pod, as it was when it was found.
 pub struct Replica {

@@ -16,6 +16,9 @@ use crate::{Cluster, Manifest, TestNamespace, wait_for};
 /// Long enough for a run that has to wait for the runs of other stories.
 pub const PATIENCE: Duration = Duration::from_mins(3);
 
+/// The namespace of Pilothouse itself.
+pub const SYSTEM: &str = "pilothouse-system";
+
 /// A namespace ready for runs.
 pub struct Stage {
     pub cluster: Cluster,

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use decide::lease::{self, Next, Seen};
 use jiff::Timestamp;
 use k8s_openapi::{api::coordination::v1, apimachinery::pkg::apis::meta::v1::MicroTime};
-use kube::{Api, Client, ResourceExt, api::PostParams};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, PostParams, Preconditions},
+};
 use reach::{Fence, Warden};
 use tokio::time::{sleep, timeout};
 
@@ -78,10 +81,18 @@ impl Place {
 
     /// Takes the Lease in the very version that was judged.
     async fn take(&self, lease: Option<v1::Lease>) -> Option<Term> {
+        let now = Timestamp::now();
+        let lease = match lease {
+            Some(lease) if self.is_of_the_past(&lease, now) => {
+                self.within_time(self.remove(&lease)).await?;
+                None
+            }
+            lease => lease,
+        };
         let (is_new, sent) = (lease.is_none(), Instant::now());
         let mut lease = lease.unwrap_or_default();
         lease.metadata.name = Some(NAME.to_owned());
-        let (now, spec) = (Timestamp::now(), lease.spec.get_or_insert_default());
+        let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = Some(self.me.clone());
         spec.lease_duration_seconds = i32::try_from(self.duration.as_secs()).ok();
         spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0) + 1);
@@ -98,6 +109,22 @@ impl Place {
             lease,
             warden: Warden::until(sent + lease::counted_on(self.duration)),
         })
+    }
+
+    fn is_of_the_past(&self, lease: &v1::Lease, now: Timestamp) -> bool {
+        lease::is_of_the_past(renewed_at(lease).map(|at| at.0), self.duration, now)
+    }
+
+    /// Removes the Lease in this very version.
+    async fn remove(&self, lease: &v1::Lease) -> kube::Result<()> {
+        let this_one = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: lease.uid(),
+                resource_version: lease.resource_version(),
+            }),
+            ..DeleteParams::default()
+        };
+        self.api.delete(NAME, &this_one).await.map(drop)
     }
 
     /// What was asked, unless it fails or takes so long that it had better be asked again.
@@ -171,6 +198,8 @@ impl Term {
         lease.uid() == self.lease.uid()
             && holder(lease) == self.place.me
             && hands(lease) == hands(&self.lease)
+            // One that was renewed less often than this term knows came out of a backup.
+            && renewed_at(lease) >= renewed_at(&self.lease)
     }
 
     /// Closes the fence and gives the Lease back, so that the next need not wait for it to expire.
@@ -184,6 +213,10 @@ impl Term {
         // One that is not given back expires.
         let _ = self.place.within_time(given_back).await;
     }
+}
+
+fn renewed_at(lease: &v1::Lease) -> Option<&MicroTime> {
+    lease.spec.as_ref()?.renew_time.as_ref()
 }
 
 fn holder(lease: &v1::Lease) -> &str {

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crds::execution::{Acknowledgement, Batch, Execution, KnownRows};
+use crds::{
+    execution::{Acknowledgement, Batch, Execution, KnownRows},
+    receipt::Receipt,
+};
 use futures::future::BoxFuture;
 use reqwest::{
     Certificate, RequestBuilder, Response, StatusCode,
@@ -151,6 +154,16 @@ impl Client {
             .get(format!("{}/ingest/v1/runs/{run_uid}", self.url));
         let known: KnownRows = self.ask(request).await?;
         Ok(known.rows)
+    }
+
+    /// The receipt that stands under the run's name, on disk; the one handed in where there was none.
+    pub async fn claim(&self, receipt: &Receipt) -> Result<Receipt, Error> {
+        let request = self
+            .trusting()
+            .http
+            .post(format!("{}/ingest/v1/receipts", self.url))
+            .json(receipt);
+        self.ask(request).await
     }
 
     /// Hands a reader's request on, and the answer back as it comes, whatever it is.

@@ -5,6 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use crds::{
     execution::{Batch, Execution, LogChunk, State, TargetKind, VERSION, Via},
     key::EffectKey,
+    receipt::Receipt,
 };
 use jiff::Timestamp;
 
@@ -20,6 +21,7 @@ pub async fn run(store: &dyn Store) {
     changes_come_in_order_and_once(store).await;
     logs_are_read_from_any_offset(store).await;
     a_run_is_read_back(store).await;
+    the_first_claim_of_a_name_stands(store).await;
     bad_batches_are_refused(store).await;
     retention_takes_the_old_and_spares_live_runs(store).await;
     forgotten_positions_expire(store).await;
@@ -367,6 +369,40 @@ async fn a_run_is_read_back(store: &dyn Store) {
             .expect("absence is an answer")
             .is_empty()
     );
+}
+
+async fn the_first_claim_of_a_name_stands(store: &dyn Store) {
+    let receipt = |namespace: &str, uid: &str, run_uid: &str| Receipt {
+        namespace: namespace.into(),
+        namespace_uid: uid.into(),
+        run: "nightly".into(),
+        run_uid: run_uid.into(),
+        plan: "0f".repeat(32),
+        at: Timestamp::UNIX_EPOCH,
+    };
+    let first = receipt("receipts", "1", "a");
+    for (claimed, stands, why) in [
+        (first.clone(), first.clone(), "the first is kept"),
+        (
+            receipt("receipts", "1", "b"),
+            first.clone(),
+            "a second is not",
+        ),
+        (first.clone(), first, "claiming twice is claiming once"),
+        (
+            receipt("receipts", "2", "c"),
+            receipt("receipts", "2", "c"),
+            "a namespace made anew",
+        ),
+        (
+            receipt("other", "3", "d"),
+            receipt("other", "3", "d"),
+            "another namespace",
+        ),
+    ] {
+        let found = store.claim(claimed).await.expect("a receipt is claimed");
+        assert_eq!(found, stands, "{why}");
+    }
 }
 
 async fn bad_batches_are_refused(store: &dyn Store) {

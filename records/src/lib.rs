@@ -16,5 +16,5 @@ pub use batch::{
 };
 pub use query::{Column, Cursor, Query, Row, Selector, Term};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{Options, SqliteStore};
+pub use sqlite::{BackupError, Options, SqliteStore, backup, restore};
 pub use store::{Changes, Error, Page, Piece, Position, Reply, Retention, Store, Swept};

@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, pin::Pin, time::Duration};
 
-use crds::execution::{Batch, Execution};
+use crds::{
+    execution::{Batch, Execution},
+    receipt::Receipt,
+};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -38,6 +41,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Every row of a run: the operator's ledger.
     fn run(&self, run_uid: String) -> Reply<'_, Vec<Execution>>;
+
+    /// Keeps the receipt unless its name has one; the receipt that stands, once it is durable. Receipts have no age.
+    fn claim(&self, receipt: Receipt) -> Reply<'_, Receipt>;
 
     /// UIDs of namespaces that have rows.
     fn namespaces(&self) -> Reply<'_, Vec<String>>;

@@ -3,12 +3,16 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use crds::execution::{Batch, Execution, LogChunk, State};
+use crds::{
+    execution::{Batch, Execution, LogChunk, State},
+    receipt::Receipt,
+};
 use futures::future::join_all;
 use jiff::Timestamp;
 use records::{
-    Error, Options, Retention, Selector, SqliteStore, Store as _, Swept,
+    Error, Options, Retention, Selector, SqliteStore, Store as _, Swept, backup,
     conformance::{self, everything, row, rows},
+    restore,
 };
 use tempfile::TempDir;
 
@@ -216,4 +220,73 @@ fn long_rows(count: usize) -> Batch {
         })
     };
     rows((0..count).map(long).collect::<Vec<_>>())
+}
+
+fn receipt(namespace_uid: &str, run_uid: &str) -> Receipt {
+    Receipt {
+        namespace: "n".into(),
+        namespace_uid: namespace_uid.into(),
+        run: "nightly".into(),
+        run_uid: run_uid.into(),
+        plan: "p".into(),
+        at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+async fn closed(store: SqliteStore) {
+    let mut position = store.position();
+    drop(store);
+    while position.changed().await.is_ok() {}
+}
+
+#[tokio::test]
+async fn a_backup_of_a_store_in_use_takes_the_place_of_another() {
+    let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let store = open(&from).unwrap();
+    store
+        .append(rows([row("n", "kept", "a", State::Succeeded)]))
+        .await
+        .unwrap();
+    store.claim(receipt("old-cluster", "1")).await.unwrap();
+    let mut copy = Vec::new();
+    backup(from.path(), &mut copy).unwrap();
+    assert!(!from.path().join("backup.sqlite").exists());
+
+    let other = open(&to).unwrap();
+    other
+        .append(rows([row("n", "replaced", "a", State::Succeeded)]))
+        .await
+        .unwrap();
+    let before = other.position().borrow().seq;
+    restore(to.path(), &mut copy.as_slice(), Timestamp::now()).unwrap();
+    let kept = other.run("replaced-uid".into()).await.unwrap();
+    assert_eq!(kept.len(), 1, "nothing changes under a store that is open");
+    closed(other).await;
+    let restored = open(&to).unwrap();
+    assert_eq!(restored.run("kept-uid".into()).await.unwrap().len(), 1);
+    assert_eq!(restored.run("replaced-uid".into()).await.unwrap(), []);
+    let stands = restored.claim(receipt("new-cluster", "2")).await.unwrap();
+    assert_eq!(stands.run_uid, "1", "a name that has begun has begun");
+    assert!(restored.position().borrow().seq > before);
+    let changes = restored.changes(before, None, 10).await;
+    assert!(matches!(changes, Err(Error::Expired { .. })), "{changes:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_backup_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).unwrap();
+    store
+        .append(rows([row("n", "r", "a", State::Succeeded)]))
+        .await
+        .unwrap();
+    let mut torn = Vec::new();
+    backup(folder.path(), &mut torn).unwrap();
+    torn.truncate(torn.len() / 2);
+    for wrong in [&b""[..], b"no database at all", &torn] {
+        restore(folder.path(), &mut &*wrong, Timestamp::now()).unwrap_err();
+    }
+    closed(store).await;
+    let store = open(&folder).unwrap();
+    assert_eq!(store.run("r-uid".into()).await.unwrap().len(), 1);
 }

@@ -14,7 +14,10 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use crds::execution::{Acknowledgement, Batch, KnownRows};
+use crds::{
+    execution::{Acknowledgement, Batch, KnownRows},
+    receipt::Receipt,
+};
 use decide::volume::Fullness;
 use records::MAX_BATCH_BYTES;
 use serving::Review;
@@ -44,6 +47,7 @@ pub fn router(ingest: Ingest) -> Router {
     let in_turn = from_fn(move |request, next| in_turn(Arc::clone(&places), request, next));
     Router::new()
         .route("/ingest/v1/batches", post(append).layer(in_turn))
+        .route("/ingest/v1/receipts", post(claim))
         .route("/ingest/v1/runs/{uid}", get(rows))
         .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES))
         .route_layer(from_fn_with_state(ingest.clone(), admitted))
@@ -90,6 +94,12 @@ async fn append(
         .ingested(rows, began.elapsed(), stored.is_ok());
     stored?;
     Ok(Json(Acknowledgement { acknowledged: id }))
+}
+
+async fn claim(State(ingest): State<Ingest>, body: Bytes) -> Result<Json<Receipt>, Failure> {
+    let receipt =
+        serde_json::from_slice(&body).map_err(|e| Failure::BadRequest(format!("receipt: {e}")))?;
+    Ok(Json(ingest.slot.store()?.claim(receipt).await?))
 }
 
 async fn rows(

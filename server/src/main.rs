@@ -3,6 +3,7 @@
 
 mod accept;
 mod api;
+mod backup;
 mod discovery;
 mod door;
 mod failure;
@@ -25,7 +26,7 @@ mod tests;
 mod volume;
 mod watch;
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
 use clap::Parser as _;
 use serving::telemetry;
@@ -35,10 +36,15 @@ async fn main() -> ExitCode {
     // Whoever installed one before has installed the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     telemetry::init();
-    match run::run(options::Options::parse()).await {
+    let options = options::Options::parse();
+    let ended: Result<(), Box<dyn Error>> = match options.command {
+        Some(command) => command.carry_out(&options.data_dir).map_err(Into::into),
+        None => run::run(options).await.map_err(Into::into),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            tracing::error!(error = telemetry::chain(&e), "server ends");
+            tracing::error!(error = telemetry::chain(&*e), "server ends");
             ExitCode::FAILURE
         }
     }

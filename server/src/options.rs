@@ -6,10 +6,15 @@ use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ObjectReference;
 
+use crate::backup::Command;
+
 /// Serves the records of Pilothouse: the aggregated API for people, the ingest for the operator.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "server", version)]
 pub struct Options {
+    /// What is done instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Folder of the database, on a volume of its own.
     #[arg(
         long,

@@ -72,7 +72,8 @@ pub fn publish(checkout: &Checkout, tools: &Tools, product: Option<&Product>) ->
     let folder = checkout.local().join("bin");
     fs::create_dir_all(&folder).about("create", &folder)?;
     let plugin = product.map(|product| product.binaries.join("kubectl-pilothouse"));
-    for program in [tools.path("kubectl"), tools.path("helm")]
+    for program in ["kubectl", "helm", "etcdutl"]
+        .map(|name| tools.path(name))
         .into_iter()
         .chain(plugin.as_deref())
     {

@@ -15,6 +15,7 @@ use crate::{
 };
 
 const NAMESPACE: &str = "first-run";
+const JOB: &str = "first-run";
 const FOLDER: &str = "examples/first-run";
 
 /// Gives the example its credential, applies it, and returns the table of its run once that is complete.
@@ -32,19 +33,11 @@ pub fn carry_out(steps: &Steps, cluster: &Cluster, guests: &Guests) -> Result<St
 }
 
 /// The lines that do the same once more, by hand.
-pub fn repeat(root: &Path) -> Result<String> {
-    let example = Example::read(root)?;
-    let run = example
-        .run
-        .strip_prefix(root)
-        .expect("it is in the tree")
-        .display();
-    Ok(format!(
-        "  kubectl delete --filename {run}\n  \
-         kubectl create --filename {run}\n  \
-         kubectl wait jobrun --all --namespace {NAMESPACE} --for=condition=Complete\n  \
+pub fn repeat() -> String {
+    format!(
+        "  kubectl pilothouse run {JOB} --namespace {NAMESPACE} --watch\n  \
          kubectl get executions --namespace {NAMESPACE}"
-    ))
+    )
 }
 
 /// The example's manifests, in their order.

@@ -44,7 +44,7 @@ const CLIENTS: [Module; 2] = [
     },
 ];
 
-const CLUSTER: [Module; 4] = [
+const CLUSTER: [Module; 5] = [
     Module {
         name: "kubernetes",
         flags: &[],
@@ -64,6 +64,13 @@ const CLUSTER: [Module; 4] = [
         link: "-s -w",
         cgo: true,
         packages: &["go.etcd.io/etcd/server/v3"],
+    },
+    Module {
+        name: "etcdutl",
+        flags: &[],
+        link: "-s -w",
+        cgo: false,
+        packages: &["go.etcd.io/etcd/etcdutl/v3"],
     },
     Module {
         name: "containerd",
@@ -161,6 +168,7 @@ impl Module {
 fn binary(package: &str) -> &str {
     match package {
         "go.etcd.io/etcd/server/v3" => "etcd",
+        "go.etcd.io/etcd/etcdutl/v3" => "etcdutl",
         other => other.rsplit('/').next().expect("a path has a last element"),
     }
 }

@@ -70,7 +70,7 @@ pub fn up(checkout: &Checkout, steps: &Steps, extent: Extent) -> Result<()> {
         checkout.local().join("bin").display(),
         checkout.kubeconfig().display()
     );
-    println!("{}", first_run::repeat(&checkout.root)?);
+    println!("{}", first_run::repeat());
     Ok(())
 }
 

@@ -7,8 +7,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{JobSpec, LocalRef, Requester, SecretKeyRef, schema};
+use super::{Duration, JobSpec, LocalRef, Requester, SecretKeyRef, schema};
 use crate::names::DEFAULT_RUNNER;
+
+/// Default of `startDeadline`.
+pub const START_DEADLINE: Duration = Duration::from_secs(600);
 
 /// One execution: a Job, parameter values and the account whose rights it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -74,9 +77,16 @@ pub struct JobRunSpec {
     #[serde(default)]
     #[schemars(extend("maxProperties" = 30))]
     pub secret_parameters: BTreeMap<String, SecretKeyRef>,
+    /// startDeadline is how long after its creation the run may wait for the operator's first look at it; one that is found later is refused, since a backup or an old etcd may have brought it back. Default 10m.
+    #[serde(default = "start_deadline")]
+    pub start_deadline: Duration,
     /// requestedBy is who created this run. Stamped by the API server; what is written here is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<Requester>,
+}
+
+fn start_deadline() -> Duration {
+    START_DEADLINE
 }
 
 /// The account of runs and Hosts that name none.

@@ -1,8 +1,10 @@
 //! The store in one SQLite file: one writer thread commits in groups and acknowledges after the sync, readers have connections of their own.
 //! One process at a time holds the folder; a second one is refused until the first has ended.
 
+mod backup;
 mod read;
 mod readers;
+mod receipt;
 mod schema;
 mod sweep;
 mod write;
@@ -10,15 +12,22 @@ mod writer;
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
-use crds::execution::{Batch, Execution};
+use crds::{
+    execution::{Batch, Execution},
+    receipt::Receipt,
+};
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
     Changes, Error, Page, Piece, Position, Query, Reply, Retention, Row, Store, Swept, check,
 };
+pub use backup::{BackupError, backup, restore};
 use readers::Readers;
 use writer::{Command, Writer};
+
+/// Name of the database in its folder.
+const FILE: &str = "records.sqlite";
 
 /// How the store uses the machine.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +61,8 @@ impl SqliteStore {
     /// Opens or creates the store in a folder, and brings its schema up to date.
     pub fn open(folder: &Path, options: Options, now: Timestamp) -> Result<Self, Error> {
         let lock = lock(folder).map_err(|e| Error::unavailable("lock the data folder", e))?;
-        let file = folder.join("records.sqlite");
+        backup::settle(folder).map_err(|e| Error::unavailable("bring back a backup", e))?;
+        let file = folder.join(FILE);
         let connection =
             schema::open(&file, now).map_err(|e| Error::unavailable("open the database", e))?;
         let seq =
@@ -153,6 +163,10 @@ impl Store for SqliteStore {
             self.readers
                 .read("read a run", move |c| read::run(c, &run_uid)),
         )
+    }
+
+    fn claim(&self, receipt: Receipt) -> Reply<'_, Receipt> {
+        Box::pin(self.ask(move |reply| Command::Claim { receipt, reply }))
     }
 
     fn namespaces(&self) -> Reply<'_, Vec<String>> {

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 /// Migrations in order; a released one is never changed, a new one is appended.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (
         name  TEXT PRIMARY KEY,
         value INTEGER NOT NULL
@@ -52,7 +53,17 @@ const MIGRATIONS: &[&str] = &["
         data     BLOB NOT NULL
     );
     CREATE UNIQUE INDEX logs_by_start ON logs (digest, start);
-"];
+",
+    "
+    CREATE TABLE receipts (
+        namespace     TEXT NOT NULL,
+        run           TEXT NOT NULL,
+        namespace_uid TEXT NOT NULL,
+        body          TEXT NOT NULL,
+        PRIMARY KEY (namespace, run, namespace_uid)
+    ) WITHOUT ROWID;
+",
+];
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +95,7 @@ pub fn open(file: &Path, now: Timestamp) -> Result<Connection, SchemaError> {
     Ok(connection)
 }
 
-fn migrate(connection: &mut Connection, now: Timestamp) -> Result<(), SchemaError> {
+pub fn migrate(connection: &mut Connection, now: Timestamp) -> Result<(), SchemaError> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute_batch(
         "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)",

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::execution::Batch;
+use crds::{execution::Batch, receipt::Receipt};
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Options, sweep,
+    Options, receipt, sweep,
     write::{self, Positions},
 };
 use crate::{Error, Position, Retention, Swept};
@@ -24,6 +24,10 @@ pub enum Command {
     Append {
         batch: Batch,
         reply: oneshot::Sender<Result<(), Error>>,
+    },
+    Claim {
+        receipt: Receipt,
+        reply: oneshot::Sender<Result<Receipt, Error>>,
     },
     Sweep {
         retention: Retention,
@@ -91,12 +95,16 @@ impl Worker {
         while let Some(command) = left_over.take().or_else(|| self.commands.blocking_recv()) {
             match command {
                 Command::Append { batch, reply } => left_over = self.append((batch, reply)),
+                // A caller that went away has no use for the answer.
+                Command::Claim { receipt, reply } => {
+                    let claimed = self.in_transaction(|tx, _| receipt::claim(tx, &receipt));
+                    let _ = reply.send(claimed.map_err(|e| failed(&e)));
+                }
                 Command::Sweep {
                     retention,
                     now,
                     reply,
                 } => {
-                    // A caller that went away has no use for the answer.
                     let _ = reply.send(self.sweep(&retention, now));
                 }
             }

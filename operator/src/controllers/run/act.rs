@@ -7,11 +7,13 @@ use std::{
 
 use crds::{
     names::FINALIZER_RUN,
+    receipt::Receipt,
     v1alpha1::{
         JobRun, JobRunStatus, RunAction, RunActionStatus, Verdict, find_condition, set_condition,
     },
 };
 use decide::{
+    Refusal, receipt,
     run::Next,
     status::{self, Frozen},
 };
@@ -23,7 +25,10 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{CALM, COUNTS, Turn};
+use super::{
+    CALM, COUNTS, Turn,
+    observe::{self, Kept},
+};
 use crate::{
     context::Context,
     error::{Error, Result, acting, chain},
@@ -59,6 +64,27 @@ async fn put_finalizers(ctx: &Context, run: &JobRun, finalizers: &[String]) -> R
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(acting(format!("JobRun {}", run.name_any()))(error)),
     }
+}
+
+/// Has records keep that the run begins; a refusal where its name has begun before.
+pub async fn claim(
+    ctx: &Context,
+    run: &JobRun,
+    kept: &Kept,
+    now: Timestamp,
+) -> Result<Option<Refusal>> {
+    let facts = observe::facts(ctx, run, kept).await?;
+    let claimed = Receipt {
+        namespace: facts.namespace,
+        namespace_uid: facts.namespace_uid,
+        run: facts.name,
+        run_uid: facts.uid,
+        plan: facts.hash,
+        at: now,
+    };
+    let stands = ctx.records.claim(&claimed).await;
+    let stands = stands.map_err(|e| Error::Records(Box::new(e)))?;
+    Ok(receipt::repeated(&claimed, &stands))
 }
 
 /// Carries out what was decided; returns when to look again.

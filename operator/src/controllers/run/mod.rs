@@ -7,7 +7,7 @@ mod observe;
 use std::{sync::Arc, time::Duration};
 
 use crds::v1alpha1::{JobRun, RunAction, Sharing};
-use decide::{lock::Claim, plan::Plan, run::Phase, status::Outlook};
+use decide::{lock::Claim, plan::Plan, receipt, run::Phase, status::Outlook};
 use kube::{
     ResourceExt as _,
     core::DeserializeGuard,
@@ -53,6 +53,18 @@ pub struct Turn {
     pub again: Duration,
 }
 
+impl Turn {
+    fn unplanned(control: Control, begun: bool, (news, again): (News, Duration)) -> Self {
+        Self {
+            kept: None,
+            control,
+            begun,
+            news,
+            again,
+        }
+    }
+}
+
 /// What the status has to say.
 pub enum News {
     Refused(decide::Refusal),
@@ -76,31 +88,27 @@ impl News {
 }
 
 async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<Turn> {
+    if let Some(refusal) = receipt::overdue(run, now) {
+        return Ok(Turn::unplanned(
+            Control::default(),
+            false,
+            (News::Refused(refusal), Duration::ZERO),
+        ));
+    }
     act::hold(ctx, run).await?;
     let mut control = observe::control(ctx, run).await?;
     let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
     let kept = match plan_of(ctx, run).await {
         // Without its plan nothing can be done for the run; whoever cancels or deletes it must not wait for ever.
         Err(Error::PlanChanged { .. } | Error::Invalid(_)) if control.decided.cancel => {
-            return Ok(Turn {
-                kept: None,
-                control,
-                begun,
-                news: News::Cancelled,
-                again: Duration::ZERO,
-            });
+            let cancelled = (News::Cancelled, Duration::ZERO);
+            return Ok(Turn::unplanned(control, begun, cancelled));
         }
         kept => kept?,
     };
     let Some(kept) = kept else {
-        let (news, again) = freeze::turn(ctx, run, &control, now).await?;
-        return Ok(Turn {
-            kept: None,
-            control,
-            begun,
-            news,
-            again,
-        });
+        let frozen = freeze::turn(ctx, run, &control, now).await?;
+        return Ok(Turn::unplanned(control, begun, frozen));
     };
     ctx.claims
         .register(&claim(run, &kept.plan, control.decided.suspend));
@@ -148,20 +156,33 @@ async fn moves(
         let again = act::carry_out(ctx, &facts, &next, now);
         return Ok((true, News::Moving(Box::new(next)), again));
     }
-    let mut has_machines = false;
-    if next.phase == Phase::Running {
-        if let Err((other, message)) = ctx.claims.take(&run.uid().unwrap_or_default()) {
-            observe::still_there(ctx, &other).await?;
-            return waiting("WaitingForMachine", message);
-        }
-        has_machines = true;
+    if next.phase != Phase::Running {
+        return Ok((false, News::Moving(Box::new(next)), CALM));
+    }
+    if let Some((news, again)) = held_back(run, ctx, kept, now).await? {
+        return Ok((false, news, again));
     }
     // The turn that gets the machines only says so; effects come once that is written.
-    Ok((
-        has_machines,
-        News::Moving(Box::new(next)),
-        if has_machines { Duration::ZERO } else { CALM },
-    ))
+    Ok((true, News::Moving(Box::new(next)), Duration::ZERO))
+}
+
+/// What keeps a run from beginning; nothing once it has its machines and records keep its receipt.
+async fn held_back(
+    run: &JobRun,
+    ctx: &Arc<Context>,
+    kept: &Kept,
+    now: jiff::Timestamp,
+) -> Result<Option<(News, Duration)>> {
+    let waiting = |reason, message| Ok(Some((News::Waiting { reason, message }, WAITING)));
+    if let Err((other, message)) = ctx.claims.take(&run.uid().unwrap_or_default()) {
+        observe::still_there(ctx, &other).await?;
+        return waiting("WaitingForMachine", message);
+    }
+    match act::claim(ctx, run, kept, now).await {
+        Ok(refusal) => Ok(refusal.map(|refusal| (News::Refused(refusal), Duration::ZERO))),
+        Err(Error::Records(error)) => waiting("WaitingForRecords", crate::error::chain(&*error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// The run's place in the order of those that touch the same machines.
