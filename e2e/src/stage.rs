@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{Cluster, Manifest, TestNamespace, wait_for};
+use crate::{Cluster, Manifest, TestNamespace, eventually, wait_for};
 
 /// Long enough for a run that has to wait for the runs of other stories.
 pub const PATIENCE: Duration = Duration::from_mins(3);
@@ -154,6 +154,15 @@ impl Stage {
             &["Succeeded", "Skipped", "Failed", "Cancelled", "Refused"],
         )
         .await
+    }
+
+    /// Waits until a run that was deleted is gone.
+    pub async fn gone(&self, run: &str) {
+        let runs = self.runs();
+        eventually("its end", PATIENCE, || async {
+            runs.get_opt(run).await.ok()?.is_none().then_some(())
+        })
+        .await;
     }
 
     /// Rows of a run in records.
