@@ -16,6 +16,7 @@ pub mod script;
 pub mod shares;
 pub mod status;
 pub mod template;
+pub mod turns;
 pub mod volume;
 
 pub use limits::Limits;

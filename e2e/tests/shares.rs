@@ -58,3 +58,44 @@ async fn a_flood_by_one_team_leaves_places_for_the_others() {
     let ended = loud.ends(&waiting).await.status.expect("status");
     assert_eq!(ended.summary.as_deref(), Some("Cancelled"), "{ended:#?}");
 }
+
+/// Addresses of the hosts' network at which nobody answers.
+const SILENT: std::ops::Range<usize> = 100..180;
+
+#[tokio::test]
+async fn a_team_whose_hosts_never_answer_or_print_without_end_holds_up_no_other() {
+    let (loud, quiet) = tokio::join!(Stage::set("silent"), Stage::set("calm"));
+    loud.hosts_seen().await;
+    for n in SILENT {
+        let silent = json!({"type": "VirtualMachine", "address": format!("172.31.250.{n}"),
+            "credentialsRef": {"name": "fleet-key"}, "hostKeyPolicy": "TrustOnFirstUse"});
+        let host = Manifest::of("Host", &format!("silent-{n}"), &silent).within(loud.name());
+        host.create(&loud.client).await.expect("a Host is accepted");
+    }
+    let print = "
+sharing: Shared
+targets: {hosts: {names: [vm1, pm1]}}
+steps: [{name: a, timeout: 10m, inline: {content: 'yes a line of output that nobody needs'}}]";
+    loud.run("print", print).await;
+    eventually("the flood", PATIENCE, || async {
+        let rows = loud.executions("print").await;
+        (rows.len() == 2).then_some(())
+    })
+    .await;
+
+    // Hosts that nobody has looked at are new to the operator, and so is the run.
+    quiet.hosts_seen().await;
+    let job = "
+sharing: Shared
+targets: {hosts: {names: [vm1, pm1]}}
+steps: [{name: a, inline: {content: echo done}}]";
+    quiet.run("run", job).await;
+    let ended = quiet.ends("run").await.status.expect("status");
+    assert_eq!(ended.summary.as_deref(), Some("Succeeded"), "{ended:#?}");
+    assert_eq!(quiet.log("run", "a", "vm1").await, b"done\n");
+
+    let flood = loud.runs().get("print").await.expect("the flood");
+    assert!(!flood.is_finished(), "{flood:#?}");
+    loud.act("print", "Cancel").await;
+    loud.ends("print").await;
+}

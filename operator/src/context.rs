@@ -45,6 +45,8 @@ pub struct Context {
     pub events: Events,
     pub metrics: Metrics,
     pub places: Places,
+    /// Looks at hosts under way; who gets no place asks again later.
+    pub looks: Places,
     pub wake: mpsc::UnboundedSender<ObjectRef<DeserializeGuard<JobRun>>>,
     pub failures: Failures,
     pub reported: Mutex<HashMap<String, Instant>>,

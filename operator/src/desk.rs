@@ -1,23 +1,32 @@
-//! The way to records: rows and output enter one queue, leave in batches, and are acknowledged once they are on disk. Nothing is given up while records are
-//! away, and what records refuse for good holds up nothing but itself.
+//! The way to records: rows and output enter the line of their namespace, leave in batches to which all lines give in turn, and are acknowledged once they are on
+//! disk. Nothing is given up while records are away, and what records refuse for good holds up nothing but itself.
 
-use std::{mem, time::Duration};
+use std::{
+    mem,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 
 use crds::{
     execution::{Batch, Execution, LogChunk},
     key::EffectKey,
 };
+use decide::turns::{Room, Turns};
 use reach::Fence;
 use records::{
     client::{Client, Error},
     shortened,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::error::chain;
 
-/// Items that wait before workers are made to wait.
-const QUEUE: usize = 4096;
+/// What waits of one namespace before its workers are made to wait.
+const LINE: Room = Room {
+    items: 1024,
+    weight: 4 << 20,
+};
 /// Items of one batch.
 const ITEMS: usize = 512;
 /// Output bytes of one batch.
@@ -27,11 +36,18 @@ const RETRY: [u64; 5] = [100, 250, 500, 1000, 2000];
 /// Wait before a refused row is handed in again.
 const REFUSED: Duration = Duration::from_secs(10);
 
-/// Hands things in; clones share the queue.
+/// Hands things in; clones share the lines.
 #[derive(Clone)]
 pub struct Desk {
-    queue: mpsc::Sender<Item>,
+    hall: Arc<Hall>,
     away: watch::Receiver<Option<String>>,
+}
+
+/// Where things wait.
+struct Hall {
+    lines: Mutex<Turns<Item>>,
+    filled: Notify,
+    freed: Notify,
 }
 
 enum Item {
@@ -62,19 +78,23 @@ impl Records for Fenced {
 }
 
 impl Desk {
-    /// Opens the desk; the task behind it lives as long as some clone does.
+    /// Opens the desk; the task behind it lives as long as the process.
     pub fn open(client: Client, fence: Fence, identity: &str) -> Self {
         Self::at(Fenced(client, fence), identity)
     }
 
     fn at(records: impl Records, identity: &str) -> Self {
-        let (queue, items) = mpsc::channel(QUEUE);
+        let hall = Arc::new(Hall {
+            lines: Mutex::new(Turns::new(LINE)),
+            filled: Notify::new(),
+            freed: Notify::new(),
+        });
         let (told, away) = watch::channel(None);
-        tokio::spawn(clerk(records, items, told, identity.to_owned()));
-        Self { queue, away }
+        tokio::spawn(clerk(records, hall.clone(), told, identity.to_owned()));
+        Self { hall, away }
     }
 
-    /// Returns once the row, and everything handed in before it, is on disk. A row that records refuse, as an older server does, is handed in again
+    /// Returns once the row, and everything handed in before it for the same namespace, is on disk. A row that records refuse, as an older server does, is handed in again
     /// and again: an effect whose row is not on disk must not go on.
     pub async fn row(&self, row: Execution) {
         let row = shortened(row);
@@ -85,20 +105,15 @@ impl Desk {
 
     async fn answer(&self, row: Execution) -> Answer {
         let (done, answer) = oneshot::channel();
-        self.hand_in(Item::Row(Box::new(row), done)).await;
+        let namespace = row.namespace.clone();
+        let item = Item::Row(Box::new(row), done);
+        self.hall.hand_in(&namespace, item).await;
         answer.await.expect("the clerk answers every row")
     }
 
-    /// Hands in a piece of output; waits only when the queue is full.
-    pub async fn log(&self, chunk: LogChunk) {
-        self.hand_in(Item::Log(chunk)).await;
-    }
-
-    async fn hand_in(&self, item: Item) {
-        self.queue
-            .send(item)
-            .await
-            .expect("the clerk outlives every desk");
+    /// Hands in a piece of a namespace's output; waits only when its line is full.
+    pub async fn log(&self, namespace: &str, chunk: LogChunk) {
+        self.hall.hand_in(namespace, Item::Log(chunk)).await;
     }
 
     /// Why records do not take anything just now.
@@ -107,22 +122,63 @@ impl Desk {
     }
 }
 
+impl Hall {
+    async fn hand_in(&self, namespace: &str, mut item: Item) {
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            freed.as_mut().enable();
+            let offered = self.lines().offer(namespace, item.weight(), item);
+            let Err(back) = offered else { break };
+            item = back;
+            freed.await;
+        }
+        self.filled.notify_one();
+    }
+
+    /// What is handed over next; nothing where nothing waits.
+    fn parcel(&self, id: String) -> Option<Parcel> {
+        let (mut parcel, mut bytes) = (Parcel::new(id), 0);
+        let mut lines = self.lines();
+        while parcel.items() < ITEMS && bytes < BYTES {
+            let Some((weight, item)) = lines.take() else {
+                break;
+            };
+            bytes += weight;
+            parcel.put(item);
+        }
+        drop(lines);
+        self.freed.notify_waiters();
+        (parcel.items() > 0).then_some(parcel)
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Turns<Item>> {
+        self.lines.lock().expect("no holder panics")
+    }
+}
+
+impl Item {
+    /// Bytes of output.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Row(..) => 0,
+            Self::Log(chunk) => chunk.data.len(),
+        }
+    }
+}
+
 async fn clerk(
     records: impl Records,
-    mut items: mpsc::Receiver<Item>,
+    hall: Arc<Hall>,
     told: watch::Sender<Option<String>>,
     identity: String,
 ) {
     let mut number = 0_u64;
-    while let Some(first) = items.recv().await {
+    loop {
         number += 1;
-        let mut parcel = Parcel::new(format!("{identity}-{number}"));
-        let mut bytes = parcel.put(first);
-        while parcel.items() < ITEMS && bytes < BYTES {
-            let Ok(item) = items.try_recv() else { break };
-            bytes += parcel.put(item);
+        match hall.parcel(format!("{identity}-{number}")) {
+            Some(parcel) => deliver(&records, parcel, &told).await,
+            None => hall.filled.notified().await,
         }
-        deliver(&records, parcel, &told).await;
     }
 }
 
@@ -144,19 +200,13 @@ impl Parcel {
         }
     }
 
-    /// Takes an item in; the bytes of output that came with it.
-    fn put(&mut self, item: Item) -> usize {
+    fn put(&mut self, item: Item) {
         match item {
             Item::Row(row, done) => {
                 self.batch.rows.push(*row);
                 self.waiting.push(done);
-                0
             }
-            Item::Log(chunk) => {
-                let bytes = chunk.data.len();
-                self.batch.logs.push(chunk);
-                bytes
-            }
+            Item::Log(chunk) => self.batch.logs.push(chunk),
         }
     }
 
@@ -244,6 +294,7 @@ mod tests {
 
     use axum::http::StatusCode;
     use crds::execution::{State, TargetKind, VERSION, Via};
+    use tokio::sync::Semaphore;
 
     use super::*;
 
@@ -340,10 +391,49 @@ mod tests {
     async fn the_worker_of_a_refused_row_is_told_and_the_others_go_on() {
         let records = Picky::default();
         let desk = Desk::at(records.clone(), "test");
-        desk.log(log("poison")).await;
+        desk.log("n", log("poison")).await;
         assert_eq!(desk.answer(row("poison")).await, Answer::Refused);
         desk.row(row("good")).await;
         assert_eq!(desk.away(), None, "no run waits for records");
         assert_eq!(*records.0.lock().expect("no holder panics"), ["row good"]);
+    }
+
+    /// Takes as many batches as it has permits for.
+    struct Gated(Arc<Semaphore>);
+
+    impl Records for Gated {
+        async fn append(&self, _: &Batch) -> Result<(), Error> {
+            self.0.acquire().await.expect("it is never closed").forget();
+            Ok(())
+        }
+    }
+
+    async fn everybody_has_had_their_turn() {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_waits_for_one_batch_of_anothers_flood_and_goes_with_the_next() {
+        let permits = Arc::new(Semaphore::new(0));
+        let desk = Desk::at(Gated(permits.clone()), "test");
+        for _ in 0..100 {
+            let desk = desk.clone();
+            let piece = LogChunk {
+                data: vec![b'x'; 64 << 10],
+                ..log("loud")
+            };
+            tokio::spawn(async move { desk.log("loud", piece).await });
+        }
+        everybody_has_had_their_turn().await;
+        let row = tokio::spawn(async move { desk.row(row("quiet")).await });
+        everybody_has_had_their_turn().await;
+        permits.add_permits(1);
+        everybody_has_had_their_turn().await;
+        assert!(!row.is_finished(), "the batch under way is without it");
+        permits.add_permits(1);
+        everybody_has_had_their_turn().await;
+        assert!(row.is_finished());
     }
 }

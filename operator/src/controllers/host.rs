@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crds::v1alpha1::{Host, HostKeyPolicy};
 use decide::host::{Look, is_due, status, wait};
+use futures::FutureExt as _;
 use kube::{Resource as _, ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 use tokio::time::Instant;
 
@@ -18,6 +19,8 @@ use crate::{
 
 /// How long one look may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Wait of a host whose namespace has its share of looks under way.
+const CROWDED: Duration = Duration::from_secs(1);
 
 pub async fn reconcile(host: Arc<DeserializeGuard<Host>>, ctx: Arc<Context>) -> Result<Action> {
     let host = valid(&host)?;
@@ -32,6 +35,10 @@ pub async fn reconcile(host: Arc<DeserializeGuard<Host>>, ctx: Arc<Context>) -> 
         let rest = Duration::try_from(wait(&old) - now.duration_since(tried)).unwrap_or_default();
         return Ok(Action::requeue(rest + Duration::from_millis(100)));
     }
+    let team = host.namespace().unwrap_or_default();
+    let Some(_place) = ctx.looks.take(&team, "").now_or_never() else {
+        return Ok(Action::requeue(CROWDED));
+    };
     let look = look(&ctx, host).await;
     // One event when it begins to fail; the condition tells the rest.
     if let (0, Look::Failed { reason, message }) = (old.failures.unwrap_or(0), &look) {

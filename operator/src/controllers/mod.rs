@@ -79,6 +79,7 @@ pub async fn run(
         events: Events::new(client.clone(), "pilothouse-operator", &args.identity),
         metrics,
         places: Places::new(args.max_in_flight),
+        looks: Places::new(usize::from(CONCURRENCY)),
         wake,
         failures: Failures::default(),
         reported: Mutex::default(),
@@ -108,7 +109,8 @@ pub async fn run(
         .with_config(concurrency.clone())
         .run(action::reconcile, policy, ctx.clone());
     let hosts = Controller::new(all::<Host>(&client), watcher::Config::default())
-        .with_config(concurrency)
+        // Looks wait for machines: others must get a turn meanwhile.
+        .with_config(concurrency.concurrency(2 * CONCURRENCY))
         .run(host::reconcile, policy, ctx.clone());
     tokio::join!(
         drain(runs.boxed()),

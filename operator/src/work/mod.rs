@@ -258,11 +258,12 @@ impl Work {
     /// Hands pieces of output to records until their sender is gone.
     fn forwarding(&self, mut pieces: mpsc::Receiver<impl Chunk>) -> JoinHandle<()> {
         let (desk, key) = (self.ctx.desk.clone(), self.row.key.clone());
+        let namespace = self.run.namespace.clone();
         tokio::spawn(async move {
             while let Some(piece) = pieces.recv().await {
                 if let Some((offset, data)) = piece.chunk() {
                     let key = key.clone();
-                    desk.log(LogChunk { key, offset, data }).await;
+                    desk.log(&namespace, LogChunk { key, offset, data }).await;
                 }
             }
         })

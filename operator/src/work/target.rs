@@ -69,6 +69,7 @@ async fn single(resolver: &Resolver, host: &Host, first_look: bool) -> Result<Ta
         refused(e.reason(), format!("{field}: Secret {named}: {e}"))
     })?;
     Ok(Target {
+        team: resolver.namespace.clone(),
         name,
         address: spec.address.clone(),
         port: u16::try_from(spec.port).expect("the schema bounds the port"),

@@ -56,7 +56,7 @@ pub(super) async fn connect(
     loop {
         // The way through a jump host comes first: it needs a place of its own.
         let via = through(fleet, target, deadline).await?;
-        let place = timeout_at(deadline, fleet.limiter().acquire()).await;
+        let place = timeout_at(deadline, fleet.limiter(&target.team).acquire()).await;
         let Ok(place) = place else {
             return Err(timed_out("waiting for its turn", last));
         };

@@ -1,9 +1,10 @@
 //! The fleet: every SSH connection of this process, pooled and bounded. The way in to this module.
 
 use std::{
+    collections::HashMap,
     fmt,
     net::IpAddr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -22,9 +23,9 @@ use crate::Fence;
 /// How much is done at once and how long things are waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Simultaneous handshakes before anything is known of the servers.
+    /// A team's simultaneous handshakes before anything is known of its servers.
     pub handshakes_at_start: usize,
-    /// Simultaneous handshakes at most.
+    /// A team's simultaneous handshakes at most.
     pub max_handshakes: usize,
     /// Channels on one connection; sshd takes 10 unless told otherwise.
     pub channels_per_connection: usize,
@@ -60,7 +61,8 @@ struct Inner {
     limits: Limits,
     fence: Fence,
     off_limits: RwLock<OffLimits>,
-    limiter: Limiter,
+    /// One a team: a team's machines that never answer use up no other team's places.
+    limiters: Mutex<HashMap<String, Limiter>>,
     pool: Arc<Pool>,
 }
 
@@ -85,12 +87,11 @@ impl Fleet {
             max_idle: limits.max_idle,
             idle_timeout: limits.idle_timeout,
         };
-        let limiter = Limiter::new(limits.handshakes_at_start, limits.max_handshakes);
         Self(Arc::new(Inner {
             limits,
             fence,
             off_limits: RwLock::default(),
-            limiter,
+            limiters: Mutex::default(),
             pool: Pool::new(bounds),
         }))
     }
@@ -180,9 +181,9 @@ impl Fleet {
         Ok(pool.add(key, connection))
     }
 
-    /// How many handshakes may be under way at once just now.
-    pub fn handshake_limit(&self) -> usize {
-        self.0.limiter.limit()
+    /// How many handshakes of a team may be under way at once just now.
+    pub fn handshake_limit(&self, team: &str) -> usize {
+        self.limiter(team).limit()
     }
 
     /// How many connections are open.
@@ -194,8 +195,17 @@ impl Fleet {
         &self.0.limits
     }
 
-    pub(super) fn limiter(&self) -> &Limiter {
-        &self.0.limiter
+    /// What bounds a team's handshakes. Of teams without any for a while nothing is kept.
+    pub(super) fn limiter(&self, team: &str) -> Limiter {
+        let limits = &self.0.limits;
+        let all = self.0.limiters.lock();
+        let mut all = all.unwrap_or_else(PoisonError::into_inner);
+        if let Some(limiter) = all.get(team) {
+            return limiter.clone();
+        }
+        all.retain(|_, limiter| !limiter.is_forgotten());
+        let new = Limiter::new(limits.handshakes_at_start, limits.max_handshakes);
+        all.entry(team.to_owned()).or_insert(new).clone()
     }
 }
 

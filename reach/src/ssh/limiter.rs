@@ -91,6 +91,14 @@ impl Limiter {
         self.lock().limit
     }
 
+    /// Nobody uses it, and nothing that it knows still counts.
+    pub fn is_forgotten(&self) -> bool {
+        let state = self.lock();
+        // The one in the fleet's own hands is the last.
+        let unused = Arc::strong_count(&self.state) == 1 && state.under_way == 0;
+        unused && state.idle_since.elapsed() > MEMORY
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,6 +5,8 @@ use super::{Credentials, HostKeys};
 /// Everything that is needed to log in to one machine.
 #[derive(Clone, Debug)]
 pub struct Target {
+    /// Whose machine it is; the handshakes of one team hold up no other's.
+    pub team: String,
     /// Name of the Host object; a Secret's `jumpHosts` may name it.
     pub name: String,
     pub address: String,

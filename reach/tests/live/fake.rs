@@ -74,6 +74,7 @@ pub async fn stage() -> Stage {
         .map(|(k, v)| (k.to_owned(), ByteString(v.as_bytes().to_vec())))
         .into();
     let target = Target {
+        team: "team".into(),
         name: "host".into(),
         address: server.at.ip().to_string(),
         port: server.at.port(),

@@ -129,7 +129,7 @@ async fn dropped_and_forgotten_handshakes_are_tried_again_with_fewer_at_once() {
         handshake_timeout: Duration::from_millis(300),
         ..Limits::default()
     });
-    let before = fleet.handshake_limit();
+    let before = fleet.handshake_limit("team");
     assert_eq!(
         echo(&fleet, &target(&server, with_password("right")))
             .await
@@ -137,7 +137,7 @@ async fn dropped_and_forgotten_handshakes_are_tried_again_with_fewer_at_once() {
         "hello\n"
     );
     assert_eq!(server.connections(), 4);
-    assert!(fleet.handshake_limit() < before);
+    assert!(fleet.handshake_limit("team") < before);
 }
 
 #[tokio::test]

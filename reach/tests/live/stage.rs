@@ -37,6 +37,7 @@ pub fn with_password(password: &str) -> Credentials {
 
 pub fn target(server: &Sshd, credentials: Credentials) -> Target {
     Target {
+        team: "team".into(),
         name: "host".into(),
         address: server.at.ip().to_string(),
         port: server.at.port(),

@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 /// Migrations in order; a released one is never changed, a new one is appended.
-const MIGRATIONS: &[&str] = &[
-    "
+const MIGRATIONS: &[&str] = &["
     CREATE TABLE meta (
         name  TEXT PRIMARY KEY,
         value INTEGER NOT NULL
@@ -53,17 +52,18 @@ const MIGRATIONS: &[&str] = &[
         data     BLOB NOT NULL
     );
     CREATE UNIQUE INDEX logs_by_start ON logs (digest, start);
-",
-    "
-    CREATE TABLE receipts (
+"];
+
+/// What programs of the versions before need not know, and must be able to come back to: added, not migrated.
+const ADDITIONS: &str = "
+    CREATE TABLE IF NOT EXISTS receipts (
         namespace     TEXT NOT NULL,
         run           TEXT NOT NULL,
         namespace_uid TEXT NOT NULL,
         body          TEXT NOT NULL,
         PRIMARY KEY (namespace, run, namespace_uid)
     ) WITHOUT ROWID;
-",
-];
+";
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +115,7 @@ pub fn migrate(connection: &mut Connection, now: Timestamp) -> Result<(), Schema
     if found > known {
         return Err(SchemaError::Newer { found, known });
     }
+    tx.execute_batch(ADDITIONS)?;
     if found == 0 {
         begin_positions(&tx, now)?;
     }

@@ -49,6 +49,7 @@ pub async fn run(fixture: &Fixture, port: u16, hosts: usize, at_once: usize) -> 
         ..Limits::default()
     });
     let targets = (0..hosts).map(|n| Target {
+        team: "team".into(),
         name: Fixture::host(n),
         address: Fixture::host(n),
         port,
