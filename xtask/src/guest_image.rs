@@ -112,6 +112,15 @@ pub fn disk(
     })
 }
 
+/// A file system of its own for the records, which fills without filling the node.
+fn records_volume(log: &Log, root: &Path) -> Result<()> {
+    let mut make = Command::new("mke2fs");
+    make.args(["-q", "-F", "-t", "ext4", "-m", "0"])
+        .arg(root.join("var/lib/pilothouse-pv.img"))
+        .arg("512M");
+    log.run(&mut make)
+}
+
 fn furnish(log: &Log, recipe: &Path, tools: &Tools, uml: &Path, root: &Path) -> Result<()> {
     for folder in [
         "opt/cni/bin",
@@ -140,6 +149,7 @@ fn furnish(log: &Log, recipe: &Path, tools: &Tools, uml: &Path, root: &Path) -> 
         fs::set_permissions(&target, fs::Permissions::from_mode(0o755))
             .about("protect", &target)?;
     }
+    records_volume(log, root)?;
     log.run(
         Command::new("chroot")
             .arg(root)
