@@ -3,12 +3,14 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use crate::{
-    arrows,
+    arrows, before,
     checkout::Checkout,
     daemon::Daemons,
     down,
     error::{About, Error, Result},
+    guests::Guests,
     install::Cluster,
+    network::Network,
     product,
     steps::{Log, Steps, line},
     tools::Tools,
@@ -63,7 +65,12 @@ fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
         let tools = Tools::clients(checkout, steps)?;
         let cluster = Cluster::local(checkout, &tools);
         steps.run("helm test", |log| cluster.helm_test(log))?;
-        e2e(checkout, checkout.kubeconfig(), wishes, &stories(checkout)?)?;
+        let network = Network::of(checkout);
+        let mut stories = stories(checkout)?;
+        if !before::provide(checkout, steps, &Guests::of(checkout, &network))? {
+            stories.retain(|story| story != UPGRADE);
+        }
+        e2e(checkout, checkout.kubeconfig(), wishes, &stories)?;
         e2e(checkout, checkout.kubeconfig(), wishes, &[LAST.to_owned()])
     });
     if was_up {
@@ -119,6 +126,9 @@ fn e2e(
 
 /// The story that takes Pilothouse out of the cluster, which all others need.
 const LAST: &str = "uninstall";
+
+/// The story that needs the version before.
+const UPGRADE: &str = "upgrade";
 
 /// The other test programs of e2e, by name: picked by package, they would have their dependencies compiled once more.
 fn stories(checkout: &Checkout) -> Result<Vec<String>> {

@@ -11,15 +11,39 @@ use crate::{
     tools::Tools,
 };
 
-/// Puts the product's image on both nodes at once; the one before makes room.
+/// Puts the product's image on both nodes at once; others of it make room.
 pub fn load(log: &Log, guests: &Guests, product: &Product) -> Result<((), Outcome)> {
+    on_both(|node| {
+        let present = add_on(log, guests, node, &product.name(), &product.archive)?;
+        let Some(present) = present else {
+            return Ok(Outcome::Cached);
+        };
+        let old: Vec<&str> = present
+            .lines()
+            .filter(|image| image.starts_with("docker.io/pilothouse/"))
+            .collect();
+        if !old.is_empty() {
+            let remove = format!("ctr -n k8s.io images rm {}", old.join(" "));
+            log.run(guests.ssh(node).arg(remove))?;
+        }
+        Ok(Outcome::Done)
+    })
+}
+
+/// Puts an image on both nodes beside what is there.
+pub fn add(log: &Log, guests: &Guests, name: &str, archive: &Path) -> Result<((), Outcome)> {
+    on_both(|node| {
+        let present = add_on(log, guests, node, name, archive)?;
+        Ok(present.map_or(Outcome::Cached, |_| Outcome::Done))
+    })
+}
+
+fn on_both(work: impl Fn(&Guest) -> Result<Outcome> + Sync) -> Result<((), Outcome)> {
     let nodes = GUESTS
         .iter()
         .filter(|guest| matches!(guest.kind, Kind::Node { .. }));
     let outcomes: Vec<Result<Outcome>> = thread::scope(|scope| {
-        let loads: Vec<_> = nodes
-            .map(|node| scope.spawn(move || load_on(log, guests, node, product)))
-            .collect();
+        let loads: Vec<_> = nodes.map(|node| scope.spawn(|| work(node))).collect();
         loads
             .into_iter()
             .map(|load| load.join().expect("an import does not panic"))
@@ -36,8 +60,15 @@ pub fn load(log: &Log, guests: &Guests, product: &Product) -> Result<((), Outcom
     ))
 }
 
-fn load_on(log: &Log, guests: &Guests, node: &Guest, product: &Product) -> Result<Outcome> {
-    let name = format!("docker.io/{}", product.name());
+/// Imports an image that a node does not have; the names of those that it had then.
+fn add_on(
+    log: &Log,
+    guests: &Guests,
+    node: &Guest,
+    name: &str,
+    archive: &Path,
+) -> Result<Option<String>> {
+    let name = format!("docker.io/{name}");
     // A node that lets people in may still be starting its containerd.
     wait_for(
         &format!("containerd of {} to answer", node.name),
@@ -46,25 +77,14 @@ fn load_on(log: &Log, guests: &Guests, node: &Guest, product: &Product) -> Resul
     )?;
     let present = log.read(guests.ssh(node).arg("ctr -n k8s.io images list -q"))?;
     if present.lines().any(|image| image == name) {
-        return Ok(Outcome::Cached);
+        return Ok(None);
     }
-    let archive = fs::File::open(&product.archive).about("open", &product.archive)?;
+    let archive = fs::File::open(archive).about("open", archive)?;
     log.run_with(
         guests.ssh(node).arg("ctr -n k8s.io images import -"),
         archive.into(),
     )?;
-    let old: Vec<&str> = present
-        .lines()
-        .filter(|image| image.starts_with("docker.io/pilothouse/"))
-        .collect();
-    if !old.is_empty() {
-        log.run(
-            guests
-                .ssh(node)
-                .arg(format!("ctr -n k8s.io images rm {}", old.join(" "))),
-        )?;
-    }
-    Ok(Outcome::Done)
+    Ok(Some(present))
 }
 
 /// One folder of the programs that a person types, beside the kubeconfig.

@@ -1,6 +1,7 @@
 //! The developer's commands: `cargo xtask up | down | test | bench | image | crds`.
 
 mod arrows;
+mod before;
 mod bench;
 mod cached;
 mod checkout;
