@@ -4,10 +4,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use crds::{
     names::DEFAULT_RUNNER,
-    v1alpha1::{Duration, SecretKeyRef, Selector},
+    v1alpha1::{Duration, Selector},
 };
 
-use crate::{connection::Connection, output::Format, parameters, selector};
+use crate::{connection::Connection, output::Format, parameters::Given, selector};
 
 /// Run, watch and explain operations work. Everything is done with your own rights.
 #[derive(Debug, Parser)]
@@ -56,17 +56,6 @@ pub enum Command {
     Uninstall(UninstallArgs),
     /// Print the completion script of a shell
     Completion { shell: Shell },
-}
-
-/// Values of parameters, as run and plan take them.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct Given {
-    /// Value of a parameter
-    #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = parameters::plain)]
-    pub params: Vec<(String, String)>,
-    /// Where the value of a parameter is kept; sensitive parameters are only taken from Secrets
-    #[arg(long = "secret", value_name = "NAME=SECRET/KEY", value_parser = parameters::secret)]
-    pub secrets: Vec<(String, SecretKeyRef)>,
 }
 
 #[derive(Debug, clap::Args)]

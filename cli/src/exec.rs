@@ -10,10 +10,10 @@ use kube::ResourceExt as _;
 use crate::{
     args::{self, ExecArgs},
     caller,
+    choice::{Choice, Mark},
     cluster::Cluster,
     error::Result,
     follow,
-    logs::{Choice, Mark},
     outcome::Outcome,
     output::Format,
     progress, run, terminal, watch,

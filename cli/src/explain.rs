@@ -1,61 +1,17 @@
 //! What a run waits for or why it failed, and what to do next.
 
-use crds::v1alpha1::{JobRun, JobRunStatus, RunAction};
+use crds::v1alpha1::{JobRun, RunAction};
 use jiff::Timestamp;
 use kube::{ResourceExt as _, api::ListParams};
-use serde::Serialize;
 
 use crate::{
     cluster::Cluster,
     error::{self, Result},
     executions::{self, Row},
+    known::{Acted, Failure, Known},
     output::{self, Format},
     story,
 };
-
-/// Everything that is known of a run.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Known {
-    pub name: String,
-    pub namespace: String,
-    pub account: String,
-    pub job: Option<String>,
-    pub requested_by: Option<String>,
-    pub created: Option<Timestamp>,
-    pub finished: bool,
-    pub status: JobRunStatus,
-    /// Executions that did not go well, the latest attempt of each.
-    pub failures: Vec<Failure>,
-    pub actions: Vec<Acted>,
-    /// What could not be looked up, and why.
-    pub unknown: Vec<String>,
-    /// Commands that help, with what they are for.
-    pub next: Vec<String>,
-}
-
-/// An execution that did not go well.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Failure {
-    pub step: String,
-    pub target: String,
-    pub attempt: i32,
-    pub state: &'static str,
-    pub reason: String,
-    pub exit_code: Option<i32>,
-    pub message: String,
-}
-
-/// What a person did to the run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Acted {
-    pub action: String,
-    pub by: String,
-    pub reason: String,
-    pub at: Option<Timestamp>,
-}
 
 pub async fn explain(cluster: &Cluster, name: &str, format: Option<Format>) -> Result<u8> {
     let run = cluster.run(name).await?;
@@ -155,7 +111,7 @@ fn acted(action: RunAction) -> Acted {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::logs::tests::row;
+    use crate::choice::tests::row;
 
     /// What is known of a run with these conditions.
     pub fn of(conditions: &[&str]) -> Known {

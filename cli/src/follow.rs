@@ -7,11 +7,11 @@ use futures::{AsyncReadExt as _, StreamExt as _};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
+    choice::{Choice, PIECE},
     cluster::Cluster,
     error::{Error, Result},
     executions::{self, Row},
     lines::Lines,
-    logs::{Choice, PIECE},
     outcome::Outcome,
     output, terminal, watch,
 };

@@ -2,9 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use clap::Args;
 use crds::v1alpha1::SecretKeyRef;
 
-use crate::args::Given;
+/// Values of parameters, as run and plan take them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Given {
+    /// Value of a parameter
+    #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = plain)]
+    pub params: Vec<(String, String)>,
+    /// Where the value of a parameter is kept; sensitive parameters are only taken from Secrets
+    #[arg(long = "secret", value_name = "NAME=SECRET/KEY", value_parser = secret)]
+    pub secrets: Vec<(String, SecretKeyRef)>,
+}
 
 /// Reads `NAME=VALUE`; the value may hold anything, further equal signs too.
 pub fn plain(typed: &str) -> Result<(String, String), String> {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::{
     age,
     cluster::command,
-    explain::{Acted, Failure, Known},
+    known::{Acted, Failure, Known},
     table::table,
 };
 

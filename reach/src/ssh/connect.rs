@@ -4,11 +4,11 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use rand::RngExt as _;
-use russh::{client, keys::PublicKeyOrCertificate};
+use russh::client;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use super::{
-    Error, Fleet, HostKeys, SeenKey, Target, algorithms,
-    host_key::{self, Verdict},
+    Error, Fleet, SeenKey, Target, algorithms,
+    guard::{Guard, Refusal},
     login::{Login, login},
     pool::{Connection, Lease},
 };
@@ -291,72 +291,4 @@ fn is_dropped(error: &russh::Error) -> bool {
         error,
         E::Disconnect | E::HUP | E::IO(_) | E::ConnectionTimeout | E::SendError | E::RecvError
     )
-}
-
-/// Judges the host key in the middle of the handshake.
-pub(super) struct Guard {
-    address: String,
-    host: HostKeys,
-    secret: HostKeys,
-    shown: Arc<OnceLock<SeenKey>>,
-}
-
-/// Why the handshake ended early.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    HostKey(Box<Error>),
-    Protocol(russh::Error),
-}
-
-impl From<russh::Error> for Refusal {
-    fn from(error: russh::Error) -> Self {
-        Self::Protocol(error)
-    }
-}
-
-impl client::Handler for Guard {
-    type Error = Refusal;
-
-    async fn check_server_key(
-        &mut self,
-        shown: &PublicKeyOrCertificate,
-    ) -> Result<bool, Self::Error> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        let names = host_key::names(&self.address);
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let key = shown.public_key();
-        let verdict = host_key::judge(&self.host, &self.secret, shown, &names, now);
-        let seen = host_key::openssh(&key);
-        let first_use = match verdict {
-            Verdict::Known => false,
-            Verdict::FirstUse => true,
-            Verdict::Unknown => {
-                let address = self.address.clone();
-                return Err(Refusal::HostKey(Box::new(Error::HostKeyUnknown {
-                    address,
-                    seen,
-                })));
-            }
-            Verdict::Mismatch => {
-                let expected = [&self.host, &self.secret]
-                    .iter()
-                    .flat_map(|keys| keys.expected())
-                    .collect();
-                let seen = host_key::fingerprint(&key);
-                let address = self.address.clone();
-                return Err(Refusal::HostKey(Box::new(Error::HostKeyMismatch {
-                    address,
-                    expected,
-                    seen,
-                })));
-            }
-        };
-        let _ = self.shown.set(SeenKey {
-            openssh: seen,
-            first_use,
-        });
-        Ok(true)
-    }
 }

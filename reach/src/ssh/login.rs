@@ -14,7 +14,7 @@ use russh::{
     },
 };
 
-use super::{Credentials, connect::Guard};
+use super::{Credentials, guard::Guard};
 
 /// How a login ended.
 pub(super) enum Login {

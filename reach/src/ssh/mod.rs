@@ -6,6 +6,7 @@ mod credentials;
 mod error;
 mod exchange;
 mod fleet;
+mod guard;
 mod host_key;
 mod limiter;
 mod login;

@@ -10,7 +10,7 @@ use russh::client::{self, Msg};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{SeenKey, Target, connect::Guard};
+use super::{SeenKey, Target, guard::Guard};
 
 /// What two targets must have in common to share a connection.
 pub(super) type Key = [u8; 32];
