@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crds::v1alpha1::{Host, find_condition};
 use e2e::{
-    Manifest, Stage, eventually, rights,
-    stage::{PATIENCE, refusal},
+    Cluster, Manifest, Stage, eventually, rights,
+    stage::{PATIENCE, SYSTEM, refusal},
     wait_for,
 };
 use k8s_openapi::api::{
@@ -149,16 +149,30 @@ rules:
         (!allowed(&account, &hidden).await).then_some(())
     })
     .await;
-    let run = json!({"job": {"targets": {"hosts": {"names": ["vm1"]}}, "parameters": [{"name": "token", "sensitive": true}],
-        "steps": [{"name": "a", "inline": {"content": "printenv TOKEN | rev", "env": {"TOKEN": "{{ params.token }}"}}}]},
-        "secretParameters": {"token": {"name": "hidden", "key": "a"}}});
-    Manifest::of("JobRun", "reversed", &run)
-        .within(stage.name())
-        .create(&stage.client)
-        .await
-        .expect("the schema takes it");
-    stage.waits("reversed", "AccountForbidden").await;
-    assert!(stage.executions("reversed").await.is_empty());
+    let by_hosts = json!({"hosts": {"names": ["vm1"]}});
+    let env = json!({"TOKEN": "{{ params.token }}"});
+    let printed = |how: &str| format!("printenv TOKEN | {how}");
+    let bodies = [
+        (
+            "reversed",
+            json!({"name": "a", "targets": by_hosts, "inline": {"content": printed("rev"), "env": env}}),
+        ),
+        (
+            "encoded",
+            json!({"name": "a", "pod": {"image": "local/busybox:1", "command": ["/bin/sh", "-c", printed("base64")], "env": env}}),
+        ),
+    ];
+    for (name, step) in bodies {
+        let run = json!({"job": {"parameters": [{"name": "token", "sensitive": true}], "steps": [step]},
+            "secretParameters": {"token": {"name": "hidden", "key": "a"}}});
+        Manifest::of("JobRun", name, &run)
+            .within(stage.name())
+            .create(&stage.client)
+            .await
+            .expect("the schema takes it");
+        stage.waits(name, "AccountForbidden").await;
+        assert!(stage.executions(name).await.is_empty());
+    }
 }
 
 #[tokio::test]
@@ -202,9 +216,7 @@ async fn a_job_that_was_changed_by_somebody_who_may_not_be_its_account_does_not_
 #[tokio::test]
 async fn the_operator_itself_may_do_nothing_where_nobody_has_bound_it() {
     let stage = Stage::set("bound").await;
-    let operator = stage
-        .cluster
-        .as_account("pilothouse-system", "pilothouse-operator");
+    let operator = stage.cluster.as_account(SYSTEM, "pilothouse-operator");
     let runner = ("impersonate", "", "serviceaccounts", "pilothouse-runner");
     let here = review(stage.name(), runner);
     eventually("the binding to hold", PATIENCE, || async {
@@ -230,6 +242,49 @@ async fn the_operator_itself_may_do_nothing_where_nobody_has_bound_it() {
                 "{verb} {resource} in {namespace}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn fronts_and_the_store_may_do_no_more_than_they_need() {
+    let cluster = Cluster::connect().await;
+    for name in ["pilothouse-front", "pilothouse-server"] {
+        let account = cluster.as_account(SYSTEM, name);
+        let own = review(SYSTEM, ("update", "", "secrets", "pilothouse-server-tls"));
+        assert!(
+            allowed(&account, &own).await,
+            "{name} keeps its certificate"
+        );
+        for (verb, group, resource, object) in [
+            ("impersonate", "", "users", "any"),
+            ("impersonate", "", "serviceaccounts", "pilothouse-operator"),
+            ("create", "", "serviceaccounts/token", "pilothouse-operator"),
+            ("get", "", "secrets", "any"),
+            ("list", "", "secrets", ""),
+            ("create", "", "pods", "any"),
+            ("create", "", "pods/exec", "any"),
+            ("get", "pilothouse.dev", "hosts", "any"),
+            ("patch", "pilothouse.dev", "jobruns/status", "any"),
+            ("get", "records.pilothouse.dev", "executions", "any"),
+            ("patch", "apiregistration.k8s.io", "apiservices", "v1.apps"),
+            ("update", "rbac.authorization.k8s.io", "roles", "any"),
+        ] {
+            for namespace in ["default", "kube-system", SYSTEM] {
+                let asked = review(namespace, (verb, group, resource, object));
+                let may = allowed(&account, &asked).await;
+                assert!(!may, "{name}: {verb} {resource} in {namespace}");
+            }
+        }
+    }
+    // Whether somebody may see records is the store's question; a front only asks who they are.
+    let front = cluster.as_account(SYSTEM, "pilothouse-front");
+    for asked in [
+        ("create", "authorization.k8s.io", "subjectaccessreviews", ""),
+        ("list", "", "namespaces", ""),
+        ("list", "pilothouse.dev", "jobruns", ""),
+        ("create", "events.k8s.io", "events", ""),
+    ] {
+        assert!(!allowed(&front, &review("", asked)).await, "{asked:?}");
     }
 }
 

@@ -23,13 +23,14 @@ pub(crate) fn as_user(target: &Target, user: &str, script: &str) -> String {
     format!("{become_user} {} -- sh -c {}", quote(user), quote(script))
 }
 
-/// Enters a folder, or does `absent` where there is none. `$unsafe` then says what is wrong with it: it must be the user's own and closed to others.
+/// Enters a folder, or does `absent` where there is none. `$unsafe` then says what is wrong with it: it must be the user's own and closed to others, and no link
+/// may lead to it.
 pub(crate) fn private_folder(folder: &str, absent: &str) -> String {
     let folder = quote(folder);
     format!(
         "d={folder}; unsafe=; [ -e \"$d\" ] || [ -L \"$d\" ] || {absent}; \
-         if [ -L \"$d\" ]; then unsafe='it is a link'; \
-         elif ! cd \"$d\"; then unsafe='it cannot be entered'; \
+         if ! cd \"$d\"; then unsafe='it cannot be entered'; \
+         elif [ \"$(pwd -P)\" != \"$d\" ]; then unsafe='a link leads to it'; \
          else s=$(stat -c '%u %a' .); [ \"$s\" = \"$(id -u) 700\" ] || unsafe=\"owner and mode are $s\"; fi;"
     )
 }

@@ -56,14 +56,7 @@ impl Root {
 
     /// Opens a folder directly below, and makes it when it is missing.
     pub fn folder(&self, name: &str) -> Result<OwnedFd, Error> {
-        let folder = make(&self.folder, name)?;
-        let found = fstat(&folder).reading("look at a folder of the journal")?;
-        if found.st_uid != geteuid().as_raw() || found.st_mode & 0o077 != 0 {
-            return Err(Error::UnsafeRoot(format!(
-                "{name} is not owned by the toolkit's user alone"
-            )));
-        }
-        Ok(folder)
+        make(&self.folder, name)
     }
 }
 
@@ -118,7 +111,7 @@ fn check(found: &FileStat, last: bool) -> Result<(), &'static str> {
     }
 }
 
-/// Opens a folder, and makes it durably when it is missing.
+/// Opens a folder of the toolkit's user alone, and makes it durably when it is missing.
 pub fn make(parent: impl AsFd, name: &str) -> Result<OwnedFd, Error> {
     match mkdirat(&parent, name, FOLDER) {
         Ok(()) => fsync(&parent).writing("sync a folder")?,
@@ -130,7 +123,14 @@ pub fn make(parent: impl AsFd, name: &str) -> Result<OwnedFd, Error> {
             });
         }
     }
-    openat(&parent, name, flags(), Mode::empty()).reading("open a folder")
+    let folder = openat(&parent, name, flags(), Mode::empty()).reading("open a folder")?;
+    let found = fstat(&folder).reading("look at a folder")?;
+    if found.st_uid != geteuid().as_raw() || found.st_mode & 0o077 != 0 {
+        return Err(Error::UnsafeRoot(format!(
+            "{name} is not owned by the toolkit's user alone"
+        )));
+    }
+    Ok(folder)
 }
 
 /// Opens a folder that is there.

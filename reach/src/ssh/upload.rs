@@ -56,7 +56,10 @@ impl Fleet {
 /// The new file lies beside its place under a name that nobody can foresee, so that two copies under way do no harm.
 fn script(path: &str, mode: u32, digest: &str) -> String {
     let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
-    let enter = private_folder(folder, "mkdir -p \"$d\"");
+    // Made from within what it is made in, so that nothing is made where a link leads.
+    let made = "{ above=${d%/*}; mkdir -p \"$above\"; cd \"$above\"; \
+                if [ \"$(pwd -P)\" = \"$above\" ]; then mkdir -p \"${d##*/}\"; fi; }";
+    let enter = private_folder(folder, made);
     let name = quote(name);
     format!(
         "set -e; umask 077; {enter} if [ -n \"$unsafe\" ]; then echo \"$unsafe\" >&2; exit 77; fi; \

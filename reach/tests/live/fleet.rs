@@ -215,7 +215,7 @@ async fn an_upload_is_whole_or_absent_and_says_which_path_failed() {
     std::fs::set_permissions(folder.path(), open).unwrap();
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(folder.path().join("a b"), &link).unwrap();
-    for unsafe_folder in [folder.path(), &link] {
+    for unsafe_folder in [folder.path(), &link, &link.join("below")] {
         let path = unsafe_folder.join("file");
         let path = path.to_str().unwrap();
         let error = fleet
@@ -224,6 +224,8 @@ async fn an_upload_is_whole_or_absent_and_says_which_path_failed() {
             .unwrap_err();
         assert_eq!(error.reason(), "UploadUnsafe", "{error}");
     }
+    let below = folder.path().join("a b/below");
+    assert!(!below.exists(), "nothing is made where a link leads");
     let error = fleet
         .upload(&target, bytes.into(), "/proc/nowhere/file", 0o700, soon())
         .await

@@ -241,7 +241,9 @@ fn nothing_is_opened_through_a_link() {
 fn a_folder_that_others_can_change_is_refused() {
     let host = Host::new();
     host.exec(&host.line("first"));
+    std::fs::create_dir(host.journal("other")).expect("folder");
     for (mode, folder) in [
+        ("0707", host.journal("other")),
         ("0770", host.root()),
         ("0707", host.root()),
         ("0750", host.root().join("journal")),
