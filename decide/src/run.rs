@@ -252,7 +252,7 @@ impl<'a> View<'a> {
         };
         let wait = backoff(&self.plan.steps[task.step], attempt.number);
         (
-            attempt.number + 1,
+            attempt.number.saturating_add(1),
             attempt.finished_at.map(|at| {
                 at.saturating_add(wait)
                     .expect("a backoff is a fixed length")

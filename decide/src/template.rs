@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{
+    Environment, UndefinedBehavior, Value,
+    machinery::{Token, tokenize},
+};
 
 use crate::Refusal;
 
-/// Steps of work one template may take; a loop that would run away is cut off here.
+/// Steps of work one template may take.
 const FUEL: u64 = 20_000;
+/// What a template may do beside naming values. Fuel counts steps and not bytes, and each of the others lets text double at every step.
+const STATEMENTS: [&str; 4] = ["if", "elif", "else", "endif"];
 /// Longest text a template may render to.
 const MAX_BYTES: usize = 16 * 1024;
 
@@ -73,6 +78,7 @@ pub fn check(
     params: &BTreeSet<&str>,
     secrets: &BTreeSet<&str>,
 ) -> Result<(), Refusal> {
+    narrow(field, template)?;
     let environment = environment();
     let parsed = environment
         .template_from_str(template)
@@ -98,6 +104,7 @@ pub fn render(field: &str, template: &str, scope: &Scope<'_>) -> Result<String, 
     if !template.contains("{{") && !template.contains("{%") {
         return Ok(template.to_owned());
     }
+    narrow(field, template)?;
     let text = environment()
         .render_str(template, scope.value())
         .map_err(|error| broken(field, &error))?;
@@ -109,6 +116,29 @@ pub fn render(field: &str, template: &str, scope: &Scope<'_>) -> Result<String, 
         return Err(Refusal::new("TemplateTooLong", message));
     }
     Ok(text)
+}
+
+/// Refuses what could make more of a text than it holds.
+fn narrow(field: &str, template: &str) -> Result<(), Refusal> {
+    let mut opened = false;
+    for token in tokenize(template, false, Default::default()) {
+        let (token, _) = token.map_err(|error| broken(field, &error))?;
+        let refused = match token {
+            Token::Mul => Some("*"),
+            Token::Ident(word) if opened && !STATEMENTS.contains(&word) => Some(word),
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            return Err(Refusal::new(
+                "BadTemplate",
+                format!(
+                    "{field} uses {refused}; a template can put in values and choose with if, and no more"
+                ),
+            ));
+        }
+        opened = matches!(token, Token::BlockStart);
+    }
+    Ok(())
 }
 
 fn environment() -> Environment<'static> {
@@ -163,7 +193,15 @@ mod tests {
         for (template, verdict) in [
             ("plain", Ok(())),
             ("{{ params.unit }}-{{ target.name }}", Ok(())),
-            ("{% for i in [1,2] %}{{ i }}{% endfor %}", Ok(())),
+            (
+                "{% if params.unit == 'web' %}a{% elif 1 %}b{% else %}c{% endif %}",
+                Ok(()),
+            ),
+            ("{%- raw -%}{{ set }}{% endraw %}", Ok(())),
+            (
+                "{% for i in [1,2] %}{{ i }}{% endfor %}",
+                Err("BadTemplate"),
+            ),
             ("{{ params.other }}", Err("UnknownValue")),
             ("{{ unit }}", Err("UnknownValue")),
             ("{{ params }}", Err("UnknownValue")),
@@ -192,13 +230,22 @@ mod tests {
             render("f", "{{ params.unit }}@{{ target.address }}", &scope).expect("valid"),
             "web@10.0.0.1"
         );
-        let endless = "{% for a in 'xxxxxxxxxxxxxxxx' %}{% for b in 'xxxxxxxxxxxxxxxx' %}{% for c in 'xxxxxxxxxxxxxxxx' %}{% for d in 'xxxxxxxxxxxxxxxx' %}{{ a }}{% endfor %}{% endfor %}{% endfor %}{% endfor %}";
+        let long = "{{ params.unit }}".repeat(MAX_BYTES / 3 + 1);
         assert_eq!(
-            render("f", endless, &scope)
-                .expect_err("out of fuel")
-                .reason,
-            "BadTemplate"
+            render("f", &long, &scope).expect_err("too long").reason,
+            "TemplateTooLong"
         );
+        for grows in [
+            "{{ 'x' * 99999999 }}",
+            "{% set x = 'xx' %}{% set x = x ~ x %}{{ x }}",
+            "{% set x %}{{ x }}{{ x }}{% endset %}",
+            "{%- for x in [['a', 'a']] %}{% for y in [[x, x]] %}{{ y == y }}{% endfor %}{% endfor %}",
+            "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}{{ m(m('x')) }}",
+        ] {
+            let refused = render("f", grows, &scope).expect_err(grows);
+            assert_eq!(refused.reason, "BadTemplate", "{grows}");
+            assert!(refused.message.contains("no more"), "{refused:?}");
+        }
     }
 
     #[test]

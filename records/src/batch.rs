@@ -1,6 +1,7 @@
 //! What a batch may hold. Everything that enters the store is bounded here, before it costs a write.
 
 use crds::{
+    bytes,
     execution::{Batch, Execution, LogChunk, MESSAGE_BYTES, VERSION},
     v1alpha1::clip,
 };
@@ -33,6 +34,8 @@ pub enum Rejected {
         found: usize,
         limit: usize,
     },
+    #[error("logs.offset {0} is beyond what can be counted")]
+    TooFar(u64),
     #[error("{0} is empty")]
     Empty(&'static str),
 }
@@ -93,6 +96,9 @@ fn check_chunk(chunk: &LogChunk) -> Result<(), Rejected> {
             found: chunk.data.len(),
             limit: MAX_CHUNK_BYTES,
         });
+    }
+    if bytes::end(chunk.offset, &chunk.data).is_none() {
+        return Err(Rejected::TooFar(chunk.offset));
     }
     Ok(())
 }

@@ -41,7 +41,8 @@ pub fn read<T: DeserializeOwned>() -> Result<T, Error> {
     parse(&line)
 }
 
-fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, Error> {
+/// What the line asks for, if it is of the version spoken here.
+pub fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, Error> {
     let Versioned { version } = serde_json::from_slice(line).map_err(|e| malformed(&e))?;
     if version != VERSION {
         return Err(Error::UnknownVersion(format!(

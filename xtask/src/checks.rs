@@ -8,6 +8,7 @@ use crate::{
     daemon::Daemons,
     down,
     error::{About, Error, Result},
+    fuzz,
     guests::Guests,
     install::Cluster,
     network::Network,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 pub struct Wishes {
-    /// Ten times the crashes.
+    /// Ten times the crashes, thirty times the fuzzing.
     pub long: bool,
     /// A cluster that is already there, instead of the local one.
     pub context: Option<String>,
@@ -43,6 +44,8 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
         "warnings",
     ];
     check("format", &["fmt", "--all", "--check"])?;
+    let fuzz_targets = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+    check("format of fuzz targets", &fuzz_targets)?;
     check("clippy", &clippy)?;
     steps.run("direction of dependencies", |log| {
         arrows::check(checkout, log)
@@ -52,6 +55,9 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     })?;
     let units = ["test", "--quiet", "--workspace", "--exclude", "e2e", "--"];
     seen(cargo(&units).args(&wishes.filter))?;
+    if wishes.filter.is_empty() {
+        fuzz::fuzz(checkout, steps, None, if wishes.long { 3_600 } else { 120 })?;
+    }
     match &wishes.context {
         Some(context) => on_existing(checkout, steps, context, wishes),
         None => on_local(checkout, steps, wishes),

@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask up | down | test | bench | image | crds`.
+//! The developer's commands: `cargo xtask up | down | test | fuzz | bench | image | crds`.
 
 mod arrows;
 mod before;
@@ -12,6 +12,7 @@ mod delivery;
 mod down;
 mod error;
 mod first_run;
+mod fuzz;
 mod guest_image;
 mod guests;
 mod image;
@@ -67,12 +68,20 @@ enum Command {
     Test {
         #[command(flatten)]
         existing: Existing,
-        /// Crash the operator 100 times instead of 10.
+        /// Crash the operator 100 times instead of 10, and fuzz each target for an hour.
         #[arg(long)]
         long: bool,
         /// Names of tests, and options of the test programs.
         #[arg(last = true)]
         filter: Vec<String>,
+    },
+    /// Feed the parsers with what nobody meant to write; what breaks one is kept in target/fuzz/finds.
+    Fuzz {
+        /// One target only.
+        target: Option<String>,
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
     },
     /// Measure one thing, beside what people use for it today.
     Bench {
@@ -145,6 +154,9 @@ fn run(command: Command) -> Result<()> {
                 filter,
             };
             checks::test(&checkout, &steps, &wishes)
+        }
+        Command::Fuzz { target, seconds } => {
+            fuzz::fuzz(&checkout, &steps, target.as_deref(), seconds)
         }
         Command::Bench { name, arguments } => bench::bench(&checkout, &name, &arguments),
         Command::Image { release, out } => {

@@ -29,7 +29,12 @@ pub fn ensure(log: &Log) -> Result<((), Outcome)> {
             "Go is missing; install 1.26, or any from 1.21 on, which fetches 1.26 by itself".into(),
         ));
     }
-    let missing: Vec<&str> = NEEDED
+    install(log, &NEEDED)
+}
+
+/// Installs the packages of the programs that are missing.
+pub fn install(log: &Log, needed: &[(&str, &str)]) -> Result<((), Outcome)> {
+    let missing: Vec<&str> = needed
         .iter()
         .filter(|(program, _)| !found(program))
         .map(|&(_, package)| package)

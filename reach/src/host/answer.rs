@@ -2,10 +2,8 @@
 
 use crds::journal::Line;
 
+use super::lines::{self, Lines};
 use crate::ssh::{self, Chunk, Exchange, Exit};
-
-/// Longest line, and most noise before the first one.
-const LINE_BYTES: usize = 4 << 20;
 
 /// Most of a complaint that is kept.
 const COMPLAINT: usize = 4096;
@@ -25,9 +23,7 @@ pub(super) enum Opening {
 /// The lines of one exchange.
 pub(super) struct Answers {
     exchange: Exchange,
-    buffer: Vec<u8>,
-    /// Bytes at the start of the buffer that are read already.
-    done: usize,
+    lines: Lines,
     first: Option<Line>,
     stderr: Vec<u8>,
 }
@@ -36,8 +32,7 @@ impl Answers {
     pub(super) fn new(exchange: Exchange) -> Self {
         Self {
             exchange,
-            buffer: Vec::new(),
-            done: 0,
+            lines: Lines::default(),
             first: None,
             stderr: Vec::new(),
         }
@@ -57,7 +52,7 @@ impl Answers {
             if let Some(why) = line.strip_prefix("pilothouse:unsafe") {
                 return Ok(Opening::Unsafe(why.trim().to_owned()));
             }
-            if let Ok(first) = serde_json::from_str(&line) {
+            if let Ok(first) = lines::answer(&line) {
                 self.first = Some(first);
                 return Ok(Opening::Answering);
             }
@@ -89,36 +84,20 @@ impl Answers {
         if let Some(first) = self.first.take() {
             return Ok(Some(Ok(first)));
         }
-        let Some(line) = self.line().await? else {
-            return Ok(None);
-        };
-        Ok(Some(
-            serde_json::from_str(&line).map_err(|error| error.to_string()),
-        ))
+        let line = self.line().await?;
+        Ok(line.map(|line| lines::answer(&line)))
     }
 
     async fn line(&mut self) -> Result<Option<String>, ssh::Error> {
-        let mut searched = self.done;
         loop {
-            if let Some(at) = self.buffer[searched..]
-                .iter()
-                .position(|byte| *byte == b'\n')
-            {
-                let end = searched + at;
-                let line = String::from_utf8_lossy(&self.buffer[self.done..end])
-                    .trim_end()
-                    .to_owned();
-                self.done = end + 1;
+            if let Some(line) = self.lines.line() {
                 return Ok(Some(line));
             }
-            self.buffer.drain(..self.done);
-            self.done = 0;
-            searched = self.buffer.len();
-            if searched > LINE_BYTES {
+            if self.lines.is_overlong() {
                 return Ok(None);
             }
             match self.exchange.next().await? {
-                Some(Chunk::Stdout(bytes)) => self.buffer.extend_from_slice(&bytes),
+                Some(Chunk::Stdout(bytes)) => self.lines.push(&bytes),
                 Some(Chunk::Stderr(bytes)) => {
                     let room = COMPLAINT - self.stderr.len();
                     self.stderr

@@ -5,6 +5,7 @@ mod error;
 mod facts;
 mod following;
 mod journal;
+mod lines;
 mod patience;
 mod plain;
 mod toolkit;
@@ -12,6 +13,7 @@ mod toolkit;
 pub use error::Error;
 pub use facts::{Seen, facts};
 pub use journal::{Windows, cancel, forget, run};
+pub use lines::{Lines, answer};
 pub use plain::run as run_plainly;
 pub use toolkit::Toolkit;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use k8s_openapi::ByteString;
-use russh::keys::{Certificate, PrivateKey, decode_secret_key};
+use russh::keys::{Certificate, PrivateKey, decode_secret_key, ssh_key::Kdf};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
@@ -163,20 +163,44 @@ fn lines(list: Option<&str>) -> impl Iterator<Item = &str> {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
+/// Rounds by which a passphrase may be stretched: two seconds or so. Whoever writes the Secret chooses them, and everybody would wait.
+const ROUNDS: u32 = 256;
+
 fn private_key(pem: &str, passphrase: Option<&str>) -> Result<Arc<PrivateKey>, Error> {
-    let passphrase = passphrase.map(|p| p.trim_end_matches(['\r', '\n']));
     // The library's own error could quote parts of the key, so only its kind is told.
     let bad = |reason: &str| Error::BadCredential {
         field: "ssh-privatekey",
         reason: reason.to_owned(),
     };
-    match decode_secret_key(pem, passphrase) {
+    if let Some(passphrase) = passphrase {
+        return unlocked(pem, passphrase.trim_end_matches(['\r', '\n'])).map_err(bad);
+    }
+    let foreign = "is no private key in OpenSSH, PKCS#8 or PKCS#1 form";
+    // It says itself how much memory it takes to read.
+    if pem.trim_start().starts_with("PuTTY-User-Key-File") {
+        return Err(bad(foreign));
+    }
+    match decode_secret_key(pem, None) {
         Ok(key) if key.is_encrypted() => Err(bad("is encrypted; give its passphrase")),
         Ok(key) => Ok(Arc::new(key)),
         Err(russh::keys::Error::KeyIsEncrypted) => Err(bad("is encrypted; give its passphrase")),
-        Err(_) if passphrase.is_some() => Err(bad("cannot be read with the passphrase given")),
-        Err(_) => Err(bad("is no private key in OpenSSH, PKCS#8 or PKCS#1 form")),
+        Err(_) => Err(bad(foreign)),
     }
+}
+
+/// Reads a key in OpenSSH form with its passphrase; other forms let the key say how much time and memory that takes.
+fn unlocked(pem: &str, passphrase: &str) -> Result<Arc<PrivateKey>, &'static str> {
+    let key = PrivateKey::from_openssh(pem.trim())
+        .map_err(|_| "a passphrase is for a key in OpenSSH form; write it so with ssh-keygen -p")?;
+    let key = match key.kdf() {
+        Kdf::Bcrypt { rounds, .. } if *rounds > ROUNDS => {
+            return Err("takes too many rounds to decrypt; write it with ssh-keygen -p -a 100");
+        }
+        _ if key.is_encrypted() => key.decrypt(passphrase),
+        _ => Ok(key),
+    };
+    key.map(Arc::new)
+        .map_err(|_| "cannot be read with the passphrase given")
 }
 
 fn certificate(line: &str) -> Result<Certificate, Error> {
@@ -196,4 +220,53 @@ fn digest(data: &BTreeMap<String, ByteString>) -> [u8; 32] {
         }
     }
     hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    use russh::keys::{Algorithm, ssh_key::LineEnding};
+
+    use super::*;
+
+    fn refusal(key: &str) -> String {
+        let fields = [
+            ("addresses", "*"),
+            ("passphrase", "open sesame"),
+            ("ssh-privatekey", key),
+        ];
+        let data = fields.map(|(name, text)| (name.to_owned(), ByteString(text.into())));
+        let refused = Credentials::from_secret(&data.into()).expect_err("refused");
+        refused.to_string()
+    }
+
+    #[test]
+    fn a_key_does_not_say_how_long_everybody_waits_for_it() {
+        let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).expect("a key");
+        let locked = key
+            .encrypt(&mut rand::rng(), "open sesame")
+            .expect("locked");
+        let pem = locked.to_openssh(LineEnding::LF).expect("text");
+        let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let mut bytes = BASE64_STANDARD.decode(body).expect("bytes");
+        let name = bytes.windows(6).position(|name| name == b"bcrypt");
+        // Its name, two lengths and the salt stand before the rounds.
+        let rounds = name.expect("it is stretched") + 6 + 4 + 4 + 16;
+        bytes[rounds..rounds + 4].copy_from_slice(&u32::MAX.to_be_bytes());
+        let body = BASE64_STANDARD.encode(bytes);
+        let lines: Vec<_> = (0..body.len())
+            .step_by(70)
+            .map(|at| &body[at..body.len().min(at + 70)])
+            .collect();
+        let (head, foot) = (
+            "-----BEGIN OPENSSH PRIVATE KEY-----",
+            "-----END OPENSSH PRIVATE KEY-----",
+        );
+        let refused = refusal(&format!("{head}\n{}\n{foot}\n", lines.join("\n")));
+        assert!(refused.contains("too many rounds"), "{refused}");
+        let other = refusal(
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        );
+        assert!(other.contains("in OpenSSH form"), "{other}");
+    }
 }

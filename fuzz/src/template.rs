@@ -1,0 +1,42 @@
+//! A template of any text ends within its fuel and its length, names nothing that is not there, and never tells a secret.
+#![no_main]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use decide::template::{Run, Scope, Target, check, passes_on, render};
+use libfuzzer_sys::fuzz_target;
+
+/// A rendered text is at most this long.
+const LONGEST: usize = 16 * 1024;
+
+fuzz_target!(|text: &str| {
+    let params: BTreeMap<_, _> = [("unit".to_owned(), "{{ params.unit }}<web>".to_owned())].into();
+    let scope = Scope {
+        params: &params,
+        target: Target {
+            name: "vm1",
+            address: "192.0.2.1",
+        },
+        run: Run {
+            name: "r",
+            namespace: "n",
+        },
+    };
+    let (plain, secret) = (BTreeSet::from(["unit"]), BTreeSet::from(["password"]));
+    let checked = check("f", text, &plain, &secret);
+    let rendered = render("f", text, &scope);
+    assert_eq!(rendered, render("f", text, &scope), "the same every time");
+    if let Ok(rendered) = &rendered {
+        assert!(
+            rendered.len() <= LONGEST.max(text.len()),
+            "it ends within its bound"
+        );
+    }
+    if let Some(name) = passes_on(text) {
+        assert!(!name.contains(['{', '}', '.', ' ']), "one whole name");
+        assert!(
+            plain.contains(name) || checked.is_err(),
+            "{name:?} is known, or refused"
+        );
+    }
+});

@@ -1,0 +1,27 @@
+//! Serves what is too numerous for etcd: the aggregated API of `records.pilothouse.dev`, the operator's ingest, health and metrics. Runs as
+//! the store, which there is one of, or as a front before it.
+
+mod accept;
+pub mod api;
+mod backup;
+mod discovery;
+mod door;
+mod failure;
+mod front;
+mod ingest;
+mod list;
+mod log;
+mod metrics;
+pub mod namespaces;
+mod object;
+mod openapi;
+pub mod options;
+mod retention;
+pub mod run;
+mod selector;
+pub mod slot;
+mod table;
+#[cfg(test)]
+mod tests;
+mod volume;
+mod watch;

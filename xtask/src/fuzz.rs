@@ -1,0 +1,94 @@
+//! `fuzz`: feeds the parsers with what nobody meant to write, guided by what it makes them do. A find is kept, and fails the step.
+
+use std::{fs, sync::Mutex, thread};
+
+use crate::{
+    checkout::Checkout,
+    error::{About, Error, Result},
+    packages,
+    steps::{Log, Steps},
+};
+
+/// Each target, and the longest input it is given: room for a few of what it reads, since longer ones only repeat that and are slower.
+const TARGETS: [(&str, u32); 6] = [
+    ("journal", 16 << 10),
+    ("plan", 8 << 10),
+    ("ingest", 16 << 10),
+    ("query", 2 << 10),
+    ("template", 4 << 10),
+    ("targets", 16 << 10),
+];
+
+/// How many run at once.
+const ABREAST: usize = 2;
+
+/// Feeds one target, or all of them, for so many seconds each.
+pub fn fuzz(checkout: &Checkout, steps: &Steps, only: Option<&str>, seconds: u64) -> Result<()> {
+    let chosen = TARGETS
+        .iter()
+        .filter(|(name, _)| only.is_none_or(|only| only == *name));
+    let chosen: Vec<_> = chosen.collect();
+    if chosen.is_empty() {
+        return Err(Error::Refused(format!(
+            "there is no such fuzz target; there are: {}",
+            TARGETS.map(|(name, _)| name).join(", ")
+        )));
+    }
+    steps.run("fuzz targets", |log| {
+        packages::install(log, &[("c++", "g++")])?;
+        log.run(
+            checkout
+                .cargo()
+                .args(["build", "--locked"])
+                .current_dir(checkout.root.join("fuzz")),
+        )
+    })?;
+    let queue = Mutex::new(chosen.into_iter());
+    let work = || {
+        let next = || {
+            queue
+                .lock()
+                .expect("no step panics while it takes one")
+                .next()
+        };
+        while let Some((name, longest)) = next() {
+            steps.run(&format!("fuzz {name}"), |log| {
+                feed(checkout, log, name, *longest, seconds)
+            })?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..ABREAST).map(|_| scope.spawn(work)).collect();
+        let ended = workers.into_iter().map(|worker| worker.join());
+        ended
+            .map(|ended| ended.expect("a step does not panic"))
+            .fold(Ok(()), Result::and)
+    })
+}
+
+fn feed(checkout: &Checkout, log: &Log, name: &str, longest: u32, seconds: u64) -> Result<()> {
+    let grown = checkout.root.join("target/fuzz/corpus").join(name);
+    let finds = checkout.root.join("target/fuzz/finds");
+    let memory = checkout.memory().join("fuzz").join(name);
+    for folder in [&grown, &finds, &memory] {
+        fs::create_dir_all(folder).about("create", folder)?;
+    }
+    let fed = log.run(
+        checkout
+            .cargo()
+            .args(["run", "--quiet", "--locked", "--bin", name, "--"])
+            .arg(&grown)
+            .arg(checkout.root.join("fuzz/seeds").join(name))
+            .arg(format!("-artifact_prefix={}/{name}-", finds.display()))
+            .arg(format!("-max_total_time={seconds}"))
+            .arg(format!("-max_len={longest}"))
+            // A whole input is small, so what takes this much memory or time for it is a find.
+            .args(["-rss_limit_mb=1024", "-timeout=60", "-print_final_stats=1"])
+            // Stores and journals are synced to disk at every turn, which memory does at once.
+            .env("TMPDIR", &memory)
+            .current_dir(checkout.root.join("fuzz")),
+    );
+    fs::remove_dir_all(&memory).about("remove", &memory)?;
+    fed
+}
