@@ -23,6 +23,7 @@ mod parameters;
 mod plan;
 mod progress;
 mod run;
+mod scope;
 mod selector;
 mod shown;
 mod story;

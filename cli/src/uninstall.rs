@@ -28,6 +28,7 @@ use crate::{
     cluster::Cluster,
     error::{Error, Result, doing, status},
     output,
+    scope::Scope,
 };
 
 /// Kinds of the whole cluster that stand at a door, in the order in which they go.
@@ -44,6 +45,8 @@ const DOORS: [(&str, &str); 5] = [
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
     ("apiregistration.k8s.io", "APIService"),
 ];
+/// Name of the operator's Deployment.
+const OPERATOR: &str = "pilothouse-operator";
 /// Between two looks at what has not ended yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Objects in one answer.
@@ -69,7 +72,7 @@ pub async fn uninstall(cluster: &Cluster, asked: &UninstallArgs) -> Result<u8> {
 }
 
 async fn preview(cluster: &Cluster, asked: &UninstallArgs) -> Result<()> {
-    let runs = unfinished(cluster).await?;
+    let runs = unfinished(cluster, &scope(cluster, asked).await?).await?;
     let kinds = if asked.crds {
         "and the kinds with every object of theirs"
     } else {
@@ -84,10 +87,11 @@ async fn preview(cluster: &Cluster, asked: &UninstallArgs) -> Result<()> {
 /// Cancels what has not ended and waits for it, so that nothing is left going on a host.
 async fn end_runs(cluster: &Cluster, asked: &UninstallArgs) -> Result<()> {
     let by = caller::requester(cluster).await?;
+    let scope = scope(cluster, asked).await?;
     let deadline = Instant::now() + asked.timeout.get();
     let mut told = BTreeSet::new();
     loop {
-        let runs = unfinished(cluster).await?;
+        let runs = unfinished(cluster, &scope).await?;
         if runs.is_empty() {
             return Ok(());
         }
@@ -114,10 +118,19 @@ async fn end_runs(cluster: &Cluster, asked: &UninstallArgs) -> Result<()> {
     }
 }
 
-async fn unfinished(cluster: &Cluster) -> Result<Vec<JobRun>> {
+/// Runs that have not ended, of the namespaces that are served: nobody ends the others.
+async fn unfinished(cluster: &Cluster, scope: &Scope) -> Result<Vec<JobRun>> {
     let mut runs = every::<JobRun>(cluster, &ListParams::default()).await?;
-    runs.retain(|run| !run.is_finished());
+    runs.retain(|run| !run.is_finished() && scope.holds(&run.namespace().unwrap_or_default()));
     Ok(runs)
+}
+
+/// What the operator serves.
+async fn scope(cluster: &Cluster, asked: &UninstallArgs) -> Result<Scope> {
+    let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), &asked.system_namespace);
+    let operator = api.get_opt(OPERATOR).await;
+    let operator = operator.map_err(doing("look at the operator"))?;
+    Ok(operator.as_ref().map(Scope::of).unwrap_or_default())
 }
 
 async fn cancel(cluster: &Cluster, run: &JobRun, by: &Requester) -> Result<()> {
@@ -140,8 +153,7 @@ async fn stop_operator(cluster: &Cluster, asked: &UninstallArgs) -> Result<Optio
     let system = &asked.system_namespace;
     let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), system);
     let none = Patch::Merge(json!({"spec": {"replicas": 0}}));
-    let name = "pilothouse-operator";
-    let scaled = match api.patch(name, &PatchParams::default(), &none).await {
+    let scaled = match api.patch(OPERATOR, &PatchParams::default(), &none).await {
         Err(error) if status(&error) == Some(404) => return Ok(None),
         scaled => scaled.map_err(doing("scale the operator to none"))?,
     };

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 pub struct EffectKey {
     /// Attempt, from 1, taken from durable state.
     pub attempt: i32,
-    /// UID of the cluster (of its namespace kube-system), so that two clusters never share a key on a host.
+    /// UID of the cluster (of its namespace kube-system, or of Pilothouse's own where it serves some namespaces only), so that two clusters never share a key on a host.
     pub cluster: String,
     /// SHA-256 of the frozen plan, in lower-case hex.
     pub plan: String,

@@ -53,6 +53,7 @@ pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<P
         .map(|(spec, targets)| lane(spec, targets));
     let plan = Plan {
         version: VERSION,
+        cluster: None,
         job: found.job_name.to_owned(),
         account: found.account.to_owned(),
         frozen_at: now,

@@ -20,6 +20,9 @@ pub const VERSION: i32 = 1;
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     pub version: i32,
+    /// UID of the cluster, part of every key: what is known as the cluster's may change while a run is on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// Name of the Job; empty for a job written in the run.
     pub job: String,
     pub account: String,

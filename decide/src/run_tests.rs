@@ -53,6 +53,7 @@ fn plan(targets: &[usize], mut steps: Vec<PlannedStep>, strategy: Rolling) -> Pl
     };
     Plan {
         version: VERSION,
+        cluster: None,
         job: "j".into(),
         account: "a".into(),
         frozen_at: at(0),

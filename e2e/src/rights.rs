@@ -33,10 +33,9 @@ pub async fn hold(
     object: Option<&str>,
     wanted: bool,
 ) {
-    let group = if resource == "serviceaccounts" {
-        ""
-    } else {
-        "pilothouse.dev"
+    let group = match resource {
+        "serviceaccounts" | "namespaces" | "nodes" | "pods" | "secrets" => "",
+        _ => "pilothouse.dev",
     };
     let review = json!({"spec": {"resourceAttributes": {
         "namespace": namespace, "verb": verb, "group": group, "resource": resource, "name": object,

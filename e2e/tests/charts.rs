@@ -11,8 +11,26 @@ const MUTATES: [&str; 2] = [
     "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",
 ];
 
+/// Two namespaces, with either kind of certificate.
+const SCOPED: [&[&str]; 2] = [
+    &[
+        "--set",
+        "scope.namespaces={shop,web},operator.outbound.deny={10.0.0.0/8}",
+        "--set",
+        "certificates.mode=certManager,certificates.certManager.issuerRef.name=internal",
+    ],
+    &[
+        "--set",
+        "scope.namespaces={shop,web},operator.outbound.deny={10.0.0.0/8}",
+        "--set",
+        "certificates.mode=existingSecret,certificates.existingSecret.name=serving,certificates.existingSecret.caBundle=PEM",
+    ],
+];
+
 /// Settings that between them render every template.
-const SETTINGS: [&[&str]; 4] = [
+const SETTINGS: [&[&str]; 6] = [
+    SCOPED[0],
+    SCOPED[1],
     &[],
     &[
         "--set",
@@ -29,7 +47,7 @@ const SETTINGS: [&[&str]; 4] = [
 ];
 
 /// What is wrong, and how Helm says so.
-const REFUSED: [(&[&str], &str); 10] = [
+const REFUSED: [(&[&str], &str); 15] = [
     (
         &["--set", "typo=1"],
         "additional properties 'typo' not allowed",
@@ -56,6 +74,29 @@ const REFUSED: [(&[&str], &str); 10] = [
     (
         &["--set", "rbac.runners=null"],
         "missing property 'runners'",
+    ),
+    (&["--set", "scope.namespaces={Shop}"], "/scope/namespaces/0"),
+    (
+        &["--set", "scope.namespaces={shop,pilothouse-system}"],
+        "lives in namespace pilothouse-system",
+    ),
+    (
+        &["--set", "scope.namespaces={shop}"],
+        "operator.outbound.deny: with scope.namespaces",
+    ),
+    (
+        &[
+            "--set",
+            "scope.namespaces={shop},operator.outbound.deny={10.0.0.0/8}",
+        ],
+        "certificates.mode: with scope.namespaces",
+    ),
+    (
+        &[
+            "--set",
+            "scope.namespaces={shop},operator.outbound.deny={10.0.0.0/8},certificates.mode=existingSecret,certificates.existingSecret.name=serving",
+        ],
+        "certificates.existingSecret.caBundle: with scope.namespaces",
     ),
     (
         &["--kube-version", "1.32.0"],
@@ -130,7 +171,7 @@ fn no_role_has_wildcards_and_accounts_are_impersonated_by_name_only() {
 fn the_operator_reads_no_secret_lets_go_of_pods_and_impersonates_nobody_by_itself() {
     for (title, object) in everything()
         .iter()
-        .filter(|(title, _)| title.ends_with("Role pilothouse-operator"))
+        .filter(|(title, _)| title.contains("Role pilothouse-operator"))
     {
         let text = object["rules"].to_string();
         for forbidden in ["secrets", "pods/", "impersonate", "bind", "escalate"] {
@@ -141,6 +182,94 @@ fn the_operator_reads_no_secret_lets_go_of_pods_and_impersonates_nobody_by_itsel
             assert_eq!(rule["verbs"], json!(["list", "patch"]), "{title}");
         }
     }
+}
+
+#[test]
+fn with_a_scope_nothing_is_held_outside_of_it_but_what_every_aggregated_api_needs() {
+    for settings in SCOPED {
+        for (title, object) in rendered(settings) {
+            let role = &object["roleRef"]["name"];
+            let namespace = &object["metadata"]["namespace"];
+            match object["kind"].as_str() {
+                Some("ClusterRole") => panic!("{title} is rendered"),
+                Some("ClusterRoleBinding") => assert_eq!(role, "system:auth-delegator", "{title}"),
+                Some("Role" | "RoleBinding") => assert!(
+                    ["shop", "web", "pilothouse-system"]
+                        .contains(&namespace.as_str().expect("it is in one"))
+                        || role == "extension-apiserver-authentication-reader",
+                    "{title} in {namespace}"
+                ),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn with_a_scope_each_namespace_has_the_roles_that_the_cluster_would_have() {
+    let whole = rendered(&[]);
+    let scoped = rendered(SCOPED[0]);
+    let rules = |all: &[(String, Value)], wanted: &str, namespace: Value| -> Vec<Value> {
+        let found = all.iter().find(|(title, object)| {
+            title == wanted && object["metadata"]["namespace"] == namespace
+        });
+        let (_, role) = found.unwrap_or_else(|| panic!("no {wanted} in {namespace}"));
+        role["rules"].as_array().expect("rules").clone()
+    };
+    for namespace in ["shop", "web"] {
+        let same = ["viewer", "admin", "impersonate-runner"].map(|name| (name, name));
+        for (name, in_scope) in same.into_iter().chain([("operator", "operator-scope")]) {
+            let mut of_cluster = rules(
+                &whole,
+                &format!("ClusterRole pilothouse-{name}"),
+                Value::Null,
+            );
+            of_cluster.retain(|rule| {
+                !["nodes", "servicecidrs"]
+                    .iter()
+                    .any(|only| rule["resources"] == json!([only]))
+            });
+            let of_scope = rules(
+                &scoped,
+                &format!("Role pilothouse-{in_scope}"),
+                namespace.into(),
+            );
+            assert_eq!(of_scope, of_cluster, "{name}");
+        }
+        let store = rules(&scoped, "Role pilothouse-server-scope", namespace.into());
+        let verbs: Vec<_> = store.iter().map(|rule| &rule["verbs"]).collect();
+        assert_eq!(verbs, [&json!(["get"]), &json!(["list"])]);
+    }
+}
+
+#[test]
+fn every_program_is_told_the_scope_and_the_api_server_the_ca() {
+    let told = |settings: &[&str]| {
+        let programs = rendered(settings).into_iter().filter_map(|(_, object)| {
+            let args = object.pointer("/spec/template/spec/containers/0/args")?;
+            Some(
+                args.as_array()
+                    .expect("a list")
+                    .contains(&"--namespaces=shop,web".into()),
+            )
+        });
+        programs.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (told(SCOPED[0]), told(&[])),
+        (vec![true; 3], vec![false; 3])
+    );
+    let service = |settings: &[&str]| {
+        let found = rendered(settings)
+            .into_iter()
+            .find(|(title, _)| title.starts_with("APIService"));
+        found.expect("it is rendered").1
+    };
+    let injected = service(SCOPED[0]);
+    let from = &injected["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
+    assert_eq!(from, "pilothouse-system/pilothouse-server");
+    assert_eq!(service(SCOPED[1])["spec"]["caBundle"], "UEVN");
+    assert_eq!(service(&[])["spec"]["caBundle"], Value::Null);
 }
 
 #[test]

@@ -16,6 +16,9 @@ pub struct Args {
         default_value = "pilothouse-system"
     )]
     pub namespace: String,
+    /// Namespaces that are served; all of them where none is named.
+    #[arg(long, env = "PILOTHOUSE_NAMESPACES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
     /// Name under which this replica holds the Lease.
     #[arg(long, env = "POD_NAME", default_value = "pilothouse-operator")]
     pub identity: String,
@@ -58,6 +61,9 @@ pub struct Args {
     /// Ranges of addresses that Hosts may have although they are the cluster's own or the machine's, in CIDR notation.
     #[arg(long, env = "PILOTHOUSE_OUTBOUND_ALLOW", value_delimiter = ',')]
     pub outbound_allow: Vec<Range>,
+    /// Ranges of addresses that no Host may have, in CIDR notation; the cluster's own are found out where all namespaces are served.
+    #[arg(long, env = "PILOTHOUSE_OUTBOUND_DENY", value_delimiter = ',')]
+    pub outbound_deny: Vec<Range>,
     /// How long the Lease is held without being renewed.
     #[arg(long, env = "PILOTHOUSE_LEASE_SECONDS", default_value_t = 15)]
     pub lease_seconds: u64,

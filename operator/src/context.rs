@@ -25,7 +25,11 @@ use crate::{
     ledgers::Ledgers,
     metrics::Metrics,
     places::Places,
+    scope::{EVERY, Scope},
 };
+
+/// A run by its name.
+pub type Run = ObjectRef<DeserializeGuard<JobRun>>;
 
 /// Shared by every controller of the leader.
 pub struct Context {
@@ -38,7 +42,9 @@ pub struct Context {
     pub fleet: Fleet,
     pub toolkit: Arc<reach::host::Toolkit>,
     pub limits: Limits,
-    /// UID of the cluster, part of every key.
+    /// Where anything is looked for.
+    pub scope: Scope,
+    /// UID of the cluster, which plans are frozen with.
     pub cluster: String,
     /// Epoch of this leader; hosts refuse a lower one.
     pub epoch: i64,
@@ -47,7 +53,8 @@ pub struct Context {
     pub places: Places,
     /// Looks at hosts under way; who gets no place asks again later.
     pub looks: Places,
-    pub wake: mpsc::UnboundedSender<ObjectRef<DeserializeGuard<JobRun>>>,
+    /// The controller of runs of each part of the scope.
+    pub wake: HashMap<String, mpsc::UnboundedSender<Run>>,
     pub failures: Failures,
     pub reported: Mutex<HashMap<String, Instant>>,
     /// UIDs of namespaces by run, since a namespace of the same name may be another one tomorrow.
@@ -68,8 +75,9 @@ pub fn toolkit(path: &PathBuf) -> Result<Arc<reach::host::Toolkit>> {
 impl Context {
     /// Has the run looked at soon.
     pub fn wake(&self, namespace: &str, name: &str) {
+        let wake = self.wake.get(namespace).or_else(|| self.wake.get(EVERY));
         // The controller is gone only when the operator ends.
-        let _ = self.wake.send(ObjectRef::new(name).within(namespace));
+        let _ = wake.map(|wake| wake.send(Run::new(name).within(namespace)));
     }
 
     /// UID of a run's namespace, which records are keyed by.

@@ -3,9 +3,12 @@
 use crds::v1alpha1::{Requester, Script};
 use decide::Refusal;
 use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+    LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
 };
-use kube::{Api, ResourceExt as _, api::PostParams};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ObjectMeta, PostParams},
+};
 
 use crate::{context::Context, resolve::Gap};
 
@@ -67,7 +70,11 @@ async fn may_impersonate(
     account: &str,
     by: &Requester,
 ) -> Result<bool, Gap> {
-    let review = SubjectAccessReview {
+    let review = LocalSubjectAccessReview {
+        metadata: ObjectMeta {
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
         spec: SubjectAccessReviewSpec {
             user: Some(by.user.clone()),
             groups: Some(by.groups.clone()),
@@ -80,9 +87,9 @@ async fn may_impersonate(
             }),
             ..SubjectAccessReviewSpec::default()
         },
-        ..SubjectAccessReview::default()
+        status: None,
     };
-    let reviews: Api<SubjectAccessReview> = Api::all(ctx.client.clone());
+    let reviews: Api<LocalSubjectAccessReview> = Api::namespaced(ctx.client.clone(), namespace);
     let answer = reviews.create(&PostParams::default(), &review).await;
     let answer = answer.map_err(|source| Gap::Failed {
         what: format!("the rights of {}", by.user),

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result, observing},
     lease::Candidate,
     metrics::Metrics,
+    scope::Scope,
 };
 
 /// Waits for the Lease, works while it is held, and ends when it is lost or when asked to.
@@ -67,12 +68,15 @@ async fn listen(
     Ok(gate)
 }
 
-/// UID of the cluster: that of its oldest namespace.
-pub async fn cluster_uid(client: &Client) -> Result<String> {
+/// UID of the cluster: that of its oldest namespace, or of our own where nothing else may be looked at.
+pub async fn cluster_uid(client: &Client, scope: &Scope, own: &str) -> Result<String> {
+    let name = if scope.is_every_namespace() {
+        "kube-system"
+    } else {
+        own
+    };
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let system = namespaces
-        .get("kube-system")
-        .await
-        .map_err(observing("Namespace kube-system"))?;
-    Ok(system.uid().unwrap_or_default())
+    let namespace = namespaces.get(name).await;
+    let namespace = namespace.map_err(observing(format!("Namespace {name}")))?;
+    Ok(namespace.uid().unwrap_or_default())
 }

@@ -17,6 +17,7 @@ mod off_limits;
 mod places;
 mod report;
 mod resolve;
+mod scope;
 mod work;
 
 use clap::Parser as _;

@@ -1,4 +1,4 @@
-//! Keeps the fleet away from the cluster's own addresses: nodes and their pods as they come and go, Services, the API server.
+//! Keeps the fleet away from the cluster's own addresses: nodes and their pods as they come and go, Services, the API server; and from what somebody in charge has named.
 
 use std::{net::IpAddr, pin::pin, time::Duration};
 
@@ -22,11 +22,25 @@ const EVERY: Duration = Duration::from_mins(5);
 /// Changes of nodes that are taken in together.
 const TOGETHER: usize = 1024;
 
+/// What somebody in charge says of ranges.
+pub struct Named {
+    pub allowed: Vec<Range>,
+    pub denied: Vec<Range>,
+}
+
+impl Named {
+    /// These, and what was found.
+    pub fn and(&self, found: impl Iterator<Item = (Range, Whose)>) -> OffLimits {
+        let denied = self.denied.iter().map(|range| (*range, Whose::Denied));
+        OffLimits::new(found.chain(denied).collect(), self.allowed.clone())
+    }
+}
+
 /// Returns once the fleet knows what to avoid, and keeps it up to date from then on.
-pub async fn watch(client: Client, fleet: Fleet, allowed: Vec<Range>) -> Result<()> {
+pub async fn watch(client: Client, fleet: Fleet, named: Named) -> Result<()> {
     let fixed = fixed(&client).await?;
     let (known, ready) = oneshot::channel();
-    tokio::spawn(keep(client, fleet, allowed, fixed, known));
+    tokio::spawn(keep(client, fleet, named, fixed, known));
     // Only a process that ends leaves it unanswered.
     let _ = ready.await;
     Ok(())
@@ -35,7 +49,7 @@ pub async fn watch(client: Client, fleet: Fleet, allowed: Vec<Range>) -> Result<
 async fn keep(
     client: Client,
     fleet: Fleet,
-    allowed: Vec<Range>,
+    named: Named,
     mut fixed: Vec<(Range, Whose)>,
     known: oneshot::Sender<()>,
 ) {
@@ -68,8 +82,7 @@ async fn keep(
             continue;
         }
         let of_nodes = nodes.state().into_iter().flat_map(|node| of_node(&node));
-        let ranges = fixed.iter().cloned().chain(of_nodes).collect();
-        fleet.avoid(OffLimits::new(ranges, allowed.clone()));
+        fleet.avoid(named.and(fixed.iter().cloned().chain(of_nodes)));
         known.take().map(|known| known.send(()));
     }
 }

@@ -34,6 +34,9 @@ pub struct Options {
     /// Namespace of this server.
     #[arg(long, env = "POD_NAMESPACE", default_value = "pilothouse-system")]
     pub namespace: String,
+    /// Namespaces that are served, where somebody else tells the API server the CA; without them all are, and the server tells it.
+    #[arg(long, env = "PILOTHOUSE_NAMESPACES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
     /// Name of this pod, which Events are about.
     #[arg(long, env = "POD_NAME", default_value = "pilothouse-server-0")]
     pub pod: String,

@@ -40,7 +40,7 @@ enum SweepError {
 
 /// Sweeps until the token is cancelled.
 pub async fn keep(
-    client: Client,
+    runs: Vec<Api<DynamicObject>>,
     slot: Slot,
     limits: Limits,
     metrics: Metrics,
@@ -51,7 +51,7 @@ pub async fn keep(
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
-            match sweep(&client, &slot, limits, &metrics, Timestamp::now()).await {
+            match sweep(&runs, &slot, limits, &metrics, Timestamp::now()).await {
                 Ok(0) => {}
                 Ok(rows) => tracing::info!(rows, "retention took rows away"),
                 Err(e) => tracing::warn!(error = chain(&e), "retention waits"),
@@ -62,7 +62,7 @@ pub async fn keep(
 }
 
 async fn sweep(
-    client: &Client,
+    runs: &[Api<DynamicObject>],
     slot: &Slot,
     limits: Limits,
     metrics: &Metrics,
@@ -74,7 +74,7 @@ async fn sweep(
     let mut taken = 0;
     loop {
         // Each portion by a list of its own: runs begin while the one before is taken.
-        let live = live_runs(client).await;
+        let live = live_runs(runs).await;
         let retention = Retention {
             age: limits.age,
             size: limits.size,
@@ -99,25 +99,33 @@ async fn sweep(
     }
 }
 
-/// UIDs of runs that are not over.
-async fn live_runs(client: &Client) -> Result<HashSet<String>, kube::Error> {
+/// Every run there may be: those of the namespaces that are named, or of all.
+pub fn runs(client: &Client, named: &[String]) -> Vec<Api<DynamicObject>> {
     let kind = GroupVersionKind::gvk(crds::names::GROUP, "v1alpha1", "JobRun");
-    let runs = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    let kind = ApiResource::from_gvk(&kind);
+    if named.is_empty() {
+        return vec![Api::all_with(client.clone(), &kind)];
+    }
+    let within = |namespace: &String| Api::namespaced_with(client.clone(), namespace, &kind);
+    named.iter().map(within).collect()
+}
+
+/// UIDs of runs that are not over.
+async fn live_runs(runs: &[Api<DynamicObject>]) -> Result<HashSet<String>, kube::Error> {
     let mut live = HashSet::new();
-    let mut params = ListParams::default().limit(PORTION);
-    loop {
-        let page = runs.list(&params).await?;
-        live.extend(
-            page.items
-                .iter()
-                .filter(|run| !is_over(run))
-                .filter_map(ResourceExt::uid),
-        );
-        match page.metadata.continue_.filter(|c| !c.is_empty()) {
-            Some(next) => params = params.continue_token(&next),
-            None => return Ok(live),
+    for runs in runs {
+        let mut params = ListParams::default().limit(PORTION);
+        loop {
+            let page = runs.list(&params).await?;
+            let going = page.items.iter().filter(|run| !is_over(run));
+            live.extend(going.filter_map(ResourceExt::uid));
+            match page.metadata.continue_.filter(|c| !c.is_empty()) {
+                Some(next) => params = params.continue_token(&next),
+                None => break,
+            }
         }
     }
+    Ok(live)
 }
 
 fn is_over(run: &DynamicObject) -> bool {
@@ -153,7 +161,7 @@ mod tests {
     };
     use serde_json::json;
 
-    use super::{Limits, is_over, sweep};
+    use super::{Limits, is_over, runs, sweep};
     use crate::{metrics::Metrics, slot::Slot};
 
     /// An API server on which a run begins after the first list.
@@ -190,7 +198,8 @@ mod tests {
         };
         let metrics = Metrics::new(&mut Registry::default());
         let later = Timestamp::now() + Duration::from_hours(48);
-        let taken = sweep(&a_run_begins_meanwhile(), &slot, limits, &metrics, later).await;
+        let runs = runs(&a_run_begins_meanwhile(), &[]);
+        let taken = sweep(&runs, &slot, limits, &metrics, later).await;
         assert_eq!(taken.expect("swept"), 2_000);
         let kept = store.run("late-uid".into()).await;
         assert_eq!(kept.expect("a ledger").len(), 3);

@@ -97,7 +97,11 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
     };
     let api = Api {
         slot: slot.clone(),
-        namespaces: namespaces::follow(ground.client.clone(), shutdown.clone()),
+        namespaces: namespaces::follow(
+            ground.client.clone(),
+            options.namespaces.clone(),
+            shutdown.clone(),
+        ),
         review: Arc::clone(&ground.review),
         front: options.front().into(),
         shutdown: shutdown.clone(),
@@ -124,7 +128,8 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
     let about = options.this_pod();
     tokio::spawn(volume.watch(events, about, metrics.clone(), shutdown.clone()));
     tokio::spawn(slot.clone().open(options.data_dir, shutdown.clone()));
-    let keeping = retention::keep(ground.client, slot, limits, metrics, shutdown.clone());
+    let runs = retention::runs(&ground.client, &options.namespaces);
+    let keeping = retention::keep(runs, slot, limits, metrics, shutdown.clone());
     tokio::spawn(keeping);
     until_ended(listeners, ground.shutdown).await
 }
@@ -213,7 +218,11 @@ fn certificates(options: &Options, client: Client) -> Certificates {
         },
         publication: Publication {
             config_map: format!("{service}-ca"),
-            api_services: vec![format!("{VERSION}.{GROUP}")],
+            api_services: if options.namespaces.is_empty() {
+                vec![format!("{VERSION}.{GROUP}")]
+            } else {
+                Vec::new()
+            },
             manager: service.clone(),
         },
     }

@@ -14,7 +14,7 @@ use kube::{
 };
 
 use super::{Finding, Level};
-use crate::{age, args::DoctorArgs, cluster::Cluster, error::status};
+use crate::{age, args::DoctorArgs, cluster::Cluster, error::status, scope::Scope};
 
 /// Name of the operator's Lease and Deployment.
 const OPERATOR: &str = "pilothouse-operator";
@@ -64,15 +64,26 @@ pub fn kubernetes(version: &Info) -> Finding {
     )
 }
 
-pub async fn look(cluster: &Cluster, asked: &DoctorArgs) -> Vec<Finding> {
-    let system = &asked.system_namespace;
-    let (kinds, lease, version, policies) = tokio::join!(
+/// The operator's Deployment, where the caller may see it.
+pub async fn operator(cluster: &Cluster, system: &str) -> Option<Deployment> {
+    let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), system);
+    api.get_opt(OPERATOR).await.ok()?
+}
+
+pub async fn look(
+    cluster: &Cluster,
+    asked: &DoctorArgs,
+    operator: Option<&Deployment>,
+) -> Vec<Finding> {
+    let (kinds, lease, policies) = tokio::join!(
         kinds(cluster),
-        operator(cluster, system),
-        version(cluster, system),
+        lease(cluster, &asked.system_namespace),
         policies(cluster)
     );
-    [vec![kinds, lease], version.into_iter().collect(), policies].concat()
+    let version = operator.and_then(version);
+    let scope = operator.map(|operator| scope(&Scope::of(operator), &cluster.namespace));
+    let told = version.into_iter().chain(scope).collect();
+    [vec![kinds, lease], told, policies].concat()
 }
 
 /// Discovery is open to everybody, so this is never hidden.
@@ -104,7 +115,7 @@ async fn kinds(cluster: &Cluster) -> Finding {
     )
 }
 
-async fn operator(cluster: &Cluster, system: &str) -> Finding {
+async fn lease(cluster: &Cluster, system: &str) -> Finding {
     let api: Api<Lease> = Api::namespaced(cluster.client.clone(), system);
     let fix = format!(
         "kubectl get pods -n {system} -l app.kubernetes.io/component=operator, and their logs; installed elsewhere? give --system-namespace"
@@ -152,11 +163,29 @@ fn fresh(lease: &Lease, now: Timestamp, fix: String) -> Finding {
     }
 }
 
-/// Whether plugin and operator are of one version; silent where that cannot be seen.
-async fn version(cluster: &Cluster, system: &str) -> Option<Finding> {
-    let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), system);
-    let deployment = api.get_opt(OPERATOR).await.ok()??;
-    let installed = deployment.labels().get(VERSION_LABEL)?;
+/// Whether the namespace is one of those that are served.
+fn scope(scope: &Scope, namespace: &str) -> Finding {
+    match scope.named() {
+        None => Finding::good("scope", "the whole cluster is served"),
+        Some(names) if scope.holds(namespace) => Finding::good(
+            "scope",
+            format!("served are the namespaces {}", names.join(", ")),
+        ),
+        Some(names) => Finding::bad(
+            "scope",
+            Level::Lacking,
+            format!(
+                "namespace {namespace} is not served, so nothing runs in it; served are {}",
+                names.join(", ")
+            ),
+            "give one of these with -n, or add yours to scope.namespaces of the chart",
+        ),
+    }
+}
+
+/// Whether plugin and operator are of one version.
+fn version(operator: &Deployment) -> Option<Finding> {
+    let installed = operator.labels().get(VERSION_LABEL)?;
     let mine = env!("CARGO_PKG_VERSION");
     if installed == mine {
         return Some(Finding::good(
@@ -260,6 +289,17 @@ mod tests {
             fresh(&Lease::default(), now, String::new()).level,
             Level::Broken
         );
+    }
+
+    #[test]
+    fn a_namespace_outside_of_the_scope_is_told_of() {
+        let pod = serde_json::json!({"spec": {"containers": [{"name": "operator", "args": ["--namespaces=shop"]}]}});
+        let spec = serde_json::json!({"selector": {}, "template": pod});
+        let operator = serde_json::from_value(serde_json::json!({"metadata": {}, "spec": spec}));
+        let shop = Scope::of(&operator.expect("a Deployment"));
+        assert_eq!(scope(&shop, "shop").level, Level::Good);
+        assert_eq!(scope(&shop, "web").level, Level::Lacking);
+        assert_eq!(scope(&Scope::default(), "web").level, Level::Good);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::{
     cluster::Cluster,
     error::{Error, Result},
     output::{self, Format},
+    scope::Scope,
     table::table,
 };
 
@@ -89,11 +90,13 @@ pub async fn doctor(cluster: &Cluster, asked: &DoctorArgs, format: Option<Format
             source: Box::new(e),
         })?;
     let mut findings = vec![installation::kubernetes(&version)];
+    let operator = installation::operator(cluster, &asked.system_namespace).await;
+    let scope = operator.as_ref().map(Scope::of).unwrap_or_default();
     let (mut more, records, rights, runner) = tokio::join!(
-        installation::look(cluster, asked),
+        installation::look(cluster, asked, operator.as_ref()),
         records::look(cluster),
-        rights::look(cluster, asked),
-        runner::look(cluster, asked),
+        rights::look(cluster, asked, &scope),
+        runner::look(cluster, asked, &scope),
     );
     findings.append(&mut more);
     findings.extend(records.into_iter().chain(rights).chain(runner));

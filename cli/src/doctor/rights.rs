@@ -7,7 +7,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::{Api, api::PostParams};
 
 use super::{Finding, Level, installation::KINDS};
-use crate::{args::DoctorArgs, cluster::Cluster};
+use crate::{args::DoctorArgs, cluster::Cluster, scope::Scope};
 
 /// Rights that belong together: who holds one of them usually holds all.
 struct Topic {
@@ -43,11 +43,11 @@ impl Right {
     }
 }
 
-pub async fn look(cluster: &Cluster, asked: &DoctorArgs) -> Vec<Finding> {
+pub async fn look(cluster: &Cluster, asked: &DoctorArgs, scope: &Scope) -> Vec<Finding> {
     join_all(
         topics(&asked.service_account)
             .into_iter()
-            .map(|topic| ask(cluster, topic)),
+            .map(|topic| ask(cluster, topic, scope)),
     )
     .await
 }
@@ -108,7 +108,7 @@ fn topics(account: &str) -> Vec<Topic> {
     ]
 }
 
-async fn ask(cluster: &Cluster, topic: Topic) -> Finding {
+async fn ask(cluster: &Cluster, topic: Topic, scope: &Scope) -> Finding {
     let answers = join_all(topic.wanted.iter().map(|right| allowed(cluster, right))).await;
     let mut missing = Vec::new();
     for (right, answer) in topic.wanted.iter().zip(answers) {
@@ -118,10 +118,10 @@ async fn ask(cluster: &Cluster, topic: Topic) -> Finding {
             Err(error) => return Finding::unseen(topic.check, "access review", &error),
         }
     }
-    verdict(&topic, &missing, &cluster.namespace)
+    verdict(&topic, &missing, &cluster.namespace, scope)
 }
 
-fn verdict(topic: &Topic, missing: &[String], namespace: &str) -> Finding {
+fn verdict(topic: &Topic, missing: &[String], namespace: &str, scope: &Scope) -> Finding {
     if missing.is_empty() {
         return Finding::good(
             topic.check,
@@ -140,7 +140,8 @@ fn verdict(topic: &Topic, missing: &[String], namespace: &str) -> Finding {
         )
     };
     let fix = format!(
-        "have an admin of the namespace: kubectl create rolebinding NAME -n {namespace} --clusterrole {} --user YOU",
+        "have an admin of the namespace: kubectl create rolebinding NAME -n {namespace} {} {} --user YOU",
+        scope.role_flag(),
         topic.grant
     );
     Finding::bad(topic.check, Level::Lacking, found, fix)
@@ -188,8 +189,9 @@ mod tests {
             run.wanted[1].words(),
             "impersonate serviceaccounts/db-runner"
         );
-        assert_eq!(verdict(run, &[], "shop").level, Level::Good);
-        let lacking = verdict(run, &["use hosts".into()], "shop");
+        let everywhere = Scope::default();
+        assert_eq!(verdict(run, &[], "shop", &everywhere).level, Level::Good);
+        let lacking = verdict(run, &["use hosts".into()], "shop", &everywhere);
         assert_eq!(
             (lacking.level, lacking.found.as_str()),
             (Level::Lacking, "in namespace shop you may not use hosts")

@@ -11,7 +11,7 @@ use kube::{
 };
 
 use super::{Finding, Level};
-use crate::{args::DoctorArgs, cluster::Cluster};
+use crate::{args::DoctorArgs, cluster::Cluster, scope::Scope};
 
 /// Verb, group, resource.
 type Right = (&'static str, &'static str, &'static str);
@@ -28,7 +28,7 @@ const NEEDS: [(&str, &[Right]); 2] = [
     ("pods", &[("list", "", "pods"), ("create", "", "pods/exec")]),
 ];
 
-pub async fn look(cluster: &Cluster, asked: &DoctorArgs) -> Vec<Finding> {
+pub async fn look(cluster: &Cluster, asked: &DoctorArgs, scope: &Scope) -> Vec<Finding> {
     let namespace = &cluster.namespace;
     if namespace == "kube-system" || *namespace == asked.system_namespace {
         return vec![Finding::good(
@@ -40,7 +40,7 @@ pub async fn look(cluster: &Cluster, asked: &DoctorArgs) -> Vec<Finding> {
     }
     let (there, operator, able) = tokio::join!(
         there(cluster, asked),
-        operator(cluster, asked),
+        operator(cluster, asked, scope),
         able(cluster, asked)
     );
     vec![there, operator, able]
@@ -64,7 +64,7 @@ async fn there(cluster: &Cluster, asked: &DoctorArgs) -> Finding {
 }
 
 /// Whether the operator may act as the account; without it no run here does anything.
-async fn operator(cluster: &Cluster, asked: &DoctorArgs) -> Finding {
+async fn operator(cluster: &Cluster, asked: &DoctorArgs, scope: &Scope) -> Finding {
     let (system, namespace, account) = (
         &asked.system_namespace,
         &cluster.namespace,
@@ -88,7 +88,8 @@ async fn operator(cluster: &Cluster, asked: &DoctorArgs) -> Finding {
             Level::Lacking,
             format!("it may not act as {account} in namespace {namespace}, so runs wait"),
             format!(
-                "kubectl create rolebinding pilothouse-operator -n {namespace} --clusterrole pilothouse-impersonate-runner --serviceaccount {system}:pilothouse-operator"
+                "kubectl create rolebinding pilothouse-operator -n {namespace} {} pilothouse-impersonate-runner --serviceaccount {system}:pilothouse-operator",
+                scope.role_flag()
             ),
         ),
         Err(error) => Finding::unseen("operator acts", "access of the operator", &error),

@@ -8,15 +8,16 @@ mod script;
 mod takeover;
 
 use std::{
+    collections::HashMap,
+    fmt::Debug,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use crds::v1alpha1::{Host, Job, JobRun, RunAction, Script};
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{StreamExt as _, stream::select_all};
 use kube::{
-    Api, Client, Config, Resource,
-    core::DeserializeGuard,
+    Client, Config, Resource,
+    core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
         Controller,
         controller::{self, Action},
@@ -27,27 +28,34 @@ use reach::{
     Fence,
     ssh::{Fleet, Limits},
 };
+use serde::de::DeserializeOwned;
 use serving::{Events, Published};
-use tokio::sync::mpsc;
+use tokio::sync::{
+    Semaphore,
+    mpsc::{self, UnboundedReceiver, UnboundedSender},
+};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
     account::Accounts,
     args::Args,
     claims::Claims,
-    context::{Context, Failures, toolkit},
+    context::{Context, Failures, Run, toolkit},
     desk::Desk,
     error::{self, Error, Result},
     fenced,
     leader::cluster_uid,
     ledgers::Ledgers,
     metrics::Metrics,
-    off_limits,
+    off_limits::{self, Named},
     places::Places,
+    scope::{self, Scope},
 };
 
 /// Objects of one kind that are looked at together.
 const CONCURRENCY: u16 = 32;
+/// Hosts that are looked at over SSH together; fewer, so that the others get a turn meanwhile.
+const LOOKS: usize = 24;
 
 /// Runs every controller until the process ends.
 pub async fn run(
@@ -59,8 +67,8 @@ pub async fn run(
 ) -> Result<()> {
     let client = fenced::client(config.clone(), &fence)?;
     let records = records_client(&args, &client).await?;
-    let (wake, woken) = mpsc::unbounded_channel();
-    let runs = Controller::new(all::<JobRun>(&client), watcher::Config::default());
+    let scope = Scope::new(args.namespaces.clone());
+    let (wake, mut woken) = wakes(&scope);
     let ctx = Arc::new(Context {
         accounts: Accounts::new(config, fence.clone()),
         desk: Desk::open(
@@ -74,59 +82,105 @@ pub async fn run(
         fleet: Fleet::fenced(Limits::default(), fence),
         toolkit: toolkit(&args.toolkit)?,
         limits: args.limits(),
-        cluster: cluster_uid(&client).await?,
+        cluster: cluster_uid(&client, &scope, &args.namespace).await?,
+        scope,
         epoch,
         events: Events::new(client.clone(), "pilothouse-operator", &args.identity),
         metrics,
         places: Places::new(args.max_in_flight),
-        looks: Places::new(usize::from(CONCURRENCY)),
+        looks: Places::new(LOOKS),
         wake,
         failures: Failures::default(),
         reported: Mutex::default(),
         namespaces: Mutex::default(),
         lease: Duration::from_secs(args.lease_seconds),
-        client: client.clone(),
+        client,
     });
-    off_limits::watch(client.clone(), ctx.fleet.clone(), args.outbound_allow).await?;
+    keep_off(args, &ctx).await?;
     takeover::claims(&ctx).await?;
-    let concurrency = controller::Config::default().concurrency(CONCURRENCY);
-    let runs = runs
-        .with_config(concurrency.clone())
-        .watches(
-            all::<RunAction>(&client),
-            watcher::Config::default(),
-            run::of_action,
-        )
-        .reconcile_on(UnboundedReceiverStream::new(woken))
-        .run(run::reconcile, policy, ctx.clone());
-    let scripts = Controller::new(all::<Script>(&client), watcher::Config::default())
-        .with_config(concurrency.clone())
-        .run(script::reconcile, policy, ctx.clone());
-    let jobs = Controller::new(all::<Job>(&client), watcher::Config::default())
-        .with_config(concurrency.clone())
-        .run(job::reconcile, policy, ctx.clone());
-    let actions = Controller::new(all::<RunAction>(&client), watcher::Config::default())
-        .with_config(concurrency.clone())
-        .run(action::reconcile, policy, ctx.clone());
-    let hosts = Controller::new(all::<Host>(&client), watcher::Config::default())
-        // Looks wait for machines: others must get a turn meanwhile.
-        .with_config(concurrency.concurrency(2 * CONCURRENCY))
-        .run(host::reconcile, policy, ctx.clone());
+    let of_runs = |controller: Controller<_>, part: &str| {
+        let actions = scope::within(&ctx.client, part);
+        let woken = woken.remove(part).expect("each part has its own");
+        controller
+            .watches(actions, watcher::Config::default(), run::of_action)
+            .reconcile_on(UnboundedReceiverStream::new(woken))
+    };
     tokio::join!(
-        drain(runs.boxed()),
-        drain(actions.boxed()),
-        drain(scripts.boxed()),
-        drain(jobs.boxed()),
-        drain(hosts.boxed())
+        drive(&ctx, run::reconcile, of_runs),
+        drive(&ctx, action::reconcile, |controller, _| controller),
+        drive(&ctx, script::reconcile, |controller, _| controller),
+        drive(&ctx, job::reconcile, |controller, _| controller),
+        drive(&ctx, host::reconcile, |controller, _| controller),
     );
     Ok(())
 }
 
-fn all<K>(client: &Client) -> Api<DeserializeGuard<K>>
-where
-    DeserializeGuard<K>: Resource<DynamicType = ()>,
+/// A way to wake the controller of runs of each part, and its other end.
+fn wakes(
+    scope: &Scope,
+) -> (
+    HashMap<String, UnboundedSender<Run>>,
+    HashMap<String, UnboundedReceiver<Run>>,
+) {
+    let of = |part: &str| {
+        let (wake, woken) = mpsc::unbounded_channel();
+        ((part.to_owned(), wake), (part.to_owned(), woken))
+    };
+    scope.parts().map(of).unzip()
+}
+
+/// Keeps the fleet from where no Host leads; what the cluster's own addresses are can be asked only with rights in all of it.
+async fn keep_off(args: Args, ctx: &Context) -> Result<()> {
+    let named = Named {
+        allowed: args.outbound_allow,
+        denied: args.outbound_deny,
+    };
+    if ctx.scope.is_every_namespace() {
+        return off_limits::watch(ctx.client.clone(), ctx.fleet.clone(), named).await;
+    }
+    ctx.fleet.avoid(named.and(std::iter::empty()));
+    Ok(())
+}
+
+/// Drives a kind's controllers, one for each part of the scope; all of them together have as many turns at once as one may.
+async fn drive<K, R, F>(
+    ctx: &Arc<Context>,
+    reconcile: R,
+    mut with: impl FnMut(Controller<DeserializeGuard<K>>, &str) -> Controller<DeserializeGuard<K>>,
+) where
+    DeserializeGuard<K>: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+    R: Fn(Arc<DeserializeGuard<K>>, Arc<Context>) -> F + Copy + Send + 'static,
+    F: Future<Output = Result<Action>> + Send + 'static,
 {
-    Api::all(client.clone())
+    let places = Arc::new(Semaphore::new(CONCURRENCY.into()));
+    let turn = move |object, ctx| {
+        let places = places.clone();
+        async move {
+            let _place = places.acquire().await.expect("it is never closed");
+            reconcile(object, ctx).await
+        }
+    };
+    let controllers = ctx.scope.parts().map(|part| {
+        let objects = scope::within(&ctx.client, part);
+        let controller = Controller::new(objects, watcher::Config::default());
+        with(controller, part)
+            .with_config(controller::Config::default().concurrency(CONCURRENCY))
+            .run(turn.clone(), policy, ctx.clone())
+            .boxed()
+    });
+    let mut turns = select_all(controllers);
+    while let Some(turn) = turns.next().await {
+        // What a turn returns was told already.
+        if let Err(error) = turn {
+            tracing::debug!(%error, "a turn ended with an error");
+        }
+    }
 }
 
 async fn records_client(args: &Args, client: &Client) -> Result<records::client::Client> {
@@ -165,16 +219,4 @@ fn policy<K: Resource<DynamicType = ()>>(
         tracing::warn!(error = %error::chain(error), failures, "a turn failed; it will be taken again");
     }
     error::retry(error, failures)
-}
-
-/// Drives a controller; what its turns return was told already.
-async fn drain<T, E>(mut turns: BoxStream<'_, Result<T, E>>)
-where
-    E: std::fmt::Display,
-{
-    while let Some(turn) = turns.next().await {
-        if let Err(error) = turn {
-            tracing::debug!(%error, "a turn ended with an error");
-        }
-    }
 }

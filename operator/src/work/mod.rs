@@ -30,15 +30,17 @@ pub struct RunFacts {
     pub namespace: String,
     pub namespace_uid: String,
     pub uid: String,
+    /// UID of the cluster.
+    pub cluster: String,
     pub plan: Arc<Plan>,
     /// Hash of the plan, 64 hexadecimal digits.
     pub hash: String,
 }
 
 impl RunFacts {
-    pub fn key(&self, cluster: &str, task: Task, attempt: i32) -> EffectKey {
+    pub fn key(&self, task: Task, attempt: i32) -> EffectKey {
         EffectKey {
-            cluster: cluster.to_owned(),
+            cluster: self.cluster.clone(),
             run: self.uid.clone(),
             plan: self.hash.clone(),
             step: self.plan.steps[task.step].name.clone(),
@@ -48,12 +50,12 @@ impl RunFacts {
     }
 
     /// The row of an attempt as it stands when it starts.
-    pub fn row(&self, cluster: &str, task: Task, attempt: i32, now: jiff::Timestamp) -> Execution {
+    pub fn row(&self, task: Task, attempt: i32, now: jiff::Timestamp) -> Execution {
         let (step, lane) = (&self.plan.steps[task.step], self.plan.lane(task.step));
         let target = self.plan.target(task);
         Execution {
             version: VERSION,
-            key: self.key(cluster, task, attempt),
+            key: self.key(task, attempt),
             namespace: self.namespace.clone(),
             namespace_uid: self.namespace_uid.clone(),
             run: self.name.clone(),
@@ -123,7 +125,7 @@ impl Work {
 
 /// Starts an attempt, or joins it where it was started before. Does nothing when it is already in hand.
 pub fn begin(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
-    let fresh = run.row(&ctx.cluster, task, attempt, jiff::Timestamp::now());
+    let fresh = run.row(task, attempt, jiff::Timestamp::now());
     let known = ctx.ledgers.row(&run.uid, &fresh.key.digest());
     let joining = known.is_some();
     if let Some(work) = take(ctx, run, task, known.unwrap_or(fresh), joining) {
@@ -133,7 +135,7 @@ pub fn begin(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
 
 /// Writes down an attempt that was cut off and cannot be joined.
 pub fn settle(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
-    let digest = run.key(&ctx.cluster, task, attempt).digest();
+    let digest = run.key(task, attempt).digest();
     let known = ctx.ledgers.row(&run.uid, &digest);
     if let Some(work) = known.and_then(|row| take(ctx, run, task, row, true)) {
         tokio::spawn(async move { work.end(Outcome::cut_off()).await });

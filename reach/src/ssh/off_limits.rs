@@ -24,6 +24,8 @@ pub enum Whose {
     Nobodys,
     ApiServer,
     Services,
+    /// What somebody in charge keeps Hosts away from.
+    Denied,
     /// The node itself, or a pod on it.
     Node(String),
 }
@@ -34,6 +36,7 @@ impl fmt::Display for Whose {
             Self::Nobodys => f.write_str("a loopback, link-local or multicast address"),
             Self::ApiServer => f.write_str("the API server"),
             Self::Services => f.write_str("a Service of the cluster"),
+            Self::Denied => f.write_str("a range of operator.outbound.deny"),
             Self::Node(name) => write!(
                 f,
                 "node {name} or a pod on it; if the machine is that node, say so in its Host's nodeName"

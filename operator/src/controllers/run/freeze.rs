@@ -125,7 +125,9 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
         scripts,
         targets,
     };
-    freeze(&found, &ctx.limits, now).map_err(Gap::Refused)
+    let plan = freeze(&found, &ctx.limits, now).map_err(Gap::Refused)?;
+    let cluster = Some(ctx.cluster.clone());
+    Ok(Plan { cluster, ..plan })
 }
 
 /// The job, its name where it is an object, and who wrote that last; a job written in the run is its creator's, who was asked at the door.

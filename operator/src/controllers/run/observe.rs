@@ -121,6 +121,7 @@ pub async fn facts(ctx: &Context, run: &JobRun, kept: &Kept) -> Result<RunFacts>
             .namespace_uid(&run.uid().unwrap_or_default(), &namespace)
             .await?,
         namespace,
+        cluster: kept.plan.cluster.as_ref().unwrap_or(&ctx.cluster).clone(),
         plan: kept.plan.clone(),
         hash: kept.hash.trim_start_matches("sha256:").to_owned(),
         uid: run.uid().unwrap_or_default(),
