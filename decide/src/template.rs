@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use minijinja::{
     Environment, UndefinedBehavior, Value,
     machinery::{Token, tokenize},
+    syntax::SyntaxConfig,
 };
 
 use crate::Refusal;
@@ -121,7 +122,7 @@ pub fn render(field: &str, template: &str, scope: &Scope<'_>) -> Result<String, 
 /// Refuses what could make more of a text than it holds.
 fn narrow(field: &str, template: &str) -> Result<(), Refusal> {
     let mut opened = false;
-    for token in tokenize(template, false, Default::default()) {
+    for token in tokenize(template, false, SyntaxConfig::default()) {
         let (token, _) = token.map_err(|error| broken(field, &error))?;
         let refused = match token {
             Token::Mul => Some("*"),

@@ -194,7 +194,6 @@ async fn one_namespace_is_served_and_no_right_is_held_in_any_other() {
     let release = Release::as_it_is();
     narrowed(&release, &stage, &nodes).await;
     holds_nothing_outside(&stage, outside.name()).await;
-    release.tested();
     a_node_is_off_limits(&stage, &nodes[0]).await;
     runs_here_and_not_there(&stage, &outside).await;
     ends_well(&stage, &across, "pm1").await;

@@ -133,7 +133,7 @@ fn frames(data: &[u8]) {
     fs::write(&path, data).expect("memory takes it");
     let mut reader = Reader::new(File::open(&path).expect("just written"));
     let mut seen = 0;
-    while let Ok(Some(output)) = reader.next() {
+    while let Ok(Some(output)) = reader.frame() {
         seen += output.data.len() + 13;
         assert!(seen <= data.len());
     }
@@ -169,7 +169,7 @@ fn recorded(data: &[u8]) {
     let (counts, synced) = recorder.finish();
     synced.expect("memory takes it");
     let (mut reader, mut kept, mut place) = (Reader::new(file), 0, 0);
-    while let Some(output) = reader.next().expect("as written") {
+    while let Some(output) = reader.frame().expect("as written") {
         assert!(output.offset >= place, "in order");
         place = output.offset + output.data.len() as u64;
         kept += output.data.len() as u64;

@@ -102,7 +102,7 @@ fn tell_output(output: &mut Reader, from: u64) -> Result<(), Error> {
         offset,
         stream,
         mut data,
-    }) = output.next()?
+    }) = output.frame()?
     {
         let known = usize::try_from(from.saturating_sub(offset)).unwrap_or(usize::MAX);
         if known >= data.len() {

@@ -44,7 +44,7 @@ pub fn lose(held: &Held, begun: &Begun, digest: &str) -> Result<End, Error> {
 fn kept(held: &Held) -> Result<u64, Error> {
     let mut reader = Reader::new(held.journal.output()?);
     let mut bytes = 0;
-    while let Some(frame) = reader.next()? {
+    while let Some(frame) = reader.frame()? {
         bytes = frame.offset + frame.data.len() as u64;
     }
     Ok(bytes)

@@ -191,7 +191,7 @@ impl Reader {
     }
 
     /// The next frame, if it is there already.
-    pub fn next(&mut self) -> Result<Option<Output>, Error> {
+    pub fn frame(&mut self) -> Result<Option<Output>, Error> {
         let Some(header) = self.bytes(self.at, HEADER)? else {
             return Ok(None);
         };
@@ -244,7 +244,7 @@ mod tests {
         synced.expect("sync");
         let mut reader = Reader::new(file.reopen().expect("open"));
         let mut frames = Vec::new();
-        while let Some(frame) = reader.next().expect("frame") {
+        while let Some(frame) = reader.frame().expect("frame") {
             frames.push((
                 frame.offset,
                 frame.stream,

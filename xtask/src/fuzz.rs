@@ -60,7 +60,7 @@ pub fn fuzz(checkout: &Checkout, steps: &Steps, only: Option<&str>, seconds: u64
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..ABREAST).map(|_| scope.spawn(work)).collect();
-        let ended = workers.into_iter().map(|worker| worker.join());
+        let ended = workers.into_iter().map(thread::ScopedJoinHandle::join);
         ended
             .map(|ended| ended.expect("a step does not panic"))
             .fold(Ok(()), Result::and)
