@@ -45,9 +45,6 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps the receipt unless its name has one; the receipt that stands, once it is durable. Receipts have no age.
     fn claim(&self, receipt: Receipt) -> Reply<'_, Receipt>;
 
-    /// UIDs of namespaces that have rows.
-    fn namespaces(&self) -> Reply<'_, Vec<String>>;
-
     /// Takes away what retention no longer covers, a bounded portion a call, and nothing that changed within the last hour.
     fn sweep(&self, retention: Retention, now: Timestamp) -> Reply<'_, Swept>;
 

@@ -73,13 +73,12 @@ async fn look(api: &Api<Namespace>, named: &[String], tell: Teller) {
 async fn seen(api: &Api<Namespace>, named: &[String], before: Option<&Known>) -> Option<Known> {
     let mut seen = Known::new();
     for name in named {
-        match api.get_metadata_opt(name).await {
-            Ok(Some(namespace)) => {
+        match api.get_metadata(name).await {
+            Ok(namespace) => {
                 seen.insert(name.clone(), namespace.uid().unwrap_or_default());
             }
             // One that goes takes along the Role by which it was read.
-            Ok(None) => {}
-            Err(kube::Error::Api(status)) if status.code == 403 => {}
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {}
             Err(e) => {
                 tracing::warn!(
                     namespace = name,

@@ -169,10 +169,6 @@ impl Store for SqliteStore {
         Box::pin(self.ask(move |reply| Command::Claim { receipt, reply }))
     }
 
-    fn namespaces(&self) -> Reply<'_, Vec<String>> {
-        Box::pin(self.readers.read("list namespaces", read::namespaces))
-    }
-
     fn position(&self) -> watch::Receiver<Position> {
         self.writer.position()
     }

@@ -31,7 +31,10 @@ pub fn list(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
     // One row more than asked tells whether there is a next page.
     let wanted = query.limit.saturating_add(1);
     let mut rows = Vec::new();
-    for (index, uid) in query.namespaces.iter().enumerate() {
+    // Asked in the same snapshot: a namespace that gets its first row meanwhile is not passed over.
+    let with_rows = namespaces(&snapshot)?;
+    let asked = query.namespaces.iter().enumerate();
+    for (index, uid) in asked.filter(|(_, uid)| with_rows.binary_search(uid).is_ok()) {
         let after = match &query.after {
             Some(cursor) if index == 0 && cursor.namespace_uid == *uid => cursor.name.as_str(),
             _ => "",
@@ -188,8 +191,8 @@ pub fn run(connection: &Connection, run_uid: &str) -> rusqlite::Result<Vec<Execu
         .collect()
 }
 
-/// Steps from one UID to the next along the index instead of reading every row.
-pub fn namespaces(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+/// UIDs of namespaces that have rows, in order; steps from one to the next along the index instead of reading every row.
+fn namespaces(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     connection
         .prepare_cached(
             "WITH RECURSIVE found(uid) AS (
