@@ -97,7 +97,7 @@ fn job(run: &str) -> String {
     format!(
         "targets: {{hosts: {{names: [vm1, pm1]}}}}
 steps:
-- {{name: pod, targets: {{none: {{}}}}, pod: {{image: 'local/busybox:1', command: [/bin/sh, -c, 'sleep 20; echo done']}}}}
+- {{name: pod, pod: {{image: 'local/busybox:1', command: [/bin/sh, -c, 'sleep 20; echo done']}}}}
 {}",
         steps.join("\n")
     )
