@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub struct Wishes {
-    /// Ten times the crashes, thirty times the fuzzing.
+    /// Ten times the crashes, and fuzzing.
     pub long: bool,
     /// A cluster that is already there, instead of the local one.
     pub context: Option<String>,
@@ -55,8 +55,8 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     })?;
     let units = ["test", "--quiet", "--workspace", "--exclude", "e2e", "--"];
     seen(cargo(&units).args(&wishes.filter))?;
-    if wishes.filter.is_empty() {
-        fuzz::fuzz(checkout, steps, None, if wishes.long { 3_600 } else { 120 })?;
+    if wishes.long {
+        fuzz::fuzz(checkout, steps, None, 3_600)?;
     }
     match &wishes.context {
         Some(context) => on_existing(checkout, steps, context, wishes),

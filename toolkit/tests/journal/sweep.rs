@@ -4,7 +4,7 @@ use crds::journal::{EndReason, Line, Swept};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::host::{BEGUN, END, FORGOTTEN, Host};
+use crate::host::{BEGUN, END, FORGOTTEN, Host, until};
 
 fn ago(hours: i64) -> Value {
     json!(Timestamp::now() - SignedDuration::from_hours(hours))
@@ -15,9 +15,15 @@ fn sweep(host: &Host) -> Swept {
     serde_json::from_slice(&output.stdout).expect("swept")
 }
 
+/// A supervisor tells the end before it lets go of the journal.
+fn let_go(host: &Host) {
+    until("the supervisor's end", || host.toolkits().is_empty());
+}
+
 /// A run that ended so many hours ago.
 fn ended(host: &Host, run: &str, hours: i64) {
     host.exec(&host.script(run, "true"));
+    let_go(host);
     let mut end = host.fact(run, END);
     end["finishedAt"] = ago(hours);
     host.put(run, END, &end);
@@ -118,6 +124,7 @@ fn due(host: &Host) {
 /// Leaves a run without its end, as if its supervisor had died so many hours ago.
 fn lost(host: &Host, run: &str, hours: i64) {
     host.exec(&host.line(run));
+    let_go(host);
     let begun = host.fact(run, BEGUN);
     host.put(
         run,
