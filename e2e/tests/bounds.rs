@@ -39,7 +39,7 @@ const FULL: [(&str, &str); 7] = [
     ),
     (
         "JobRun",
-        r"{jobRef: {name: j}, serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, requestedBy: {user: a, groups: [b]}}",
+        r"{jobRef: {name: j}, serviceAccountName: a, startDeadline: 1m, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, requestedBy: {user: a, groups: [b]}}",
     ),
     (
         "JobRun",
