@@ -1,6 +1,6 @@
 //! `fuzz`: feeds the parsers with what nobody meant to write, guided by what it makes them do. A find is kept, and fails the step.
 
-use std::{fs, sync::Mutex, thread};
+use std::{fs, process::Command, sync::Mutex, thread};
 
 use crate::{
     checkout::Checkout,
@@ -19,6 +19,12 @@ const TARGETS: [(&str, u32); 6] = [
     ("targets", 16 << 10),
 ];
 
+/// What cargo-fuzz gives the compiler, less what stable Rust does not have: code without `unsafe` needs no AddressSanitizer. They stand in for the workspace's own
+/// flags, since libFuzzer looks for functions of libc while it runs, and a static program has none to find.
+const FLAGS: &str = "--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 \
+    -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table \
+    -C llvm-args=-sanitizer-coverage-trace-compares";
+
 /// How many run at once.
 const ABREAST: usize = 2;
 
@@ -36,12 +42,7 @@ pub fn fuzz(checkout: &Checkout, steps: &Steps, only: Option<&str>, seconds: u64
     }
     steps.run("fuzz targets", |log| {
         packages::install(log, &[("c++", "g++")])?;
-        log.run(
-            checkout
-                .cargo()
-                .args(["build", "--locked"])
-                .current_dir(checkout.root.join("fuzz")),
-        )
+        log.run(cargo(checkout).args(["build", "--locked"]))
     })?;
     let queue = Mutex::new(chosen.into_iter());
     let work = || {
@@ -67,6 +68,14 @@ pub fn fuzz(checkout: &Checkout, steps: &Steps, only: Option<&str>, seconds: u64
     })
 }
 
+/// Cargo in the workspace of the targets.
+fn cargo(checkout: &Checkout) -> Command {
+    let mut cargo = checkout.cargo();
+    cargo.current_dir(checkout.root.join("fuzz"));
+    cargo.env("RUSTFLAGS", FLAGS);
+    cargo
+}
+
 fn feed(checkout: &Checkout, log: &Log, name: &str, longest: u32, seconds: u64) -> Result<()> {
     let grown = checkout.root.join("target/fuzz/corpus").join(name);
     let finds = checkout.root.join("target/fuzz/finds");
@@ -75,8 +84,7 @@ fn feed(checkout: &Checkout, log: &Log, name: &str, longest: u32, seconds: u64) 
         fs::create_dir_all(folder).about("create", folder)?;
     }
     let fed = log.run(
-        checkout
-            .cargo()
+        cargo(checkout)
             .args(["run", "--quiet", "--locked", "--bin", name, "--"])
             .arg(&grown)
             .arg(checkout.root.join("fuzz/seeds").join(name))
@@ -86,8 +94,7 @@ fn feed(checkout: &Checkout, log: &Log, name: &str, longest: u32, seconds: u64) 
             // A whole input is small, so what takes this much memory or time for it is a find.
             .args(["-rss_limit_mb=1024", "-timeout=60", "-print_final_stats=1"])
             // Stores and journals are synced to disk at every turn, which memory does at once.
-            .env("TMPDIR", &memory)
-            .current_dir(checkout.root.join("fuzz")),
+            .env("TMPDIR", &memory),
     );
     fs::remove_dir_all(&memory).about("remove", &memory)?;
     fed
