@@ -1,5 +1,6 @@
 //! Story: one team floods the operator with work that never gets anywhere; another team's run starts and ends all the same.
 
+use crds::v1alpha1::JobRun;
 use e2e::{
     Manifest, Stage, eventually,
     stage::{PATIENCE, state},
@@ -52,11 +53,16 @@ async fn a_flood_by_one_team_leaves_places_for_the_others() {
     );
 
     // Whoever waits says so, and is cancelled without having had a place.
-    let (runs, waiting) = (loud.runs(), format!("nowhere-{}", FLOOD - 1));
-    eventually("a run that names its wait", PATIENCE, || async {
-        let status = runs.get(&waiting).await.ok()?.status?;
+    let runs = loud.runs();
+    let waiting = eventually("a run that names its wait", PATIENCE, || async {
         let named = |note: &String| note.contains("operator.limits.inFlight");
-        status.notes.iter().any(named).then_some(())
+        let waits = |run: &JobRun| {
+            run.status
+                .as_ref()
+                .is_some_and(|s| s.notes.iter().any(named))
+        };
+        let all = runs.list(&ListParams::default()).await.ok()?;
+        all.items.into_iter().find(waits)?.metadata.name
     })
     .await;
     loud.act(&waiting, "Cancel").await;
