@@ -26,8 +26,13 @@ pub struct EffectKey {
 impl EffectKey {
     /// SHA-256 of the key's canonical JSON (fields in alphabetical order, no white space), in lower-case hex; also the name of its journal folder.
     pub fn digest(&self) -> String {
+        hex::encode(self.digest_bytes())
+    }
+
+    /// The same as bytes.
+    pub fn digest_bytes(&self) -> [u8; 32] {
         let canonical = serde_json::to_vec(self).expect("a key is strings and a number");
-        hex::encode(Sha256::digest(canonical))
+        Sha256::digest(canonical).into()
     }
 }
 

@@ -70,6 +70,11 @@ impl Cluster {
     }
 }
 
+/// Whether whoever writes a spec has to say that it is they: the API server is too old to stamp it.
+pub fn demands_requester() -> bool {
+    env::var_os("PILOTHOUSE_E2E_STAMPING").is_some_and(|stamping| stamping == "Demand")
+}
+
 /// Where the administrator's kubeconfig is.
 pub fn kubeconfig_path() -> PathBuf {
     let path = env::var_os("PILOTHOUSE_E2E_KUBECONFIG").map(PathBuf::from);

@@ -1,5 +1,6 @@
 //! Manifests as people write them: YAML documents of any kind, applied as `kubectl apply --server-side` does.
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Api, Client, Result,
     api::{DynamicObject, Patch, PatchParams, PostParams},
@@ -8,10 +9,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+use crate::cluster::demands_requester;
+
 /// One object, not yet anywhere.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     object: DynamicObject,
+    /// Goes as it is written where the writer has to sign.
+    unsigned: bool,
 }
 
 impl Manifest {
@@ -27,6 +32,7 @@ impl Manifest {
         Self {
             object: serde_json::from_value(document)
                 .expect("an object has apiVersion, kind and metadata"),
+            unsigned: false,
         }
     }
 
@@ -41,6 +47,13 @@ impl Manifest {
     #[must_use]
     pub fn within(mut self, namespace: &str) -> Self {
         self.object.metadata.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// The same object, not signed by its writer.
+    #[must_use]
+    pub fn unsigned(mut self) -> Self {
+        self.unsigned = true;
         self
     }
 
@@ -114,7 +127,8 @@ impl Manifest {
 
     async fn post(&self, client: &Client, parameters: &PostParams) -> Result<DynamicObject> {
         let api = self.api(client).await?;
-        api.create(parameters, &self.placed(&api)).await
+        let object = self.signed(client, self.placed(&api)).await?;
+        api.create(parameters, &object).await
     }
 
     async fn patch(&self, client: &Client, parameters: &PatchParams) -> Result<DynamicObject> {
@@ -125,8 +139,27 @@ impl Manifest {
             .as_deref()
             .expect("only a named object can be applied");
         let api = self.api(client).await?;
-        api.patch(name, parameters, &Patch::Apply(self.placed(&api)))
-            .await
+        let object = self.signed(client, self.placed(&api)).await?;
+        api.patch(name, parameters, &Patch::Apply(object)).await
+    }
+
+    /// With the user and groups of its writer, where the API server does not write them itself.
+    async fn signed(&self, client: &Client, mut object: DynamicObject) -> Result<DynamicObject> {
+        let types = object.types.as_ref();
+        let ours = types.is_some_and(|types| types.api_version.starts_with("pilothouse.dev/"));
+        if !ours || self.unsigned || !demands_requester() {
+            return Ok(object);
+        }
+        let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
+        let review = SelfSubjectReview::default();
+        let seen = reviews.create(&PostParams::default(), &review).await?;
+        let me = seen.status.and_then(|status| status.user_info);
+        let me = me.expect("the API server knows who asks");
+        if let Some(spec) = object.data["spec"].as_object_mut() {
+            let requester = json!({"user": me.username, "groups": me.groups});
+            spec.insert("requestedBy".to_owned(), requester);
+        }
+        Ok(object)
     }
 
     /// An object of the whole cluster carries no namespace.

@@ -2,8 +2,15 @@
 
 use std::time::Duration;
 
-use e2e::{Cluster, People, TestNamespace, accepted, eventually, refused};
-use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use e2e::{
+    Cluster, People, TestNamespace, accepted, cluster::demands_requester, eventually, refused,
+    wait_for,
+};
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DynamicObject, ListParams, Patch, PatchParams},
+};
 use serde_json::{Value, json};
 
 const API: &str = "pilothouse.dev/v1alpha1";
@@ -70,7 +77,7 @@ fn requester(object: &DynamicObject) -> (&str, Vec<&str>) {
 }
 
 #[tokio::test]
-async fn a_forged_requester_is_replaced_on_create_and_on_change() {
+async fn a_forged_requester_is_replaced_or_refused_on_create_and_on_change() {
     let scene = People::new("requester").await;
     let alice = scene
         .person("alice", "pilothouse-admin", ("create", "scripts"))
@@ -79,6 +86,14 @@ async fn a_forged_requester_is_replaced_on_create_and_on_change() {
         .person("bob", "pilothouse-admin", ("create", "scripts"))
         .await;
 
+    let forged = scene.write(forged_script("true")).unsigned();
+    if demands_requester() {
+        let message = ["Rule pilothouse-requester", "authenticated 'alice'"];
+        refused(forged.try_create(&alice).await, &message);
+    } else {
+        let made = accepted(forged.try_create(&alice).await);
+        assert_eq!(requester(&made).0, "alice");
+    }
     let made = accepted(scene.write(forged_script("true")).create(&alice).await);
     assert_eq!(
         requester(&made),
@@ -107,6 +122,30 @@ async fn a_forged_requester_is_replaced_on_create_and_on_change() {
         "bob",
         "a label is no change of the spec"
     );
+}
+
+#[tokio::test]
+async fn every_policy_compiles_against_the_types_it_is_for() {
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(Cluster::connect().await.client());
+    let all = policies.list(&ListParams::default()).await;
+    let names = all.expect("an administrator lists policies").into_iter();
+    let ours: Vec<_> = names
+        .map(|policy| policy.name_any())
+        .filter(|name| name.starts_with("pilothouse-"))
+        .collect();
+    assert!(ours.len() >= 8, "only {ours:?}");
+    for name in ours {
+        let checked = |policy: Option<&ValidatingAdmissionPolicy>| {
+            policy.is_some_and(|policy| {
+                let status = policy.status.as_ref();
+                status.and_then(|s| s.observed_generation) == policy.metadata.generation
+            })
+        };
+        let policy = wait_for(policies.clone(), &name, "type checking", SOON, checked).await;
+        let checking = policy.status.and_then(|status| status.type_checking);
+        let warnings = checking.and_then(|checking| checking.expression_warnings);
+        assert_eq!(warnings.unwrap_or_default(), [], "{name}");
+    }
 }
 
 #[tokio::test]

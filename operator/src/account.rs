@@ -1,17 +1,25 @@
 //! Clients that act as a run's service account, so that a run can do what its account may and nothing more.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use kube::{Client, Config};
 use reach::Fence;
 
-use crate::{error::Result, fenced};
+use crate::{
+    error::Result,
+    fenced,
+    resolve::{Resolver, Secrets},
+};
 
 /// Clients by account; each is made once.
 pub struct Accounts {
     config: Config,
     fence: Fence,
     clients: Mutex<HashMap<String, Client>>,
+    secrets: Arc<Secrets>,
 }
 
 impl Accounts {
@@ -19,8 +27,19 @@ impl Accounts {
         Self {
             config,
             fence,
-            clients: Mutex::new(HashMap::new()),
+            clients: Mutex::default(),
+            secrets: Arc::default(),
         }
+    }
+
+    /// Reads with the rights of the service account.
+    pub fn resolver(&self, namespace: &str, account: &str) -> Result<Resolver> {
+        Ok(Resolver {
+            client: self.client(namespace, account)?,
+            namespace: namespace.to_owned(),
+            account: account.to_owned(),
+            secrets: self.secrets.clone(),
+        })
     }
 
     /// A client that acts as the service account.

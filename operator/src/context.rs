@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     account::Accounts,
+    actions::Actions,
     claims::Claims,
     desk::Desk,
     error::{Result, observing},
@@ -35,6 +36,7 @@ pub type Run = ObjectRef<DeserializeGuard<JobRun>>;
 pub struct Context {
     pub client: Client,
     pub accounts: Accounts,
+    pub actions: Actions,
     pub records: records::client::Client,
     pub desk: Desk,
     pub ledgers: Ledgers,

@@ -25,6 +25,8 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    #[error("{what} were not heard of yet; the operator has to be able to list and watch them")]
+    Unheard { what: &'static str },
     #[error("cannot write {what}")]
     Act {
         what: String,
@@ -57,6 +59,7 @@ impl Error {
             Self::Toolkit { .. } => "Toolkit",
             Self::Listen { .. } => "Listen",
             Self::Observe { .. } => "Observe",
+            Self::Unheard { .. } => "Unheard",
             Self::Act { .. } => "Act",
             Self::Report(_) => "Report",
             Self::Invalid(_) => "Invalid",

@@ -1,7 +1,9 @@
 //! The operator: controllers that observe, decide, act and report. One leader works; its standby waits for the Lease.
 
 mod account;
+mod actions;
 mod args;
+mod bursts;
 mod claims;
 mod context;
 mod controllers;

@@ -1,16 +1,27 @@
 //! Looks things up for a run with the rights of its account: targets, scripts and the Secrets that parameters name.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crds::v1alpha1::{Host, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Transport};
+use crds::v1alpha1::{
+    Host, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Selector, Transport,
+};
 use decide::{
     Refusal,
     graph::LaneSpec,
     plan::{PlannedTarget, SecretSource},
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::{Api, Client, ResourceExt as _, api::ListParams, core::NamespaceResourceScope};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, PartialObjectMeta},
+    core::NamespaceResourceScope,
+};
 use serde::de::DeserializeOwned;
+
+use crate::bursts::Bursts;
+
+/// Pods that are read at once.
+const PAGE: u32 = 500;
 
 /// Why a look-up gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +56,15 @@ fn failed(what: &str, account: &str, error: kube::Error) -> Gap {
     }
 }
 
+/// Secrets as they are read by namespace, account and name: the hosts of a batch often share one.
+pub type Secrets = Bursts<[String; 3], Secret>;
+
 /// Reads on behalf of one run.
 pub struct Resolver {
     pub client: Client,
     pub namespace: String,
     pub account: String,
+    pub secrets: Arc<Secrets>,
 }
 
 impl Resolver {
@@ -72,14 +87,32 @@ impl Resolver {
                 hosts.iter().map(host).collect()
             }
             LaneSpec::Pods(wanted) => {
+                if let Some(selector) = &wanted.selector {
+                    return self.running_pods(selector).await;
+                }
                 let pods = self.objects::<Pod>("pods", wanted).await?;
-                Ok(pods
-                    .iter()
-                    .filter(|p| wanted.selector.is_none() || is_running(p))
-                    .map(pod)
-                    .collect())
+                Ok(pods.iter().map(pod).collect())
             }
         }
+    }
+
+    /// Page by page and without what they hold: a selector may match all the pods of a large namespace.
+    async fn running_pods(&self, selector: &Selector) -> Result<Vec<PlannedTarget>, Gap> {
+        let (api, mut found) = (self.api::<Pod>(), Vec::new());
+        let running = ListParams::default().fields("status.phase=Running");
+        let mut page = running.labels(&selector.query()).limit(PAGE);
+        loop {
+            let pods = api.list_metadata(&page).await;
+            let pods = pods.map_err(|e| failed("pods", &self.account, e))?;
+            let staying = |p: &&PartialObjectMeta<Pod>| p.metadata.deletion_timestamp.is_none();
+            found.extend(pods.items.iter().filter(staying).map(pod));
+            match pods.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => break,
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
     }
 
     async fn objects<K>(&self, what: &str, wanted: &ObjectTargets) -> Result<Vec<K>, Gap>
@@ -149,12 +182,14 @@ impl Resolver {
     /// A Secret, read as the account.
     pub async fn secret(&self, name: &str, field: &str) -> Result<Secret, Gap> {
         let what = format!("Secret {name}");
-        let found = self
-            .api::<Secret>()
-            .get_opt(name)
-            .await
-            .map_err(|e| failed(&what, &self.account, e))?;
-        found.ok_or_else(|| missing("MissingSecret", format!("{field}: there is no Secret {name} in namespace {}; create it or correct the name", self.namespace)))
+        let asked = [&self.namespace, &self.account, name].map(str::to_owned);
+        let read = async || {
+            let found = self.api::<Secret>().get_opt(name).await;
+            found
+                .map_err(|e| failed(&what, &self.account, e))?
+                .ok_or_else(|| missing("MissingSecret", format!("{field}: there is no Secret {name} in namespace {}; create it or correct the name", self.namespace)))
+        };
+        self.secrets.ask(asked, read).await
     }
 
     /// A Host, read as the account.
@@ -234,15 +269,10 @@ fn host(host: &Host) -> Result<PlannedTarget, Gap> {
     })
 }
 
-fn pod(pod: &Pod) -> PlannedTarget {
+fn pod(pod: &impl ResourceExt) -> PlannedTarget {
     PlannedTarget {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
         ..PlannedTarget::default()
     }
-}
-
-fn is_running(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none()
-        && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
 }

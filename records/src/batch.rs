@@ -6,6 +6,8 @@ use crds::{
     v1alpha1::clip,
 };
 
+/// Batches that a store takes at once. A client has no more than these under way: what waits in its connection would take the room of those that are read.
+pub const MAX_BATCHES: usize = 4;
 /// Rows of one batch at most.
 pub const MAX_BATCH_ROWS: usize = 5_000;
 /// Log chunks of one batch at most.

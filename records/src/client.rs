@@ -17,6 +17,9 @@ use reqwest::{
     header::{HeaderMap, HeaderValue},
 };
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use crate::MAX_BATCHES;
 
 /// Time for a connection, and for a whole request.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -36,6 +39,7 @@ pub struct Client {
     source: Option<Arc<Source>>,
     url: String,
     token: PathBuf,
+    places: Arc<Semaphore>,
 }
 
 /// Connections, and the authorities that they were made to trust.
@@ -112,6 +116,7 @@ impl Client {
             source: None,
             url: url.into().trim_end_matches('/').to_owned(),
             token: token.into(),
+            places: Arc::new(Semaphore::new(MAX_BATCHES)),
         })
     }
 
@@ -131,6 +136,7 @@ impl Client {
 
     /// Returns once the batch is on disk.
     pub async fn append(&self, batch: &Batch) -> Result<(), Error> {
+        let _place = self.places.acquire().await;
         let request = self
             .trusting()
             .http

@@ -15,6 +15,7 @@ use crate::{Column, Error, Query, Retention, Row, Selector, Store, Term};
 pub async fn run(store: &dyn Store) {
     batches_are_idempotent(store).await;
     terminal_states_stay(store).await;
+    a_change_tells_how_it_went_and_not_whose_it_is(store).await;
     lists_are_paged_in_order(store).await;
     selectors_choose_rows(store).await;
     names_are_unique_in_a_namespace(store).await;
@@ -127,6 +128,26 @@ async fn terminal_states_stay(store: &dyn Store) {
         State::Unknown,
         "the first terminal state stands"
     );
+}
+
+async fn a_change_tells_how_it_went_and_not_whose_it_is(store: &dyn Store) {
+    let begun = row("whose", "r", "a", State::Started);
+    let ended = Execution {
+        namespace_uid: "another-uid".into(),
+        run: "other".into(),
+        target: "b".into(),
+        state: State::Succeeded,
+        ..begun.clone()
+    };
+    append(store, rows([begun.clone()])).await;
+    append(store, rows([ended])).await;
+    let kept = listed(store, "whose", vec![]).await;
+    let wanted = Execution {
+        state: State::Succeeded,
+        ..begun
+    };
+    assert_eq!(kept.len(), 1, "a row stays in its namespace");
+    assert_eq!(kept[0].execution, wanted);
 }
 
 async fn lists_are_paged_in_order(store: &dyn Store) {

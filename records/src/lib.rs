@@ -12,7 +12,8 @@ mod sqlite;
 mod store;
 
 pub use batch::{
-    MAX_BATCH_BYTES, MAX_BATCH_LOGS, MAX_BATCH_ROWS, MAX_CHUNK_BYTES, Rejected, check, shortened,
+    MAX_BATCH_BYTES, MAX_BATCH_LOGS, MAX_BATCH_ROWS, MAX_BATCHES, MAX_CHUNK_BYTES, Rejected, check,
+    shortened,
 };
 pub use query::{Column, Cursor, Query, Row, Selector, Term};
 #[cfg(feature = "sqlite")]

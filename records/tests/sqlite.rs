@@ -37,10 +37,7 @@ async fn a_folder_has_one_owner_at_a_time() {
             ..
         })
     ));
-    let mut position = first.position();
-    drop(first);
-    // The channel closes when the writer has ended and let go of the folder.
-    while position.changed().await.is_ok() {}
+    closed(first).await;
     open(&folder).unwrap();
 }
 
@@ -56,9 +53,7 @@ async fn rows_and_positions_survive_a_restart() {
         .list(everything("n", Selector::default()))
         .await
         .unwrap();
-    let mut position = store.position();
-    drop(store);
-    while position.changed().await.is_ok() {}
+    closed(store).await;
     let store = open(&folder).unwrap();
     assert_eq!(
         store
@@ -236,6 +231,7 @@ fn receipt(namespace_uid: &str, run_uid: &str) -> Receipt {
 async fn closed(store: SqliteStore) {
     let mut position = store.position();
     drop(store);
+    // The channel closes when the writer has ended and let go of the folder.
     while position.changed().await.is_ok() {}
 }
 

@@ -19,14 +19,12 @@ use crds::{
     receipt::Receipt,
 };
 use decide::volume::Fullness;
-use records::MAX_BATCH_BYTES;
+use records::{MAX_BATCH_BYTES, MAX_BATCHES};
 use serving::Review;
 use tokio::{sync::Semaphore, time};
 
 use crate::{door, failure::Failure, metrics::Metrics, slot::Slot, volume::Volume};
 
-/// Batches in memory at once, from the first byte of the body to the sync; with what they are parsed into they fit the container's memory.
-pub const BATCHES: usize = 4;
 /// Time for a batch; its sender gives up as soon.
 const TIME: Duration = Duration::from_secs(30);
 
@@ -43,7 +41,7 @@ pub struct Ingest {
 
 /// All paths.
 pub fn router(ingest: Ingest) -> Router {
-    let places = Arc::new(Semaphore::new(BATCHES));
+    let places = Arc::new(Semaphore::new(MAX_BATCHES));
     let in_turn = from_fn(move |request, next| in_turn(Arc::clone(&places), request, next));
     Router::new()
         .route("/ingest/v1/batches", post(append).layer(in_turn))
@@ -64,7 +62,7 @@ async fn admitted(
     Ok(next.run(request).await)
 }
 
-/// Holds a place for as long as the batch is in memory; a connection that went dead gives it back in time.
+/// Holds a place for as long as the batch is in memory, from the first byte of its body to the sync; a connection that went dead gives it back in time.
 async fn in_turn(
     places: Arc<Semaphore>,
     request: Request,

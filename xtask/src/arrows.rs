@@ -9,7 +9,8 @@ use crate::{
 };
 
 /// Each room, and the rooms that it may depend on; what is not named here has no arrow.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
+    ("bench", &["crds", "reach", "records"]),
     ("crds", &[]),
     ("serving", &[]),
     ("decide", &["crds"]),

@@ -1,44 +1,91 @@
-//! `bench NAME`: a release build of one bench, its output passed through.
+//! `bench NAME`: a release build of one bench, its output passed through. Some stand on a control plane without nodes, with Pilothouse's own programs on it.
+
+use std::{path::Path, process::Command};
 
 use crate::{
     checkout::Checkout,
     error::{Error, Result},
-    steps::line,
+    plane::{Plane, Recipe},
+    processes::Processes,
+    product,
+    steps::{Steps, line},
+    tools::Tools,
 };
 
-/// Each bench, and the crate that has it as a binary of the name `bench-NAME`.
-const BENCHES: [(&str, &str); 2] = [("fanout", "reach"), ("records", "records")];
+/// What a bench `NAME` needs beside its program `bench-NAME`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// A plane with a store of records, whose address, certificate authority, token and neighbourhood on the disk the bench is given.
+    Store,
+    /// A plane with the operator at work on it.
+    Operator,
+    /// A plane, and the command line of an operator that the bench starts itself.
+    Command,
+}
 
-pub fn bench(checkout: &Checkout, name: &str, arguments: &[String]) -> Result<()> {
-    let Some((_, package)) = BENCHES.iter().find(|(bench, _)| *bench == name) else {
+const BENCHES: [(&str, Ground); 3] = [
+    ("fanout", Ground::Operator),
+    ("memory", Ground::Command),
+    ("records", Ground::Store),
+];
+
+/// Nothing is acknowledged before it is on disk, and no controllers touch what stands for nodes.
+const PLANE: Recipe = Recipe {
+    name: "b",
+    durable: true,
+    managers: &[],
+};
+
+pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String]) -> Result<()> {
+    let Some(&(_, ground)) = BENCHES.iter().find(|(bench, _)| *bench == name) else {
         let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
         return Err(Error::Refused(format!(
             "no bench is called '{name}'; there are: {}",
             names.join(", ")
         )));
     };
-    let mut cargo = checkout.cargo();
-    cargo
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "--package",
-            package,
-            "--bin",
-            &format!("bench-{name}"),
-            "--",
-        ])
-        .args(arguments);
-    let status = cargo.status().map_err(|source| Error::Start {
-        line: line(&cargo),
+    let program = format!("bench-{name}");
+    let program = steps.run("release build", |log| {
+        Ok(product::compile(checkout, log, true, &[&program])?.remove(0))
+    })?;
+    let tools = Tools::plane(checkout, steps)?;
+    let plane = Plane::up(checkout, steps, &tools, PLANE)?;
+    let processes = Processes {
+        plane: &plane,
+        programs: program.parent().unwrap_or(Path::new("/")).to_owned(),
+    };
+    let (operator, records) = steps.run("store and front", |log| {
+        processes.start(log)?;
+        Ok((processes.operator(log)?, processes.records(log)?))
+    })?;
+    let mut bench = plane.command(program);
+    match ground {
+        Ground::Store => {
+            bench.args(records);
+        }
+        Ground::Operator => {
+            plane.daemons.start("operator", &plane.inside(&operator))?;
+        }
+        Ground::Command => {
+            let kubeconfig = processes.kubeconfig("operator");
+            bench.env("PILOTHOUSE_BENCH_OPERATOR_KUBECONFIG", kubeconfig);
+            bench.arg(operator.get_program()).args(operator.get_args());
+        }
+    }
+    seen(bench.args(arguments))
+}
+
+/// Runs a program whose output is for the person at the screen.
+pub fn seen(command: &mut Command) -> Result<()> {
+    let status = command.status().map_err(|source| Error::Start {
+        line: line(command),
         source,
     })?;
     if status.success() {
         Ok(())
     } else {
         Err(Error::Failed {
-            line: line(&cargo),
+            line: line(command),
             status: status.to_string(),
         })
     }

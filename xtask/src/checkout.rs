@@ -38,6 +38,11 @@ impl Checkout {
         self.root.join("target/local-logs")
     }
 
+    /// State of control planes without nodes, a folder each; gone when what needed them has ended.
+    pub fn planes(&self) -> PathBuf {
+        self.root.join("target/planes")
+    }
+
     pub fn recipe(&self) -> PathBuf {
         self.root.join("e2e/cluster")
     }

@@ -1,25 +1,34 @@
 //! `test`: everything that has to hold before a change is done, the cheapest first, the real cluster last.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command, thread};
 
 use crate::{
     arrows, before,
+    bench::seen,
     checkout::Checkout,
     daemon::Daemons,
     down,
-    error::{About, Error, Result},
+    error::{About, Result},
     fuzz,
     guests::Guests,
-    install::Cluster,
+    install::{At, Cluster},
     network::Network,
+    plane::{Plane, Recipe},
     product,
-    steps::{Log, Steps, line},
+    steps::{Log, Steps},
     tools::Tools,
     up::{self, Extent},
 };
 
+/// The controller manager checks the types of policies' expressions.
+const OLDEST: Recipe = Recipe {
+    name: "old",
+    durable: false,
+    managers: &["controller-manager"],
+};
+
 pub struct Wishes {
-    /// Ten times the crashes, and fuzzing.
+    /// Ten times the crashes, and an hour for each fuzz target.
     pub long: bool,
     /// A cluster that is already there, instead of the local one.
     pub context: Option<String>,
@@ -55,9 +64,7 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     })?;
     let units = ["test", "--quiet", "--workspace", "--exclude", "e2e", "--"];
     seen(cargo(&units).args(&wishes.filter))?;
-    if wishes.long {
-        fuzz::fuzz(checkout, steps, None, 3_600)?;
-    }
+    fuzz::fuzz(checkout, steps, None, if wishes.long { 3_600 } else { 120 })?;
     match &wishes.context {
         Some(context) => on_existing(checkout, steps, context, wishes),
         None => on_local(checkout, steps, wishes),
@@ -67,7 +74,7 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
 /// A cluster that is up stays up; one that the tests needed goes with them.
 fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     let was_up = Daemons::new(checkout.local().join("run"), checkout.logs()).alive("apiserver");
-    let tested = up::up(checkout, steps, Extent::Everything).and_then(|()| {
+    let tested = up_beside_oldest(checkout, steps).and_then(|()| {
         let tools = Tools::clients(checkout, steps)?;
         let cluster = Cluster::local(checkout, &tools);
         steps.run("helm test", |log| cluster.helm_test(log))?;
@@ -77,7 +84,8 @@ fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
             stories.retain(|story| story != UPGRADE);
         }
         e2e(checkout, checkout.kubeconfig(), wishes, &stories)?;
-        e2e(checkout, checkout.kubeconfig(), wishes, &[LAST.to_owned()])
+        e2e(checkout, checkout.kubeconfig(), wishes, &[LAST.to_owned()])?;
+        on_oldest(checkout, steps, wishes)
     });
     if was_up {
         // The last story has taken Pilothouse out.
@@ -88,12 +96,31 @@ fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     tested
 }
 
+/// The oldest Kubernetes is compiled beside what the cluster needs.
+fn up_beside_oldest(checkout: &Checkout, steps: &Steps) -> Result<()> {
+    thread::scope(|scope| {
+        let oldest = scope.spawn(|| Tools::oldest(checkout, steps));
+        let up = up::up(checkout, steps, Extent::Everything);
+        up.and(oldest.join().expect("building a tool does not panic"))
+    })
+}
+
+/// What needs no more than an API server holds on the oldest Kubernetes too, where nothing stamps who asked.
+fn on_oldest(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
+    let tools = Tools::oldest_plane(checkout, steps)?;
+    let plane = Plane::up(checkout, steps, &tools, OLDEST)?;
+    let stories = ["bounds", "examples", "policies", "schema"].map(str::to_owned);
+    let mut cargo = tests(checkout, plane.kubeconfig(), &stories);
+    cargo.arg("--").args(&wishes.filter);
+    seen(cargo.env("PILOTHOUSE_E2E_STAMPING", "Demand"))
+}
+
 fn on_existing(checkout: &Checkout, steps: &Steps, context: &str, wishes: &Wishes) -> Result<()> {
     let tools = Tools::clients(checkout, steps)?;
     let cluster = Cluster {
         checkout,
         tools: &tools,
-        context: Some(context),
+        at: At::Context(context),
     };
     let kubeconfig = checkout.root.join("target/existing.kubeconfig");
     steps.run("the cluster's mark", |log: &Log| {
@@ -115,19 +142,24 @@ fn e2e(
     wishes: &Wishes,
     stories: &[String],
 ) -> Result<()> {
+    let mut cargo = tests(checkout, kubeconfig, stories);
+    cargo.arg("--").args(&wishes.filter);
+    cargo.env("PILOTHOUSE_E2E_STATE", checkout.local());
+    if wishes.long {
+        cargo.env("PILOTHOUSE_E2E_LONG", "1");
+    }
+    seen(&mut cargo)
+}
+
+/// `cargo test` of some stories on a cluster.
+fn tests(checkout: &Checkout, kubeconfig: PathBuf, stories: &[String]) -> Command {
     let mut cargo = checkout.cargo();
     cargo.args(["test", "--workspace", "--no-fail-fast"]);
     for story in stories {
         cargo.args(["--test", story]);
     }
-    cargo.arg("--").args(&wishes.filter);
+    cargo.env("PILOTHOUSE_E2E_KUBECONFIG", kubeconfig);
     cargo
-        .env("PILOTHOUSE_E2E_KUBECONFIG", kubeconfig)
-        .env("PILOTHOUSE_E2E_STATE", checkout.local());
-    if wishes.long {
-        cargo.env("PILOTHOUSE_E2E_LONG", "1");
-    }
-    seen(&mut cargo)
 }
 
 /// The story that takes Pilothouse out of the cluster, which all others need.
@@ -146,20 +178,4 @@ fn stories(checkout: &Checkout) -> Result<Vec<String>> {
         .collect();
     names.sort();
     Ok(names)
-}
-
-/// Runs a program whose output is for the person at the screen.
-fn seen(command: &mut Command) -> Result<()> {
-    let status = command.status().map_err(|source| Error::Start {
-        line: line(command),
-        source,
-    })?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Error::Failed {
-            line: line(command),
-            status: status.to_string(),
-        })
-    }
 }

@@ -1,9 +1,8 @@
-//! etcd and the Kubernetes control plane, as processes of this machine inside the cluster's network namespace.
+//! etcd and the Kubernetes control plane, as processes of this machine inside a network namespace.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command, time::Duration};
 
 use crate::{
-    checkout::Checkout,
     daemon::Daemons,
     error::{About, Result},
     network::{BRIDGE, Network},
@@ -13,7 +12,12 @@ use crate::{
 };
 
 pub struct ControlPlane<'a> {
-    pub checkout: &'a Checkout,
+    /// Where etcd keeps its data, and the administrator's kubeconfig is.
+    pub folder: PathBuf,
+    /// What is acknowledged is on disk: slower, and what a cluster in earnest does.
+    pub durable: bool,
+    /// What runs beside the API server, without its `kube-`.
+    pub managers: &'static [&'static str],
     pub network: &'a Network,
     pub pki: &'a Pki,
     pub tools: &'a Tools,
@@ -29,8 +33,9 @@ impl ControlPlane<'_> {
             log.ask(self.kubectl().args(["get", "--raw", "/readyz"]))
         })?;
         // The controller manager gives up on an API server that is not there yet.
-        started |= daemons.start("controller-manager", &self.controller_manager())?;
-        started |= daemons.start("scheduler", &self.scheduler())?;
+        for name in self.managers {
+            started |= daemons.start(name, &self.manager(name))?;
+        }
         Ok((
             (),
             if started {
@@ -44,12 +49,16 @@ impl ControlPlane<'_> {
     /// kubectl as the cluster's admin.
     pub fn kubectl(&self) -> Command {
         let mut kubectl = self.tools.command("kubectl");
-        kubectl.arg("--kubeconfig").arg(self.checkout.kubeconfig());
+        kubectl.arg("--kubeconfig").arg(self.kubeconfig());
         kubectl
     }
 
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
     fn publish_kubeconfig(&self) -> Result<()> {
-        let path = self.checkout.kubeconfig();
+        let path = self.kubeconfig();
         let _absent = fs::remove_file(&path);
         symlink(self.pki.file("admin.kubeconfig"), &path).about("link", path)
     }
@@ -62,11 +71,12 @@ impl ControlPlane<'_> {
         self.pki.file(name).display().to_string()
     }
 
-    /// Without fsync: this cluster does not outlive its machine, and benches start an etcd of their own.
     fn etcd(&self) -> Command {
-        let data: PathBuf = self.checkout.local().join("etcd");
         let mut etcd = self.program("etcd");
-        etcd.arg("--data-dir").arg(data).arg("--unsafe-no-fsync");
+        etcd.arg("--data-dir").arg(self.folder.join("etcd"));
+        if !self.durable {
+            etcd.arg("--unsafe-no-fsync");
+        }
         etcd.args([
             "--listen-client-urls=http://127.0.0.1:2379",
             "--advertise-client-urls=http://127.0.0.1:2379",
@@ -117,40 +127,24 @@ impl ControlPlane<'_> {
         apiserver
     }
 
-    fn controller_manager(&self) -> Command {
-        let mut manager = self.program("kube-controller-manager");
+    fn manager(&self, name: &str) -> Command {
+        let mut manager = self.program(&format!("kube-{name}"));
         manager.arg(format!(
             "--kubeconfig={}",
             self.file("controllers.kubeconfig")
         ));
-        manager.arg(format!(
-            "--service-account-private-key-file={}",
-            self.file("service-accounts.key")
-        ));
-        manager.arg(format!("--root-ca-file={}", self.file("ca.crt")));
-        manager.arg(format!(
-            "--cluster-signing-cert-file={}",
-            self.file("ca.crt")
-        ));
-        manager.arg(format!(
-            "--cluster-signing-key-file={}",
-            self.file("ca.key")
-        ));
-        manager.args([
-            "--use-service-account-credentials=true",
-            "--leader-elect=false",
-        ]);
+        manager.arg("--leader-elect=false");
+        if name == "controller-manager" {
+            manager.arg("--use-service-account-credentials=true");
+            for (flag, file) in [
+                ("service-account-private-key-file", "service-accounts.key"),
+                ("root-ca-file", "ca.crt"),
+                ("cluster-signing-cert-file", "ca.crt"),
+                ("cluster-signing-key-file", "ca.key"),
+            ] {
+                manager.arg(format!("--{flag}={}", self.file(file)));
+            }
+        }
         manager
-    }
-
-    fn scheduler(&self) -> Command {
-        let mut scheduler = self.program("kube-scheduler");
-        scheduler
-            .arg(format!(
-                "--kubeconfig={}",
-                self.file("controllers.kubeconfig")
-            ))
-            .arg("--leader-elect=false");
-        scheduler
     }
 }

@@ -6,8 +6,9 @@ use crate::{
     checkout::Checkout,
     daemon::Daemons,
     error::{About, Result},
-    install::Cluster,
+    install::{At, Cluster},
     network::Network,
+    plane::Plane,
     steps::{Log, Outcome, Steps},
     tools::Tools,
 };
@@ -36,6 +37,7 @@ pub fn down(checkout: &Checkout, steps: &Steps) -> Result<()> {
         ))
     })?;
     steps.run("network", |log| Network::of(checkout).down(log))?;
+    steps.run("planes", |log| Plane::sweep(checkout, log))?;
     steps.run("files", |_| {
         for folder in [checkout.local(), checkout.memory()] {
             if folder.exists() {
@@ -52,7 +54,7 @@ pub fn down_existing(checkout: &Checkout, steps: &Steps, context: &str) -> Resul
     let cluster = Cluster {
         checkout,
         tools: &tools,
-        context: Some(context),
+        at: At::Context(context),
     };
     steps.run("Pilothouse", |log: &Log| {
         cluster.require_mark(log)?;

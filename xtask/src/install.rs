@@ -1,6 +1,9 @@
 //! Pilothouse in a cluster: by its own Helm charts, as a user would install it.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{
     checkout::Checkout,
@@ -9,7 +12,7 @@ use crate::{
     tools::Tools,
 };
 
-const NAMESPACE: &str = "pilothouse-system";
+pub const NAMESPACE: &str = "pilothouse-system";
 /// Written by `up`; without it `test` and `down` leave a cluster alone that they did not make.
 const LABEL: &str = "pilothouse.dev/local-cluster";
 
@@ -17,7 +20,12 @@ const LABEL: &str = "pilothouse.dev/local-cluster";
 pub struct Cluster<'a> {
     pub checkout: &'a Checkout,
     pub tools: &'a Tools,
-    pub context: Option<&'a str>,
+    pub at: At<'a>,
+}
+
+pub enum At<'a> {
+    Kubeconfig(PathBuf),
+    Context(&'a str),
 }
 
 impl<'a> Cluster<'a> {
@@ -25,24 +33,24 @@ impl<'a> Cluster<'a> {
         Self {
             checkout,
             tools,
-            context: None,
+            at: At::Kubeconfig(checkout.kubeconfig()),
         }
     }
 
     pub fn kubectl(&self) -> Command {
         let mut kubectl = self.tools.command("kubectl");
-        match self.context {
-            Some(context) => kubectl.args(["--context", context]),
-            None => kubectl.arg("--kubeconfig").arg(self.checkout.kubeconfig()),
+        match &self.at {
+            At::Context(context) => kubectl.args(["--context", context]),
+            At::Kubeconfig(file) => kubectl.arg("--kubeconfig").arg(file),
         };
         kubectl
     }
 
     fn helm(&self) -> Command {
         let mut helm = self.tools.command("helm");
-        match self.context {
-            Some(context) => helm.args(["--kube-context", context]),
-            None => helm.arg("--kubeconfig").arg(self.checkout.kubeconfig()),
+        match &self.at {
+            At::Context(context) => helm.args(["--kube-context", context]),
+            At::Kubeconfig(file) => helm.arg("--kubeconfig").arg(file),
         };
         helm.args(["--namespace", NAMESPACE]);
         helm
@@ -51,10 +59,8 @@ impl<'a> Cluster<'a> {
     /// Installs or upgrades both charts and waits until everything of them is ready.
     pub fn install(&self, log: &Log, settings: &[String]) -> Result<()> {
         let chart = |name: &str| {
-            let mut helm = self.helm();
-            helm.args(["upgrade", "--install", name])
-                .arg(self.checkout.root.join("charts").join(name))
-                .args(["--create-namespace", "--wait", "--timeout", "5m"]);
+            let mut helm = self.chart(name);
+            helm.args(["--wait", "--timeout", "5m"]);
             helm
         };
         self.forget_cut_off(log)?;
@@ -63,12 +69,26 @@ impl<'a> Cluster<'a> {
         for setting in settings {
             product.args(["--set", setting]);
         }
-        if self.context.is_none() {
+        if matches!(self.at, At::Kubeconfig(_)) {
             product
                 .arg("--values")
                 .arg(self.checkout.recipe().join("values.yaml"));
         }
         log.run(&mut product).inspect_err(|_| self.look_around(log))
+    }
+
+    /// Installs both charts where no node runs what they describe.
+    pub fn install_objects(&self, log: &Log) -> Result<()> {
+        log.run(&mut self.chart("pilothouse-crds"))?;
+        log.run(&mut self.chart("pilothouse"))
+    }
+
+    fn chart(&self, name: &str) -> Command {
+        let mut helm = self.helm();
+        helm.args(["upgrade", "--install", name])
+            .arg(self.checkout.root.join("charts").join(name))
+            .arg("--create-namespace");
+        helm
     }
 
     /// What the chart itself offers to a user who wants to know whether it works.

@@ -20,7 +20,9 @@ mod install;
 mod network;
 mod packages;
 mod pki;
+mod plane;
 mod preload;
+mod processes;
 mod product;
 mod seed;
 mod steps;
@@ -158,7 +160,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fuzz { target, seconds } => {
             fuzz::fuzz(&checkout, &steps, target.as_deref(), seconds)
         }
-        Command::Bench { name, arguments } => bench::bench(&checkout, &name, &arguments),
+        Command::Bench { name, arguments } => bench::bench(&checkout, &steps, &name, &arguments),
         Command::Image { release, out } => {
             image(&checkout, &steps, release, &checkout.root.join(out))
         }

@@ -1,4 +1,4 @@
-//! A network namespace for one checkout: constant addresses inside, one small network to the machine that no one else uses.
+//! A network namespace for each control plane of a checkout: constant addresses inside, one small network to the machine that no one else uses.
 
 use std::{
     collections::HashSet,
@@ -44,9 +44,14 @@ pub struct Network {
 
 impl Network {
     pub fn of(checkout: &Checkout) -> Self {
+        Self::named(checkout, "")
+    }
+
+    /// Another one of the same checkout. Names of devices have room for four letters.
+    pub fn named(checkout: &Checkout, suffix: &str) -> Self {
         Self {
-            namespace: format!("pilothouse-{}", checkout.id),
-            device: format!("ph-{}", checkout.id),
+            namespace: format!("pilothouse-{}{suffix}", checkout.id),
+            device: format!("ph-{}{suffix}", checkout.id),
         }
     }
 

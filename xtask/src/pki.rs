@@ -17,7 +17,6 @@ use serde_json::json;
 
 use crate::{
     cached,
-    checkout::Checkout,
     error::{About, Result},
     guests::{GUESTS, Kind},
     network::BRIDGE,
@@ -33,11 +32,10 @@ type Authority = CertifiedIssuer<'static, KeyPair>;
 
 impl Pki {
     /// `uplink` is the API server's address as this machine sees it.
-    pub fn of(checkout: &Checkout, uplink: Ipv4Addr) -> Result<(Self, Outcome)> {
-        let (folder, outcome) =
-            cached::folder(&checkout.local(), "pki", &uplink.to_string(), |folder| {
-                make(folder, uplink)
-            })?;
+    pub fn of(state: &Path, uplink: Ipv4Addr) -> Result<(Self, Outcome)> {
+        let (folder, outcome) = cached::folder(state, "pki", &uplink.to_string(), |folder| {
+            make(folder, uplink)
+        })?;
         Ok((Self { folder }, outcome))
     }
 
@@ -89,6 +87,7 @@ fn make(folder: &Path, uplink: Ipv4Addr) -> Result<()> {
         "apiserver",
         &[],
     )?;
+    serve_records(folder, &authority)?;
     let accounts = KeyPair::generate()?;
     write(folder, "service-accounts.key", &accounts.serialize_pem())?;
     write(folder, "service-accounts.pub", &accounts.public_key_pem())?;
@@ -124,6 +123,15 @@ fn make(folder: &Path, uplink: Ipv4Addr) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// The certificate that Pilothouse's store and fronts show where they run as processes of this machine, in the folder they are given.
+fn serve_records(folder: &Path, authority: &Authority) -> Result<()> {
+    let records = folder.join("records");
+    fs::create_dir(&records).about("create", &records)?;
+    let names = ["127.0.0.1", "pilothouse-server.pilothouse-system.svc"];
+    issue(&records, authority, "tls", "", "pilothouse-server", &names)?;
+    write(&records, "ca.crt", &authority.pem())
 }
 
 fn authority(folder: &Path, name: &str) -> Result<Authority> {

@@ -16,6 +16,9 @@ use crate::{
 const KUBERNETES: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
     -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36";
 
+const OLDEST_KUBERNETES: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.33.13 \
+    -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=33";
+
 /// A Go module of its own: their dependencies clash in one.
 struct Module {
     name: &'static str,
@@ -44,26 +47,46 @@ const CLIENTS: [Module; 2] = [
     },
 ];
 
-const CLUSTER: [Module; 5] = [
+const ETCD: [Module; 1] = [Module {
+    name: "kubernetes",
+    flags: &[],
+    link: "-s -w",
+    cgo: true,
+    packages: &["go.etcd.io/etcd/server/v3"],
+}];
+
+const APISERVER: [Module; 1] = [Module {
+    name: "kubernetes",
+    flags: &[],
+    link: KUBERNETES,
+    cgo: true,
+    packages: &["k8s.io/kubernetes/cmd/kube-apiserver"],
+}];
+
+/// The oldest Kubernetes that Pilothouse is for.
+const OLDEST: [Module; 1] = [Module {
+    name: "kubernetes-1.33",
+    flags: &[],
+    link: OLDEST_KUBERNETES,
+    cgo: true,
+    packages: &[
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+    ],
+}];
+
+const NODES: [Module; 4] = [
     Module {
         name: "kubernetes",
         flags: &[],
         link: KUBERNETES,
         cgo: true,
         packages: &[
-            "k8s.io/kubernetes/cmd/kube-apiserver",
             "k8s.io/kubernetes/cmd/kube-controller-manager",
             "k8s.io/kubernetes/cmd/kube-scheduler",
             "k8s.io/kubernetes/cmd/kubelet",
             "k8s.io/kubernetes/cmd/kube-proxy",
         ],
-    },
-    Module {
-        name: "kubernetes",
-        flags: &[],
-        link: "-s -w",
-        cgo: true,
-        packages: &["go.etcd.io/etcd/server/v3"],
     },
     Module {
         name: "etcdutl",
@@ -99,20 +122,31 @@ pub struct Tools {
 
 impl Tools {
     pub fn clients(checkout: &Checkout, steps: &Steps) -> Result<Self> {
-        Self::build(&CLIENTS, checkout, steps)
+        Self::build(&[&CLIENTS], checkout, steps)
     }
 
     pub fn cluster(checkout: &Checkout, steps: &Steps) -> Result<Self> {
-        let mut tools = Self::clients(checkout, steps)?;
-        tools
-            .files
-            .extend(Self::build(&CLUSTER, checkout, steps)?.files);
-        Ok(tools)
+        Self::build(&[&CLIENTS, &ETCD, &APISERVER, &NODES], checkout, steps)
     }
 
-    fn build(modules: &[Module], checkout: &Checkout, steps: &Steps) -> Result<Self> {
+    /// For a control plane without nodes.
+    pub fn plane(checkout: &Checkout, steps: &Steps) -> Result<Self> {
+        Self::build(&[&CLIENTS, &ETCD, &APISERVER], checkout, steps)
+    }
+
+    /// For a control plane without nodes of the oldest Kubernetes.
+    pub fn oldest_plane(checkout: &Checkout, steps: &Steps) -> Result<Self> {
+        Self::build(&[&CLIENTS, &ETCD, &OLDEST], checkout, steps)
+    }
+
+    /// Has what takes longest of it built ahead.
+    pub fn oldest(checkout: &Checkout, steps: &Steps) -> Result<()> {
+        Self::build(&[&OLDEST], checkout, steps).map(drop)
+    }
+
+    fn build(modules: &[&[Module]], checkout: &Checkout, steps: &Steps) -> Result<Self> {
         let mut files = Vec::new();
-        for (module, package) in modules.iter().flat_map(|module| {
+        for (module, package) in modules.iter().copied().flatten().flat_map(|module| {
             module
                 .packages
                 .iter()

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     first_run, guest_image,
     guests::{GUESTS, Guests, Kind, names},
-    install::Cluster,
+    install::{At, Cluster},
     network::Network,
     packages,
     pki::Pki,
@@ -86,7 +86,7 @@ pub fn up_existing(
     let cluster = Cluster {
         checkout,
         tools: &tools,
-        context: Some(context),
+        at: At::Context(context),
     };
     steps.run("mark the cluster", |log| cluster.mark(log))?;
     steps.run("Pilothouse", |log| cluster.install(log, settings))
@@ -97,12 +97,14 @@ fn boot(checkout: &Checkout, steps: &Steps, network: &Network, guests: &Guests) 
     let (tools, uml, disk) = ingredients(checkout, steps)?;
     let daemons = Daemons::new(checkout.local().join("run"), checkout.logs());
     let uplink = steps.step("network", |log| network.up(checkout, log, &names()))?;
-    let pki = steps.step("certificates", |_| Pki::of(checkout, uplink))?;
+    let pki = steps.step("certificates", |_| Pki::of(&checkout.local(), uplink))?;
     steps.step("guests", |log| {
         guests.start(log, &daemons, &pki, &uml, &disk)
     })?;
     let control_plane = ControlPlane {
-        checkout,
+        folder: checkout.local(),
+        durable: false,
+        managers: &["controller-manager", "scheduler"],
         network,
         pki: &pki,
         tools: &tools,

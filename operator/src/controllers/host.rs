@@ -13,7 +13,7 @@ use crate::{
     context::Context,
     error::{Result, chain},
     report,
-    resolve::{Gap, Resolver},
+    resolve::Gap,
     work::target,
 };
 
@@ -77,19 +77,11 @@ async fn look(ctx: &Context, host: &Host) -> Look {
 }
 
 async fn try_look(ctx: &Context, host: &Host) -> Result<Look, Gap> {
-    let (namespace, account) = (
-        host.namespace().unwrap_or_default(),
-        host.spec.service_account_name.clone(),
-    );
-    let client = ctx
+    let (namespace, account) = (host.namespace(), &host.spec.service_account_name);
+    let resolver = ctx
         .accounts
-        .client(&namespace, &account)
+        .resolver(&namespace.unwrap_or_default(), account)
         .map_err(|e| Gap::Forbidden(chain(&e)))?;
-    let resolver = Resolver {
-        client,
-        namespace,
-        account,
-    };
     let target = target::of(&resolver, host, true).await?;
     let looked = reach::host::facts(&ctx.fleet, &target, Instant::now() + PATIENCE).await;
     Ok(match looked {

@@ -38,6 +38,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
     account::Accounts,
+    actions::Actions,
     args::Args,
     claims::Claims,
     context::{Context, Failures, Run, toolkit},
@@ -69,8 +70,10 @@ pub async fn run(
     let records = records_client(&args, &client).await?;
     let scope = Scope::new(args.namespaces.clone());
     let (wake, mut woken) = wakes(&scope);
+    let (actions, mut heard) = Actions::heard(&client, &scope);
     let ctx = Arc::new(Context {
         accounts: Accounts::new(config, fence.clone()),
+        actions,
         desk: Desk::open(
             records.clone(),
             fence.clone(),
@@ -99,10 +102,13 @@ pub async fn run(
     keep_off(args, &ctx).await?;
     takeover::claims(&ctx).await?;
     let of_runs = |controller: Controller<_>, part: &str| {
-        let actions = scope::within(&ctx.client, part);
-        let woken = woken.remove(part).expect("each part has its own");
+        let own = "each part has its own";
+        let (woken, heard) = (
+            woken.remove(part).expect(own),
+            heard.remove(part).expect(own),
+        );
         controller
-            .watches(actions, watcher::Config::default(), run::of_action)
+            .watches_stream(heard, run::of_action)
             .reconcile_on(UnboundedReceiverStream::new(woken))
     };
     tokio::join!(

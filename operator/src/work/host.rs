@@ -28,7 +28,10 @@ pub async fn script(work: &Work, script: &ScriptBody) -> Outcome {
         Ok((target, request)) if work.row.via == Via::Plain => {
             plainly(work, &target, &request).await
         }
-        Ok((target, request)) => journaled(work, &target, request).await,
+        Ok((target, request)) => {
+            let target = work.reached.get_or_init(|| target);
+            journaled(work, target, request).await
+        }
         Err(outcome) => outcome,
     }
 }
@@ -223,13 +226,14 @@ fn key(work: &Work) -> KeyRequest {
 
 /// Tells the host that the result is safe; a host that does not hear it keeps the journal until it is old.
 pub async fn forget(work: &Work) {
-    let Ok(target) = machine(work).await else {
+    // What was never reached has no journal of it.
+    let Some(target) = work.reached.get() else {
         return;
     };
     if let Err(error) = host::forget(
         &work.ctx.fleet,
         &work.ctx.toolkit,
-        &target,
+        target,
         &key(work),
         PATIENCE,
     )

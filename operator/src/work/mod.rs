@@ -7,7 +7,12 @@ mod pod;
 pub mod target;
 mod values;
 
-use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+    task::Poll,
+    time::Duration,
+};
 
 use crds::{
     execution::{Execution, LogChunk, State, TargetKind, VERSION, Via},
@@ -95,6 +100,8 @@ pub struct Work {
     pub cancel: CancellationToken,
     /// An earlier leader may have started it.
     pub joining: bool,
+    /// The host as it was reached, which is where the journal is.
+    reached: OnceLock<reach::ssh::Target>,
 }
 
 /// How long a lost target is sought beyond the time its work may take.
@@ -113,13 +120,8 @@ impl Work {
 
     /// Reads with the rights of the run's account.
     pub fn resolver(&self) -> crate::error::Result<Resolver> {
-        let (namespace, account) = (self.run.namespace.clone(), self.run.plan.account.clone());
-        let client = self.ctx.accounts.client(&namespace, &account)?;
-        Ok(Resolver {
-            client,
-            namespace,
-            account,
-        })
+        let (run, accounts) = (&self.run, &self.ctx.accounts);
+        accounts.resolver(&run.namespace, &run.plan.account)
     }
 }
 
@@ -158,6 +160,7 @@ fn take(
         row,
         cancel,
         joining,
+        reached: OnceLock::new(),
     })
 }
 

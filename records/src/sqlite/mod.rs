@@ -2,6 +2,7 @@
 //! One process at a time holds the folder; a second one is refused until the first has ended.
 
 mod backup;
+mod checkpoints;
 mod read;
 mod readers;
 mod receipt;
@@ -23,7 +24,9 @@ use crate::{
     Changes, Error, Page, Piece, Position, Query, Reply, Retention, Row, Store, Swept, check,
 };
 pub use backup::{BackupError, backup, restore};
+use checkpoints::Copier;
 use readers::Readers;
+use write::Ready;
 use writer::{Command, Writer};
 
 /// Name of the database in its folder.
@@ -63,11 +66,12 @@ impl SqliteStore {
         let lock = lock(folder).map_err(|e| Error::unavailable("lock the data folder", e))?;
         backup::settle(folder).map_err(|e| Error::unavailable("bring back a backup", e))?;
         let file = folder.join(FILE);
-        let connection =
+        let mut connection =
             schema::open(&file, now).map_err(|e| Error::unavailable("open the database", e))?;
         let seq =
             read::position(&connection).map_err(|e| Error::unavailable("read the position", e))?;
-        let writer = Writer::start(connection, lock, options, seq)?;
+        let copier = Copier::beside(&mut connection, &file)?;
+        let writer = Writer::start(connection, copier, lock, options, seq)?;
         let readers = Readers::open(&file, options.readers)
             .map_err(|e| Error::unavailable("open a reader", e))?;
         Ok(Self {
@@ -104,6 +108,7 @@ impl Store for SqliteStore {
     fn append(&self, batch: Batch) -> Reply<'_, ()> {
         Box::pin(async move {
             check(&batch).map_err(Error::Rejected)?;
+            let batch = Ready::new(batch);
             self.ask(|reply| Command::Append { batch, reply }).await
         })
     }

@@ -220,7 +220,7 @@ fn row(found: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     })
 }
 
-fn execution(body: &str, column: usize) -> rusqlite::Result<Execution> {
+pub fn execution(body: &str, column: usize) -> rusqlite::Result<Execution> {
     serde_json::from_str(body)
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
 }

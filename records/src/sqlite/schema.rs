@@ -5,7 +5,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-/// Migrations in order; a released one is never changed, a new one is appended.
+/// Migrations in order; a released one is never changed, a new one is appended. Stores of the time before the first release have an index of digests by themselves
+/// in place of the one below each run; it answers the same questions.
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE meta (
         name  TEXT PRIMARY KEY,
@@ -14,7 +15,7 @@ const MIGRATIONS: &[&str] = &["
 
     CREATE TABLE executions (
         id            INTEGER PRIMARY KEY,
-        digest        BLOB NOT NULL UNIQUE,
+        digest        BLOB NOT NULL,
         namespace_uid TEXT NOT NULL,
         name          TEXT NOT NULL,
         namespace     TEXT NOT NULL,
@@ -32,7 +33,8 @@ const MIGRATIONS: &[&str] = &["
     );
     CREATE UNIQUE INDEX executions_by_name ON executions (namespace_uid, name);
     CREATE UNIQUE INDEX executions_by_seq ON executions (seq);
-    CREATE INDEX executions_by_run ON executions (run_uid);
+    -- Digests are random: an index of them alone has each new row touch another page of it, one below each run touches few.
+    CREATE UNIQUE INDEX executions_by_run ON executions (run_uid, digest);
 
     CREATE TABLE removals (
         seq           INTEGER PRIMARY KEY,
@@ -49,7 +51,8 @@ const MIGRATIONS: &[&str] = &["
         digest   BLOB NOT NULL,
         start    INTEGER NOT NULL,
         added_at INTEGER NOT NULL,
-        data     BLOB NOT NULL
+        data     BLOB NOT NULL,
+        run_uid  TEXT
     );
     CREATE UNIQUE INDEX logs_by_start ON logs (digest, start);
 "];
@@ -84,9 +87,8 @@ pub fn open(file: &Path, now: Timestamp) -> Result<Connection, SchemaError> {
         "PRAGMA auto_vacuum = INCREMENTAL;
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = 4000;
          PRAGMA journal_size_limit = 67108864;
-         PRAGMA cache_size = -16000;
+         PRAGMA cache_size = -32000;
          PRAGMA temp_store = MEMORY;
          PRAGMA busy_timeout = 5000;",
     )?;
@@ -116,6 +118,9 @@ pub fn migrate(connection: &mut Connection, now: Timestamp) -> Result<(), Schema
         return Err(SchemaError::Newer { found, known });
     }
     tx.execute_batch(ADDITIONS)?;
+    if !tx.column_exists(None, "logs", "run_uid")? {
+        tx.execute_batch("ALTER TABLE logs ADD COLUMN run_uid TEXT")?;
+    }
     if found == 0 {
         begin_positions(&tx, now)?;
     }

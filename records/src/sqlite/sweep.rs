@@ -103,12 +103,13 @@ fn remove(
     Ok((logs + body).unsigned_abs())
 }
 
-/// Output whose row never came is kept as long as any other.
+/// Output whose row never came is kept as long as any other. That of a program from before does not know its run, and goes with its row only.
 fn orphans(tx: &Connection, old: i64) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "DELETE FROM logs WHERE id IN (
-             SELECT id FROM (SELECT id, digest, added_at FROM logs ORDER BY id LIMIT ?2) AS oldest
-             WHERE added_at < ?1 AND NOT EXISTS (SELECT 1 FROM executions WHERE executions.digest = oldest.digest))",
+             SELECT id FROM (SELECT id, run_uid, digest, added_at FROM logs ORDER BY id LIMIT ?2) AS oldest
+             WHERE added_at < ?1 AND run_uid IS NOT NULL AND NOT EXISTS (
+                 SELECT 1 FROM executions WHERE executions.run_uid = oldest.run_uid AND executions.digest = oldest.digest))",
     )?
     .execute(params![old, PORTION])?;
     Ok(())

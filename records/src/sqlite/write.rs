@@ -3,7 +3,9 @@
 
 use crds::execution::{Batch, Execution, LogChunk, State};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Statement, params};
+
+use super::read;
 
 /// Positions handed out within one transaction.
 pub struct Positions {
@@ -14,7 +16,7 @@ impl Positions {
     /// Read from the file in each transaction, so that a rolled back group gives its positions back.
     pub fn begin(tx: &Connection) -> rusqlite::Result<Self> {
         Ok(Self {
-            seq: super::read::position(tx)?,
+            seq: read::position(tx)?,
         })
     }
 
@@ -30,14 +32,66 @@ impl Positions {
     }
 }
 
+/// A batch as the writer wants it: what can be done before its turn is done.
+pub struct Ready {
+    rows: Vec<ReadyRow>,
+    logs: Vec<LogChunk>,
+}
+
+struct ReadyRow {
+    row: Execution,
+    digest: [u8; 32],
+    name: String,
+    body: String,
+}
+
+impl Ready {
+    pub fn new(batch: Batch) -> Self {
+        Self {
+            rows: batch.rows.into_iter().map(ReadyRow::new).collect(),
+            logs: batch.logs,
+        }
+    }
+}
+
+impl ReadyRow {
+    fn new(row: Execution) -> Self {
+        Self {
+            digest: row.key.digest_bytes(),
+            // A name is one segment of a URL; a container's target has two parts.
+            name: row.name().replace('/', "."),
+            body: serde_json::to_string(&row).expect("a row is strings and numbers"),
+            row,
+        }
+    }
+
+    /// What is known once this was told of a row: who and what it is stays, for it is listed and watched by that.
+    fn told_of(&self, known: Execution) -> Execution {
+        let news = self.row.clone();
+        Execution {
+            key: known.key,
+            namespace: known.namespace,
+            namespace_uid: known.namespace_uid,
+            run: known.run,
+            job: known.job,
+            step: known.step,
+            target_kind: known.target_kind,
+            target: known.target,
+            attempt: known.attempt,
+            ..news
+        }
+    }
+}
+
 pub fn append(
     tx: &Connection,
     positions: &mut Positions,
-    batch: &Batch,
+    batch: &Ready,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    for row in &batch.rows {
-        upsert(tx, positions, row, now)?;
+    let mut insert = tx.prepare_cached(INSERT)?;
+    for ready in &batch.rows {
+        upsert(tx, &mut insert, positions, ready, now)?;
     }
     for chunk in &batch.logs {
         add_chunk(tx, chunk, now)?;
@@ -47,69 +101,62 @@ pub fn append(
 
 fn upsert(
     tx: &Connection,
+    insert: &mut Statement<'_>,
     positions: &mut Positions,
-    row: &Execution,
+    ready: &ReadyRow,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let digest = row.key.digest();
-    let key = bytes_of(&digest);
-    let body = serde_json::to_string(row)
-        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
     // Most rows are new, so the insert comes first and only its refusal asks why.
-    // A name is one segment of a URL; a container's target has two parts.
-    let name = row.name().replace('/', ".");
-    if insert(tx, positions.seq + 1, &key, &name, row, &body, now)? {
+    if add(insert, positions.seq + 1, &ready.name, ready, now)? {
         positions.next();
         return Ok(());
     }
-    let stored: Option<(i64, String, String)> = tx
-        .prepare_cached("SELECT id, state, body FROM executions WHERE digest = ?1")?
-        .query_row([&key], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+    let (run, digest) = (&ready.row.key.run, &ready.digest);
+    let stored: Option<(i64, String)> = tx
+        .prepare_cached("SELECT id, body FROM executions WHERE run_uid = ?1 AND digest = ?2")?
+        .query_row(params![run, digest], |r| Ok((r.get(0)?, r.get(1)?)))
         .optional()?;
-    match stored {
-        Some((id, state, old)) if state == State::Started.as_str() && old != body => {
-            change(tx, positions.next(), id, row, &body, now)
-        }
-        Some(_) => Ok(()),
+    let Some((id, body)) = stored else {
         // The name belongs to another key: an earlier run of the same name. The digest tells them apart.
-        None => {
-            let name = format!("{name}.{}", &digest[..8]);
-            insert(tx, positions.next(), &key, &name, row, &body, now).map(drop)
-        }
+        let name = format!("{}.{}", ready.name, hex::encode(&digest[..4]));
+        return add(insert, positions.next(), &name, ready, now).map(drop);
+    };
+    let known = read::execution(&body, 1)?;
+    let told = ready.told_of(known.clone());
+    if known.state == State::Started && told != known {
+        change(tx, positions.next(), id, &told, now)?;
     }
+    Ok(())
 }
 
-fn insert(
-    tx: &Connection,
+const INSERT: &str = "INSERT INTO executions
+    (digest, namespace_uid, name, namespace, run_uid, run, job, step, target, state, created_seq, seq, created_at, changed_at, body)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?12, ?13)
+    ON CONFLICT DO NOTHING";
+
+fn add(
+    insert: &mut Statement<'_>,
     seq: i64,
-    key: &[u8],
     name: &str,
-    row: &Execution,
-    body: &str,
+    ready: &ReadyRow,
     now: Timestamp,
 ) -> rusqlite::Result<bool> {
-    let added = tx
-        .prepare_cached(
-            "INSERT INTO executions
-             (digest, namespace_uid, name, namespace, run_uid, run, job, step, target, state, created_seq, seq, created_at, changed_at, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?12, ?13)
-             ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![
-            key,
-            row.namespace_uid,
-            name,
-            row.namespace,
-            row.key.run,
-            row.run,
-            row.job.as_deref().unwrap_or_default(),
-            row.step,
-            row.target,
-            row.state.as_str(),
-            seq,
-            now.as_millisecond(),
-            body
-        ])?;
+    let row = &ready.row;
+    let added = insert.execute(params![
+        ready.digest,
+        row.namespace_uid,
+        name,
+        row.namespace,
+        row.key.run,
+        row.run,
+        row.job.as_deref().unwrap_or_default(),
+        row.step,
+        row.target,
+        row.state.as_str(),
+        seq,
+        now.as_millisecond(),
+        ready.body
+    ])?;
     Ok(added == 1)
 }
 
@@ -118,9 +165,9 @@ fn change(
     seq: i64,
     id: i64,
     row: &Execution,
-    body: &str,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
+    let body = serde_json::to_string(row).expect("a row is strings and numbers");
     tx.prepare_cached(
         "UPDATE executions SET state = ?2, seq = ?3, changed_at = ?4, body = ?5 WHERE id = ?1",
     )?
@@ -139,13 +186,15 @@ fn add_chunk(tx: &Connection, chunk: &LogChunk, now: Timestamp) -> rusqlite::Res
     let start = i64::try_from(chunk.offset)
         .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
     tx.prepare_cached(
-        "INSERT INTO logs (digest, start, added_at, data) VALUES (?1, ?2, ?3, ?4)
+        "INSERT INTO logs (run_uid, digest, start, added_at, data) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (digest, start) DO UPDATE SET data = excluded.data WHERE length(excluded.data) > length(data)",
     )?
-    .execute(params![bytes_of(&chunk.key.digest()), start, now.as_millisecond(), chunk.data])?;
+    .execute(params![
+        chunk.key.run,
+        chunk.key.digest_bytes(),
+        start,
+        now.as_millisecond(),
+        chunk.data
+    ])?;
     Ok(())
-}
-
-fn bytes_of(digest: &str) -> Vec<u8> {
-    hex::decode(digest).expect("a digest is written in hex")
 }

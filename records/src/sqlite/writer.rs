@@ -6,23 +6,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::{execution::Batch, receipt::Receipt};
+use crds::receipt::Receipt;
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Options, receipt, sweep,
-    write::{self, Positions},
+    Options,
+    checkpoints::Copier,
+    receipt, sweep,
+    write::{self, Positions, Ready},
 };
 use crate::{Error, Position, Retention, Swept};
 
 /// Time for which a group is filled; whoever comes later waits for the next.
-const FILL: Duration = Duration::from_millis(2);
+const FILL: Duration = Duration::from_millis(10);
 
 pub enum Command {
     Append {
-        batch: Batch,
+        batch: Ready,
         reply: oneshot::Sender<Result<(), Error>>,
     },
     Claim {
@@ -36,7 +38,7 @@ pub enum Command {
     },
 }
 
-type Waiting = (Batch, oneshot::Sender<Result<(), Error>>);
+type Waiting = (Ready, oneshot::Sender<Result<(), Error>>);
 
 /// The queue's end for senders.
 pub struct Writer {
@@ -47,6 +49,7 @@ pub struct Writer {
 impl Writer {
     pub fn start(
         connection: Connection,
+        copier: Copier,
         lock: File,
         options: Options,
         seq: i64,
@@ -55,6 +58,7 @@ impl Writer {
         let (tell, position) = watch::channel(Position { seq, commits: 0 });
         let worker = Worker {
             connection,
+            _copier: copier,
             commands,
             group: options.group,
             _lock: lock,
@@ -81,6 +85,8 @@ impl Writer {
 
 struct Worker {
     connection: Connection,
+    // Dropped after the connection whose closing ends it, and before the folder is free.
+    _copier: Copier,
     commands: mpsc::Receiver<Command>,
     group: usize,
     _lock: File,

@@ -9,6 +9,7 @@ use std::{
 
 use axum::body::Bytes;
 use futures::{poll, stream};
+use records::MAX_BATCHES;
 
 use super::*;
 
@@ -45,7 +46,7 @@ async fn nothing_is_read_from_a_stranger() {
 #[tokio::test]
 async fn few_batches_are_read_at_once_and_a_place_that_gets_free_is_taken() {
     let (world, awaited) = (World::new(), Arc::new(AtomicUsize::new(0)));
-    let mut slow: Vec<_> = (0..ingest::BATCHES)
+    let mut slow: Vec<_> = (0..MAX_BATCHES)
         .map(|_| Box::pin(post(&world, OPERATOR, endless(&awaited))))
         .collect();
     for post in &mut slow {
@@ -53,10 +54,10 @@ async fn few_batches_are_read_at_once_and_a_place_that_gets_free_is_taken() {
     }
     let mut next = pin!(post(&world, OPERATOR, endless(&awaited)));
     assert!(poll!(&mut next).is_pending());
-    assert_eq!(awaited.load(Ordering::SeqCst), ingest::BATCHES);
+    assert_eq!(awaited.load(Ordering::SeqCst), MAX_BATCHES);
     drop(slow.pop());
     assert!(poll!(&mut next).is_pending());
-    assert_eq!(awaited.load(Ordering::SeqCst), ingest::BATCHES + 1);
+    assert_eq!(awaited.load(Ordering::SeqCst), MAX_BATCHES + 1);
 }
 
 #[tokio::test]

@@ -36,19 +36,25 @@ use crate::{
     work::{self, RunFacts},
 };
 
-/// Puts the finalizer on before there can be any effect to end.
-pub async fn hold(ctx: &Context, run: &JobRun) -> Result<()> {
+/// Puts the finalizer on before there can be any effect to end; the run as it is then, where it had none.
+pub async fn hold(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Option<JobRun>> {
     if run.metadata.deletion_timestamp.is_some()
         || run.finalizers().iter().any(|f| f == FINALIZER_RUN)
+        || receipt::overdue(run, now).is_some()
     {
-        return Ok(());
+        return Ok(None);
     }
     let mut finalizers = run.finalizers().to_vec();
     finalizers.push(FINALIZER_RUN.to_owned());
     put_finalizers(ctx, run, &finalizers).await
 }
 
-async fn put_finalizers(ctx: &Context, run: &JobRun, finalizers: &[String]) -> Result<()> {
+/// The run with these finalizers; none where it is gone.
+async fn put_finalizers(
+    ctx: &Context,
+    run: &JobRun,
+    finalizers: &[String],
+) -> Result<Option<JobRun>> {
     let api: Api<JobRun> =
         Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
     let patch = json!({"metadata": {"uid": run.uid(), "resourceVersion": run.resource_version(), "finalizers": finalizers}});
@@ -60,8 +66,8 @@ async fn put_finalizers(ctx: &Context, run: &JobRun, finalizers: &[String]) -> R
         )
         .await;
     match patched {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Ok(run) => Ok(Some(run)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(acting(format!("JobRun {}", run.name_any()))(error)),
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     context::Context,
     entitled::{self, Writer},
     error::{Error, Result, acting, observing},
-    resolve::{self, Gap, Resolver},
+    resolve::{self, Gap},
 };
 
 /// Turns while a host is looked at for the first time.
@@ -92,15 +92,10 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
     graph::order(&job.steps).map_err(Gap::Refused)?;
     let (lanes, _) = graph::lanes(&job).map_err(Gap::Refused)?;
     let account = run.spec.service_account_name.clone();
-    let client = ctx
+    let resolver = ctx
         .accounts
-        .client(&namespace, &account)
+        .resolver(&namespace, &account)
         .map_err(|e| Gap::Forbidden(crate::error::chain(&e)))?;
-    let resolver = Resolver {
-        client,
-        namespace: namespace.clone(),
-        account: account.clone(),
-    };
     let uid = run.uid().unwrap_or_default();
     let mut targets = Vec::with_capacity(lanes.len());
     for lane in &lanes {

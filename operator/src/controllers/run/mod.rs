@@ -36,6 +36,8 @@ pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) ->
         return act::tidy(&ctx, run).await.map(|()| Action::await_change());
     }
     let now = jiff::Timestamp::now();
+    let held = act::hold(&ctx, run, now).await?;
+    let run = held.as_ref().unwrap_or(run);
     let turn = turn(run, &ctx, now).await;
     let action = act::report(&ctx, run, &turn, now).await?;
     turn?;
@@ -95,7 +97,6 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
             (News::Refused(refusal), Duration::ZERO),
         ));
     }
-    act::hold(ctx, run).await?;
     let mut control = observe::control(ctx, run).await?;
     let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
     let kept = match plan_of(ctx, run).await {

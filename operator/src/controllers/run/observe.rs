@@ -13,7 +13,7 @@ use decide::{
     run::Control as Decided,
 };
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use kube::{Api, Resource as _, ResourceExt as _, api::ListParams};
+use kube::{Api, Resource as _, ResourceExt as _};
 
 use crate::{
     context::Context,
@@ -130,26 +130,13 @@ pub async fn facts(ctx: &Context, run: &JobRun, kept: &Kept) -> Result<RunFacts>
 
 /// What people have asked for, in the order in which they did. What was taken in stands in the run's own status.
 pub async fn control(ctx: &Context, run: &JobRun) -> Result<Control> {
-    let api: Api<RunAction> =
-        Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
-    let list = api
-        .list(&ListParams::default())
-        .await
-        .map_err(observing("RunActions"))?;
-    let mine = |a: &RunAction| {
-        a.spec.run_ref.name == run.name_any() && a.creation_timestamp() >= run.creation_timestamp()
-    };
     let taken_in = |a: &RunAction| {
         a.status
             .as_ref()
             .is_some_and(|s| find_condition(&s.conditions, "Applied").is_some())
     };
-    let mut fresh: Vec<_> = list
-        .items
-        .into_iter()
-        .filter(mine)
-        .filter(|a| !taken_in(a) && a.spec.requested_by.is_some())
-        .collect();
+    let mut fresh = ctx.actions.about(run).await?;
+    fresh.retain(|a| !taken_in(a) && a.spec.requested_by.is_some());
     // Creation times are whole seconds; the API server counts versions in the order of writes.
     fresh.sort_by_key(|a| a.resource_version().and_then(|v| v.parse::<u64>().ok()));
     let status = run.status.as_ref();

@@ -1,21 +1,23 @@
-//! `bench-fanout`: one `true` on many hosts, against pssh and Ansible on the same machine in the same run. Prints a table and, as its last line, JSON.
+//! `bench-fanout`: one `true` on many hosts, against pssh and Ansible on the same machine in the same run; and a JobRun on them, against `reach` alone. Prints a table and, as its last line, JSON.
 //!
 //! All traffic stays on 127/8. `serve` as first argument is the light server, which the bench starts as a process of its own.
 
 mod fixture;
+mod journal;
+mod journaled;
 mod light;
+mod operated;
 mod ours;
 mod peers;
 mod process;
 mod real;
-mod report;
 mod usage;
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, time::Duration};
 
+use bench::{Report, Row};
 use fixture::Fixture;
 use peers::{Best, Peers};
-use report::{Report, Row};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -36,15 +38,11 @@ async fn main() -> Result<()> {
     }
     let fixture = Fixture::new()?;
     Peers::find()?;
-    let mut report = Report::default();
+    let mut report = Report::of("fanout");
     light_rows(&fixture, &mut report).await?;
+    journal_row(&fixture, &mut report).await?;
     real_rows(&fixture, &mut report).await?;
-    report.print()?;
-    if report.is_met() {
-        Ok(())
-    } else {
-        Err(io::Error::other("a goal was not met").into())
-    }
+    Ok(report.finish()?)
 }
 
 /// 200 and 10,000 targets of a server that costs nearly nothing, so that the client is what is measured.
@@ -81,6 +79,23 @@ async fn light_rows(fixture: &Fixture, report: &mut Report) -> Result<()> {
         "< 400",
         peak < 400.0,
     ));
+    Ok(())
+}
+
+/// 200 hosts with a journal, by a JobRun and by `reach` alone: what plans, rights, statuses and records cost.
+async fn journal_row(fixture: &Fixture, report: &mut Report) -> Result<()> {
+    let server = light::start(fixture).await?;
+    let alone = journaled::alone(fixture, server.port).await?.as_secs_f64();
+    let wall = operated::run(fixture, server).await?.as_secs_f64();
+    report.push(Row {
+        metric: "200 hosts with a journal, JobRun to Complete",
+        unit: "s",
+        ours: wall,
+        peer: Some("reach alone".into()),
+        peer_value: Some(alone),
+        goal: "<= 3x reach alone".into(),
+        met: wall <= 3.0 * alone,
+    });
     Ok(())
 }
 

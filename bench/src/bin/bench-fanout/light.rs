@@ -1,6 +1,8 @@
-//! The light server: takes every login with the right key and answers any command with the same 200 bytes and exit 0. It stands in for any number of hosts.
+//! The light server: takes every login with the right key, answers as a host with a toolkit does, and any other command with the same 200 bytes and exit 0. It stands in for any number of hosts.
 
 use std::{
+    collections::HashMap,
+    net::IpAddr,
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -16,6 +18,7 @@ use tokio::net::TcpListener;
 use crate::{
     Result,
     fixture::Fixture,
+    journal::{Journal, Verb},
     process::{Server, free_port},
 };
 
@@ -23,7 +26,11 @@ const ANSWER: [u8; 200] = [b'.'; 200];
 
 /// Starts this very program again as the server, so that its work is not counted as the client's.
 pub async fn start(fixture: &Fixture) -> Result<Server> {
-    let port = free_port()?;
+    start_at(fixture, free_port()?).await
+}
+
+/// Starts it where one before may have been.
+pub async fn start_at(fixture: &Fixture, port: u16) -> Result<Server> {
     fixture.write("port", &port.to_string())?;
     let mut command = Command::new(std::env::current_exe()?);
     command
@@ -54,10 +61,17 @@ async fn accept(folder: &str) -> Result<()> {
     });
     let user = PublicKey::from_openssh(read("authorized_keys")?.trim())?;
     let listener = TcpListener::bind(("0.0.0.0", read("port")?.trim().parse()?)).await?;
+    let journal = Journal::default();
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let (config, login) = (Arc::clone(&config), Login { user: user.clone() });
+        let login = Login {
+            user: user.clone(),
+            host: stream.local_addr()?.ip(),
+            journal: journal.clone(),
+            asked: HashMap::new(),
+        };
+        let config = Arc::clone(&config);
         tokio::spawn(async move {
             if let Ok(session) = server::run_stream(config, stream, login).await {
                 // A client that goes away is none of the server's business.
@@ -69,6 +83,38 @@ async fn accept(folder: &str) -> Result<()> {
 
 struct Login {
     user: PublicKey,
+    host: IpAddr,
+    journal: Journal,
+    /// Requests that are still being told.
+    asked: HashMap<ChannelId, (Verb, Vec<u8>)>,
+}
+
+/// The whole of an answer, and exit 0.
+fn reply(
+    session: &mut Session,
+    id: ChannelId,
+    answer: Vec<u8>,
+) -> std::result::Result<(), russh::Error> {
+    session.data(id, answer)?;
+    session.exit_status_request(id, 0)?;
+    session.eof(id)?;
+    session.close(id)
+}
+
+impl Login {
+    fn answer(
+        &self,
+        session: &mut Session,
+        id: ChannelId,
+        verb: Verb,
+        asked: &[u8],
+    ) -> std::result::Result<(), russh::Error> {
+        match self.journal.answer(verb, self.host, asked) {
+            Ok(answer) => reply(session, id, answer),
+            // What no toolkit could read is told as it would be: with an exit code and no answer.
+            Err(_) => session.close(id),
+        }
+    }
 }
 
 impl server::Handler for Login {
@@ -96,13 +142,35 @@ impl server::Handler for Login {
     async fn exec_request(
         &mut self,
         id: ChannelId,
-        _: &[u8],
+        command: &[u8],
         session: &mut Session,
     ) -> std::result::Result<(), Self::Error> {
         session.channel_success(id)?;
-        session.data(id, &ANSWER[..])?;
-        session.exit_status_request(id, 0)?;
-        session.eof(id)?;
-        session.close(id)
+        match Verb::of(command) {
+            None => reply(session, id, ANSWER.to_vec()),
+            Some(verb @ (Verb::Exec | Verb::Forget)) => {
+                self.asked.insert(id, (verb, Vec::new()));
+                Ok(())
+            }
+            Some(Verb::Facts) => self.answer(session, id, Verb::Facts, &[]),
+        }
+    }
+
+    async fn data(
+        &mut self,
+        id: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> std::result::Result<(), Self::Error> {
+        let Some((verb, asked)) = self.asked.get_mut(&id) else {
+            return Ok(());
+        };
+        asked.extend_from_slice(data);
+        if !asked.ends_with(b"\n") {
+            return Ok(());
+        }
+        let (verb, asked) = (*verb, std::mem::take(asked));
+        self.asked.remove(&id);
+        self.answer(session, id, verb, &asked)
     }
 }

@@ -32,8 +32,8 @@ impl Run {
 /// How long a host may take to be reached: as long as the peers wait.
 const DELIVERY: Duration = Duration::from_mins(2);
 
-/// Runs `true` on so many hosts, so many at once.
-pub async fn run(fixture: &Fixture, port: u16, hosts: usize, at_once: usize) -> Result<Run> {
+/// So many hosts of a server of this bench.
+pub fn targets(fixture: &Fixture, port: u16, hosts: usize) -> Result<Vec<Target>> {
     let fields = [
         ("ssh-privatekey", fixture.user_key.as_str()),
         ("addresses", "127.0.0.0/8"),
@@ -44,11 +44,7 @@ pub async fn run(fixture: &Fixture, port: u16, hosts: usize, at_once: usize) -> 
         HostKeys::pinned([fixture.host_key.as_str()])?,
         Fixture::user()?,
     );
-    let fleet = Fleet::new(Limits {
-        max_idle: 64,
-        ..Limits::default()
-    });
-    let targets = (0..hosts).map(|n| Target {
+    let target = |n| Target {
         team: "team".into(),
         name: Fixture::host(n),
         address: Fixture::host(n),
@@ -59,6 +55,16 @@ pub async fn run(fixture: &Fixture, port: u16, hosts: usize, at_once: usize) -> 
         sudo: false,
         jump: None,
         node: None,
+    };
+    Ok((0..hosts).map(target).collect())
+}
+
+/// Runs `true` on so many hosts, so many at once.
+pub async fn run(fixture: &Fixture, port: u16, hosts: usize, at_once: usize) -> Result<Run> {
+    let targets = targets(fixture, port, hosts)?;
+    let fleet = Fleet::new(Limits {
+        max_idle: 64,
+        ..Limits::default()
     });
     let meter = Meter::start(UsageWho::RUSAGE_SELF)?;
     let mut results = stream::iter(targets)

@@ -1,10 +1,8 @@
-//! The table and the line of JSON that ends the output.
+//! What every bench prints: a table of what was measured beside its goals and, as the last line, the same as JSON.
 
-use std::fs;
+use std::{fs, io};
 
 use serde::Serialize;
-
-use crate::Result;
 
 /// One measured thing beside its goal.
 #[derive(Serialize)]
@@ -37,10 +35,16 @@ impl Row {
             met,
         }
     }
+
+    /// A row that has to stay at or under a figure.
+    pub fn at_most(metric: &'static str, unit: &'static str, ours: f64, most: f64) -> Self {
+        Self::alone(metric, unit, ours, &format!("<= {most}"), ours <= most)
+    }
 }
 
-#[derive(Default)]
+/// The rows of one bench.
 pub struct Report {
+    bench: &'static str,
     rows: Vec<Row>,
 }
 
@@ -52,6 +56,14 @@ struct Json<'a> {
 }
 
 impl Report {
+    pub const fn of(bench: &'static str) -> Self {
+        Self {
+            bench,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row and prints it.
     pub fn push(&mut self, row: Row) {
         let peer = match (&row.peer, row.peer_value) {
             (Some(peer), Some(value)) => format!("{value:.2} ({peer})"),
@@ -59,27 +71,26 @@ impl Report {
         };
         let met = if row.met { "met" } else { "NOT MET" };
         println!(
-            "{:<48} {:>9.2} {:<5} {:<32} {:<28} {met}",
+            "{:<56} {:>9.2} {:<6} {:<28} {:<28} {met}",
             row.metric, row.ours, row.unit, peer, row.goal
         );
         self.rows.push(row);
     }
 
-    pub fn is_met(&self) -> bool {
-        self.rows.iter().all(|row| row.met)
-    }
-
-    pub fn print(&self) -> Result<()> {
+    /// Prints the JSON; an error where a goal was not met.
+    pub fn finish(self) -> io::Result<()> {
         let load = fs::read_to_string("/proc/loadavg")?;
-        let load = load.split(' ').next().unwrap_or_default().parse()?;
-        println!(
-            "{}",
-            serde_json::to_string(&Json {
-                bench: "fanout",
-                rows: &self.rows,
-                load
-            })?
-        );
-        Ok(())
+        let minute = load.split(' ').next().unwrap_or_default();
+        let json = Json {
+            bench: self.bench,
+            rows: &self.rows,
+            load: minute.parse().map_err(io::Error::other)?,
+        };
+        println!("{}", serde_json::to_string(&json)?);
+        if self.rows.iter().all(|row| row.met) {
+            Ok(())
+        } else {
+            Err(io::Error::other("a goal was not met"))
+        }
     }
 }

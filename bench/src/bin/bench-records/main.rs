@@ -1,0 +1,70 @@
+//! `bench-records URL CA TOKEN FOLDER`: durable rows a second with the real schema, into a store of this process in the folder, and through the operator's client, TLS and
+//! authentication into the store at the URL. Prints a table and, as its last line, JSON.
+
+mod load;
+mod row;
+
+use std::{error::Error, fs, path::Path, time::Duration};
+
+use bench::{Report, Row};
+use jiff::Timestamp;
+use load::{Shape, Sink, measure};
+use records::{Options, SqliteStore, client::Client};
+use tempfile::TempDir;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Length of each measurement.
+const WHILE: Duration = Duration::from_secs(5);
+/// As many as one store's queue and one operator's desk fill in earnest.
+const BUSY: Shape = Shape {
+    producers: 16,
+    rows: 500,
+};
+const IDLE: Shape = Shape {
+    producers: 1,
+    rows: 1,
+};
+const ROWS: f64 = 100_000.0;
+const ACK: f64 = 5.0;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [url, ca, token, folder] = arguments.as_slice() else {
+        return Err("what is wanted: URL CA TOKEN FOLDER".into());
+    };
+    // Whoever installed one before has installed the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    println!("rows of {} bytes", row::bytes());
+    let folder = TempDir::new_in(folder)?;
+    let mut report = Report::of("records");
+    let names = [
+        "in process, rows a second",
+        "in process, acknowledgement idle, p99",
+    ];
+    rows(&mut report, &Sink::Process(store(folder.path())?), names).await?;
+    let client = Client::new(url.clone(), &fs::read(ca)?, token)?;
+    let names = [
+        "over the network, rows a second",
+        "over the network, acknowledgement idle, p99",
+    ];
+    rows(&mut report, &Sink::Network(client), names).await?;
+    Ok(report.finish()?)
+}
+
+fn store(folder: &Path) -> Result<SqliteStore> {
+    let options = Options::default();
+    Ok(SqliteStore::open(folder, options, Timestamp::now())?)
+}
+
+/// Idle first, since what is full takes a while to be at rest.
+async fn rows(report: &mut Report, sink: &Sink, names: [&'static str; 2]) -> Result<()> {
+    let [busy, idle] = names;
+    let p99 = measure(sink, IDLE, WHILE).await?.p99;
+    report.push(Row::at_most(idle, "ms", p99, ACK));
+    let speed = measure(sink, BUSY, WHILE).await?.rows_per_second;
+    let goal = format!(">= {ROWS}");
+    report.push(Row::alone(busy, "rows/s", speed, &goal, speed >= ROWS));
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Reads shared by those who ask for the same at the same time: each is answered by a read that began after it had asked.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use tokio::{sync::Mutex as Turn, time::Instant};
+
+/// The last answer to a question, and when it was begun to be read.
+type Answer<V> = Arc<Turn<Option<(Instant, V)>>>;
+
+/// Answers by question; each is kept only for as long as somebody waits for it.
+pub struct Bursts<K, V>(Mutex<HashMap<K, Answer<V>>>);
+
+impl<K, V> Default for Bursts<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone> Bursts<K, V> {
+    /// What `read` says, or what it said to another meanwhile. A failure is told only to the one who met it.
+    pub async fn ask<E>(
+        &self,
+        question: K,
+        read: impl AsyncFnOnce() -> Result<V, E>,
+    ) -> Result<V, E> {
+        let asked = Instant::now();
+        let answer = self.answers().entry(question.clone()).or_default().clone();
+        let told = {
+            let mut last = answer.lock().await;
+            match &*last {
+                Some((begun, value)) if *begun >= asked => Ok(value.clone()),
+                _ => {
+                    let begun = Instant::now();
+                    let read = read().await;
+                    *last = read.as_ref().ok().map(|value| (begun, value.clone()));
+                    read
+                }
+            }
+        };
+        drop(answer);
+        let mut answers = self.answers();
+        if answers
+            .get(&question)
+            .is_some_and(|answer| Arc::strong_count(answer) == 1)
+        {
+            answers.remove(&question);
+        }
+        told
+    }
+
+    fn answers(&self) -> MutexGuard<'_, HashMap<K, Answer<V>>> {
+        self.0.lock().expect("no holder panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, convert::Infallible, time::Duration};
+
+    use futures::future::join_all;
+    use tokio::time::sleep;
+
+    use super::Bursts;
+
+    #[tokio::test]
+    async fn those_who_ask_while_one_reads_share_the_next_answer() {
+        let (bursts, reads) = (Bursts::default(), Cell::new(0));
+        let ask = || {
+            bursts.ask("secret", async || {
+                sleep(Duration::from_millis(1)).await;
+                reads.set(reads.get() + 1);
+                Ok::<_, Infallible>(reads.get())
+            })
+        };
+        let told: Vec<_> = join_all((0..100).map(|_| ask())).await;
+        assert_eq!(told[0], Ok(1));
+        assert!(told[1..].iter().all(|told| *told == Ok(2)));
+        assert!(bursts.answers().is_empty(), "nothing is kept of a secret");
+        assert_eq!(
+            ask().await,
+            Ok(3),
+            "what was read before it was asked is no answer"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_to_the_one_who_met_it() {
+        let bursts = Bursts::<_, ()>::default();
+        let failing = bursts.ask("secret", async || Err("gone"));
+        let working = bursts.ask("secret", async || Ok::<_, &str>(()));
+        assert_eq!(tokio::join!(failing, working), (Err("gone"), Ok(())));
+    }
+}
