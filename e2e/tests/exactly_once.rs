@@ -1,13 +1,21 @@
-//! Story: operator, store, fronts and API server are killed again and again, stopped, and cut off, while runs append lines on hosts; each line stands there exactly once and every result is in records.
+//! Story: operator, store, fronts and API server are killed again and again, stopped, and cut off, and what runs came from is edited, while they append lines on hosts; each line stands there exactly once and every result is in records.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt::Debug, time::Duration};
 
+use crds::v1alpha1::Host;
 use e2e::{
     Part, Replica, Stage, eventually,
     guest::HOSTS,
     stage::{PATIENCE, state},
 };
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 const STEPS: usize = 6;
@@ -137,6 +145,82 @@ async fn a_leader_that_is_cut_off_from_the_api_server_hands_over() {
     check(&stage, &run).await;
     drop(cut);
     old.ended().await;
+}
+
+const EDITED: &str = r#"
+apiVersion: pilothouse.dev/v1alpha1
+kind: Script
+metadata: {name: second}
+spec: {content: "echo s1 >> /var/tmp/NAMESPACE"}
+---
+apiVersion: pilothouse.dev/v1alpha1
+kind: Job
+metadata: {name: edited}
+spec:
+  targets: {hosts: {selector: {matchLabels: {story: NAMESPACE}}}}
+  steps:
+    - {name: s0, inline: {content: "echo s0 >> /var/tmp/NAMESPACE; sleep 5"}}
+    - {name: s1, needs: [s0], script: {name: second}}
+"#;
+
+#[tokio::test]
+async fn a_run_does_what_was_planned_whatever_is_edited_and_whoever_leads_meanwhile() {
+    let _alone = LEADER.lock().await;
+    let stage = Stage::set("edited").await;
+    stage.hosts_seen().await;
+    label_hosts(&stage, stage.name()).await;
+    stage.apply(EDITED).await;
+    let run = stage.name();
+    stage.apply(&format!("{{apiVersion: pilothouse.dev/v1alpha1, kind: JobRun, metadata: {{name: {run}}}, spec: {{jobRef: {{name: edited}}}}}}")).await;
+    eventually("the first effects", PATIENCE, || async {
+        (stage.executions(run).await.len() == HOSTS.len()).then_some(())
+    })
+    .await;
+    stage.apply(&EDITED.replace("echo s", "echo edited")).await;
+    label_hosts(&stage, "elsewhere").await;
+    let spec = json!({"spec": {"jobRef": {"name": "other"}}});
+    let plan = json!({"data": {"steps": []}});
+    let plans = Api::<ControllerRevision>::namespaced(stage.client.clone(), stage.name());
+    let runs = stage.runs();
+    edit(&runs, run, &spec)
+        .await
+        .expect_err("a JobRun is immutable");
+    edit(&plans, &format!("{run}-plan"), &plan)
+        .await
+        .expect_err("only the operator writes plans");
+    edit(
+        &runs,
+        run,
+        &json!({"metadata": {"annotations": {"note": "seen"}}}),
+    )
+    .await
+    .expect("a note is no edit");
+    assert!(Replica::leader(&stage.client).await.killed().await);
+    let status = stage.ends(run).await.status.expect("status");
+    assert_eq!(status.summary.as_deref(), Some("Succeeded"), "{status:#?}");
+    assert_eq!(stage.executions(run).await.len(), 2 * HOSTS.len());
+    for host in HOSTS {
+        let lines = host.sh(&format!("cat /var/tmp/{run}; rm /var/tmp/{run}"));
+        assert_eq!(lines, "s0\ns1\n", "{}", host.0);
+    }
+}
+
+async fn label_hosts(stage: &Stage, story: &str) {
+    let hosts = Api::<Host>::namespaced(stage.client.clone(), stage.name());
+    let labels = json!({"metadata": {"labels": {"story": story}}});
+    for host in HOSTS {
+        edit(&hosts, host.0, &labels)
+            .await
+            .expect("labels are taken");
+    }
+}
+
+async fn edit<K>(api: &Api<K>, name: &str, change: &Value) -> kube::Result<K>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let params = PatchParams::default();
+    api.patch(name, &params, &Patch::Merge(change)).await
 }
 
 async fn another_leads(stage: &Stage, old: &Replica) -> Replica {
