@@ -4,7 +4,7 @@ use std::{error::Error, fs, path::PathBuf, pin::pin, time::Duration};
 
 use crds::v1alpha1::{JobRun, condition_is_true, find_condition};
 use futures::AsyncReadExt as _;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DynamicObject, ListParams},
@@ -94,6 +94,16 @@ impl Stage {
                 .is_some_and(|s| condition_is_true(&s.conditions, "Reachable"))
         };
         wait_for(api, name, "Reachable=True", PATIENCE, seen).await;
+    }
+
+    /// A pod with a shell, running until the story ends.
+    pub async fn shell(&self, name: &str) -> Pod {
+        self.apply(&SHELL.replace("SHELL", name)).await;
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), self.name());
+        wait_for(pods, name, "Running", PATIENCE, |pod: Option<&Pod>| {
+            pod.is_some_and(is_running)
+        })
+        .await
     }
 
     pub fn runs(&self) -> Api<JobRun> {
@@ -228,6 +238,11 @@ pub fn refusal(run: &JobRun) -> (String, String) {
     (failed.reason.clone(), failed.message.clone())
 }
 
+pub fn is_running(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    phase == Some("Running")
+}
+
 /// State of the local cluster.
 pub fn state_folder() -> PathBuf {
     std::env::var_os("PILOTHOUSE_E2E_STATE")
@@ -254,6 +269,17 @@ pub async fn secrets(client: &Client, namespace: &str) -> Vec<Secret> {
         .expect("an administrator reads Secrets")
         .items
 }
+
+const SHELL: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: SHELL}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsNonRoot: true, runAsUser: 65534, seccompProfile: {type: RuntimeDefault}}
+  containers:
+  - {name: main, image: "local/busybox:1", command: [/bin/sh, -c, "while true; do sleep 1; done"], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
+"#;
 
 const RIGHTS: &str = r#"
 apiVersion: v1

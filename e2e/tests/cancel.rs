@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use e2e::{
     Guest, Stage, eventually, rights,
     stage::{PATIENCE, state},
-    wait_for,
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -130,22 +129,6 @@ steps: [{name: ok, inline: {content: "true"}}]
     cancelled(&stage, "resting").await;
 }
 
-const SHELL: &str = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: shell}
-spec:
-  terminationGracePeriodSeconds: 0
-  securityContext: {runAsNonRoot: true, runAsUser: 65534, seccompProfile: {type: RuntimeDefault}}
-  containers:
-  - {name: main, image: "local/busybox:1", command: [/bin/sh, -c, "while true; do sleep 1; done"], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
-"#;
-
-fn is_running(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    phase == Some("Running")
-}
-
 /// Waits until something was started.
 async fn begins(stage: &Stage, run: &str) {
     eventually("the first row", PATIENCE, || async {
@@ -167,10 +150,7 @@ async fn prints(stage: &Stage, run: &str, step: &str, target: &str) {
 #[tokio::test]
 async fn a_command_in_a_pod_is_let_go_of_and_the_row_says_so() {
     let stage = Stage::set("cancel-exec").await;
-    stage.apply(SHELL).await;
-    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), stage.name());
-    let running = |pod: Option<&Pod>| pod.is_some_and(is_running);
-    wait_for(pods, "shell", "phase Running", PATIENCE, running).await;
+    stage.shell("shell").await;
     let job = r#"
 targets: {pods: {names: [shell]}}
 steps: [{name: long, timeout: 10m, exec: {command: [/bin/sh, -c, "echo begun; sleep 600"]}}]

@@ -17,17 +17,6 @@ use serde_json::json;
 const RECORDS: &str = "/apis/records.pilothouse.dev/v1alpha1";
 const INGEST: &str = "/ingest/v1/batches";
 
-const POD: &str = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: stranger}
-spec:
-  terminationGracePeriodSeconds: 0
-  securityContext: {runAsNonRoot: true, runAsUser: 65534, seccompProfile: {type: RuntimeDefault}}
-  containers:
-  - {name: main, image: "local/busybox:1", command: [/bin/sh, -c, "while true; do sleep 1; done"], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
-"#;
-
 /// Says the code of the answer to a request with these words for `wget`.
 const KNOCK: &str = r#"
 forged="--header X-Remote-User:system:admin --header X-Remote-Group:system:masters"
@@ -103,13 +92,7 @@ async fn knocks(stage: &Stage) -> Vec<(String, &'static str)> {
 
 /// Runs a script on this node in the network of a pod of the namespace.
 async fn from_a_pod(stage: &Stage, script: &str) -> String {
-    stage.apply(POD).await;
-    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), stage.name());
-    let pod = eventually("the pod", PATIENCE, || async {
-        let pod = pods.get("stranger").await.ok()?;
-        (pod.status.as_ref()?.phase.as_deref()? == "Running").then_some(pod)
-    });
-    let pod = pod.await;
+    let pod = stage.shell("stranger").await;
     let node = match pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) {
         Some("node1") => Guest("node1"),
         _ => Guest("node2"),

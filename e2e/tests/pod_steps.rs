@@ -2,24 +2,16 @@
 
 use e2e::{
     Stage, eventually,
-    stage::{PATIENCE, state},
+    stage::{PATIENCE, is_running, state},
+    wait_for,
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 
-const PODS: &str = r#"
+const BARE: &str = r#"
 apiVersion: v1
 kind: Pod
-metadata: {name: shell, labels: {app: shell}}
-spec:
-  terminationGracePeriodSeconds: 0
-  securityContext: {runAsNonRoot: true, runAsUser: 65534, seccompProfile: {type: RuntimeDefault}}
-  containers:
-  - {name: main, image: "local/busybox:1", command: [/bin/sh, -c, "while true; do sleep 1; done"], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: bare, labels: {app: bare}}
+metadata: {name: bare}
 spec:
   terminationGracePeriodSeconds: 0
   securityContext: {runAsNonRoot: true, runAsUser: 65534, seccompProfile: {type: RuntimeDefault}}
@@ -30,18 +22,11 @@ spec:
 #[tokio::test]
 async fn exec_reports_each_pod_and_names_a_missing_shell() {
     let stage = Stage::set("pods").await;
-    stage.apply(PODS).await;
+    stage.apply(BARE).await;
+    stage.shell("shell").await;
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), stage.name());
-    let running = || async {
-        let all = pods.list(&ListParams::default()).await.ok()?;
-        (all.items
-            .iter()
-            .filter(|p| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running"))
-            .count()
-            == 2)
-            .then_some(())
-    };
-    eventually("two running pods", PATIENCE, running).await;
+    let running = |pod: Option<&Pod>| pod.is_some_and(is_running);
+    wait_for(pods, "bare", "Running", PATIENCE, running).await;
     let job = r#"
 targets: {pods: {names: [shell, bare]}}
 strategy: {maxFailures: 100%}

@@ -19,7 +19,7 @@ use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::{Value, from_value, json};
 
-/// A text that begins with a brace is a stored plan with its rows; anything else is the stuff of which a sound plan is made.
+// A text that begins with a brace is a stored plan with its rows; anything else is the stuff of which a sound plan is made.
 fuzz_target!(|data: &[u8]| {
     if data.first() == Some(&b'{') {
         if let Ok(stored) = serde_json::from_slice::<Stored>(data) {

@@ -125,7 +125,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     }
 });
 
-/// A path with its query below the API's base, and on the next line an Accept header.
+// A path with its query below the API's base, and on the next line an Accept header.
 fuzz_target!(|text: &str| {
     let (path, accept) = text.split_once('\n').unwrap_or((text, "*/*"));
     WORLD.runtime.block_on(async {

@@ -20,7 +20,7 @@ use super::{
 use crate::{Error, Position, Retention, Swept};
 
 /// Time for which a group is filled; whoever comes later waits for the next.
-const FILL: Duration = Duration::from_millis(10);
+const FILL: Duration = Duration::from_millis(20);
 
 pub enum Command {
     Append {

@@ -16,10 +16,10 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Length of each measurement.
 const WHILE: Duration = Duration::from_secs(5);
-/// As many as one store's queue and one operator's desk fill in earnest.
+/// More writers than a store takes batches of at once, and batches of a middling size.
 const BUSY: Shape = Shape {
-    producers: 16,
-    rows: 500,
+    producers: 8,
+    rows: 2_000,
 };
 const IDLE: Shape = Shape {
     producers: 1,
