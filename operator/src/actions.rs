@@ -55,9 +55,9 @@ impl Actions {
                 && action.spec.run_ref.name == run.name_any()
                 && action.creation_timestamp() >= run.creation_timestamp()
         };
-        let all = known.state().into_iter();
-        let readable = all.filter_map(|action| action.0.as_ref().ok().cloned());
-        Ok(readable.filter(about).collect())
+        let all = known.state();
+        let readable = all.iter().filter_map(|action| action.0.as_ref().ok());
+        Ok(readable.filter(|action| about(action)).cloned().collect())
     }
 }
 

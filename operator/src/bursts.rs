@@ -28,32 +28,42 @@ impl<K: Clone + Eq + Hash, V: Clone> Bursts<K, V> {
         read: impl AsyncFnOnce() -> Result<V, E>,
     ) -> Result<V, E> {
         let asked = Instant::now();
-        let answer = self.answers().entry(question.clone()).or_default().clone();
-        let told = {
-            let mut last = answer.lock().await;
-            match &*last {
-                Some((begun, value)) if *begun >= asked => Ok(value.clone()),
-                _ => {
-                    let begun = Instant::now();
-                    let read = read().await;
-                    *last = read.as_ref().ok().map(|value| (begun, value.clone()));
-                    read
-                }
-            }
+        let seat = Seat {
+            answer: self.answers().entry(question.clone()).or_default().clone(),
+            question,
+            of: self,
         };
-        drop(answer);
-        let mut answers = self.answers();
-        if answers
-            .get(&question)
-            .is_some_and(|answer| Arc::strong_count(answer) == 1)
+        let mut last = seat.answer.lock().await;
+        if let Some((begun, value)) = &*last
+            && *begun >= asked
         {
-            answers.remove(&question);
+            return Ok(value.clone());
         }
-        told
+        let begun = Instant::now();
+        let read = read().await;
+        *last = read.as_ref().ok().map(|value| (begun, value.clone()));
+        read
     }
 
     fn answers(&self) -> MutexGuard<'_, HashMap<K, Answer<V>>> {
         self.0.lock().expect("no holder panics")
+    }
+}
+
+/// Somebody who waits for an answer; the last to leave takes it away.
+struct Seat<'a, K: Eq + Hash, V> {
+    question: K,
+    answer: Answer<V>,
+    of: &'a Bursts<K, V>,
+}
+
+impl<K: Eq + Hash, V> Drop for Seat<'_, K, V> {
+    fn drop(&mut self) {
+        let mut answers = self.of.0.lock().expect("no holder panics");
+        // The map has one, and this seat the other.
+        if Arc::strong_count(&self.answer) == 2 {
+            answers.remove(&self.question);
+        }
     }
 }
 
