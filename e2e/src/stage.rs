@@ -146,15 +146,16 @@ impl Stage {
         seen
     }
 
-    /// Waits until the run says that it waits for this reason.
-    pub async fn waits(&self, run: &str, reason: &str) {
+    /// Waits until the run says that it waits for this reason; the sentence in which it does.
+    pub async fn waits(&self, run: &str, reason: &str) -> String {
         let says = |r: Option<&JobRun>| {
             r.and_then(|r| r.status.as_ref()).is_some_and(|status| {
                 let running = find_condition(&status.conditions, "Running");
                 running.is_some_and(|c| c.status == "False" && c.reason == reason)
             })
         };
-        wait_for(self.runs(), run, reason, PATIENCE, says).await;
+        let seen = wait_for(self.runs(), run, reason, PATIENCE, says).await;
+        seen.status.and_then(|s| s.message).unwrap_or_default()
     }
 
     /// Waits for the run's end, whichever it is.

@@ -46,14 +46,8 @@ async fn running_work_is_ended_with_its_whole_process_group() {
     stage.run("slow", SLOW).await;
     sleeps(Guest("vm1"), true).await;
     stage.run("behind", SLOW).await;
-    let waiting = stage.becomes("behind", &["Waiting"]).await;
-    assert!(
-        waiting
-            .status
-            .and_then(|s| s.message)
-            .is_some_and(|m| m.contains("slow")),
-        "the wait names the run"
-    );
+    let told = stage.waits("behind", "WaitingForMachine").await;
+    assert!(told.contains("slow"), "the wait names the run: {told}");
     cancelled(&stage, "behind").await;
     cancelled(&stage, "slow").await;
     sleeps(Guest("vm1"), false).await;

@@ -26,19 +26,8 @@ async fn the_second_run_waits_for_the_first_unless_both_share() {
     stage.run("first", &job("vm1", "Exclusive")).await;
     stage.becomes("first", &["Running"]).await;
     stage.run("second", &job("alias", "Exclusive")).await;
-    let waiting = stage
-        .becomes("second", &["Waiting"])
-        .await
-        .status
-        .expect("status");
-    assert!(
-        waiting
-            .conditions
-            .iter()
-            .any(|c| c.type_ == "Running" && c.reason == "WaitingForMachine"),
-        "{waiting:#?}"
-    );
-    assert!(waiting.message.is_some_and(|m| m.contains("first")));
+    let told = stage.waits("second", "WaitingForMachine").await;
+    assert!(told.contains("first"), "{told}");
     vm1.sh("touch /tmp/go-on");
     for run in ["first", "second"] {
         assert_eq!(
