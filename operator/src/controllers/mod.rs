@@ -38,7 +38,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
     account::Accounts,
-    actions::Actions,
+    actions::{Actions, News},
     args::Args,
     claims::Claims,
     context::{Context, Failures, Run, toolkit},
@@ -53,6 +53,9 @@ use crate::{
     scope::{self, Scope},
 };
 
+/// Runs that were woken from within, and what is heard of their actions.
+type Ears = (UnboundedReceiver<Run>, News);
+
 /// Objects of one kind that are looked at together.
 const CONCURRENCY: u16 = 32;
 /// Hosts that are looked at over SSH together; fewer, so that the others get a turn meanwhile.
@@ -66,12 +69,43 @@ pub async fn run(
     fence: Fence,
     epoch: i64,
 ) -> Result<()> {
+    let (ctx, mut ears) = context(&args, config, metrics, fence, epoch).await?;
+    keep_off(args, &ctx).await?;
+    takeover::claims(&ctx).await?;
+    let of_runs = |controller: Controller<_>, part: &str| {
+        let (woken, heard) = ears.remove(part).expect("each part has its own");
+        controller
+            .watches_stream(heard, run::of_action)
+            .reconcile_on(UnboundedReceiverStream::new(woken))
+    };
+    tokio::join!(
+        drive(&ctx, run::reconcile, of_runs),
+        drive(&ctx, action::reconcile, |controller, _| controller),
+        drive(&ctx, script::reconcile, |controller, _| controller),
+        drive(&ctx, job::reconcile, |controller, _| controller),
+        drive(&ctx, host::reconcile, |controller, _| controller),
+    );
+    Ok(())
+}
+
+/// What controllers share, and what runs of each part of the scope are woken by.
+async fn context(
+    args: &Args,
+    config: Config,
+    metrics: Metrics,
+    fence: Fence,
+    epoch: i64,
+) -> Result<(Arc<Context>, HashMap<String, Ears>)> {
     let client = fenced::client(config.clone(), &fence)?;
-    let records = records_client(&args, &client).await?;
+    let records = records_client(args, &client).await?;
     let scope = Scope::new(args.namespaces.clone());
     let (wake, mut woken) = wakes(&scope);
-    let (actions, mut heard) = Actions::heard(&client, &scope);
-    let ctx = Arc::new(Context {
+    let (actions, heard) = Actions::heard(&client, &scope);
+    let ears = heard.into_iter().map(|(part, heard)| {
+        let woken = woken.remove(&part).expect("each part has its own");
+        (part, (woken, heard))
+    });
+    let ctx = Context {
         accounts: Accounts::new(config, fence.clone()),
         actions,
         desk: Desk::open(
@@ -98,27 +132,8 @@ pub async fn run(
         namespaces: Mutex::default(),
         lease: Duration::from_secs(args.lease_seconds),
         client,
-    });
-    keep_off(args, &ctx).await?;
-    takeover::claims(&ctx).await?;
-    let of_runs = |controller: Controller<_>, part: &str| {
-        let own = "each part has its own";
-        let (woken, heard) = (
-            woken.remove(part).expect(own),
-            heard.remove(part).expect(own),
-        );
-        controller
-            .watches_stream(heard, run::of_action)
-            .reconcile_on(UnboundedReceiverStream::new(woken))
     };
-    tokio::join!(
-        drive(&ctx, run::reconcile, of_runs),
-        drive(&ctx, action::reconcile, |controller, _| controller),
-        drive(&ctx, script::reconcile, |controller, _| controller),
-        drive(&ctx, job::reconcile, |controller, _| controller),
-        drive(&ctx, host::reconcile, |controller, _| controller),
-    );
-    Ok(())
+    Ok((Arc::new(ctx), ears.collect()))
 }
 
 /// A way to wake the controller of runs of each part, and its other end.
