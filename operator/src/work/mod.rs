@@ -217,14 +217,15 @@ impl Work {
     where
         F: Future<Output = Result<T, Outcome>>,
     {
-        let deadline = Instant::now() + self.window();
+        let began = Instant::now();
+        let deadline = began + self.window();
         loop {
             if !self.joining && self.cancel.is_cancelled() {
                 return Err(Outcome::never_started());
             }
             match prepare().await {
                 Err(outcome)
-                    if (self.joining || outcome.is_passing())
+                    if (self.joining || outcome.is_passing(began.elapsed()))
                         && !self.cancel.is_cancelled()
                         && Instant::now() < deadline =>
                 {

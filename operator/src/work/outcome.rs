@@ -1,5 +1,7 @@
 //! How an attempt ended, whatever carried it.
 
+use std::time::Duration;
+
 use crds::{
     execution::{Execution, MESSAGE_BYTES, State},
     mask::Unmaskable,
@@ -11,6 +13,9 @@ use crate::resolve::Gap;
 
 /// Reason of a look-up that the API server did not answer; it may the next time.
 pub const LOOK_UP_FAILED: &str = "LookUpFailed";
+const FORBIDDEN: &str = "Forbidden";
+/// An API server that has just started knows no roles for a moment, and forbids what it will allow.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// The end of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +62,13 @@ impl Outcome {
         )
     }
 
-    /// Whether trying again may help before anything was done.
-    pub fn is_passing(&self) -> bool {
-        [LOOK_UP_FAILED, super::target::NOT_PINNED].contains(&self.reason.as_str())
+    /// Whether trying again may help before anything was done, once it was tried for so long.
+    pub fn is_passing(&self, tried: Duration) -> bool {
+        match self.reason.as_str() {
+            LOOK_UP_FAILED | super::target::NOT_PINNED => true,
+            FORBIDDEN => tried < SETTLING,
+            _ => false,
+        }
     }
 
     /// The same of an attempt that an earlier leader may have started: that nothing could be done now does not say that nothing was.
@@ -110,7 +119,7 @@ impl From<Gap> for Outcome {
     fn from(gap: Gap) -> Self {
         match gap {
             Gap::Refused(refusal) => Self::undeliverable(refusal.reason, refusal.message),
-            Gap::Forbidden(message) => Self::undeliverable("Forbidden", message),
+            Gap::Forbidden(message) => Self::undeliverable(FORBIDDEN, message),
             Gap::Unseen(_) | Gap::Failed { .. } => {
                 Self::undeliverable(LOOK_UP_FAILED, crate::error::chain(&gap))
             }
@@ -134,5 +143,21 @@ impl From<crate::error::Error> for Outcome {
 impl From<decide::Refusal> for Outcome {
     fn from(refusal: decide::Refusal) -> Self {
         Self::undeliverable(refusal.reason, refusal.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{FORBIDDEN, LOOK_UP_FAILED, Outcome};
+
+    #[test]
+    fn what_is_forbidden_is_asked_again_for_a_moment_only() {
+        let after = |reason: &str, seconds| {
+            Outcome::undeliverable(reason, "").is_passing(Duration::from_secs(seconds))
+        };
+        assert!(after(FORBIDDEN, 0) && !after(FORBIDDEN, 11));
+        assert!(after(LOOK_UP_FAILED, 11) && !after("HostChanged", 0));
     }
 }
