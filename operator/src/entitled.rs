@@ -1,5 +1,7 @@
 //! Whether those who last wrote what a run carries out may act as its account. Asked anew at every start, since rights change and content is copied.
 
+use std::sync::Arc;
+
 use crds::v1alpha1::{Requester, Script};
 use decide::Refusal;
 use k8s_openapi::api::authorization::v1::{
@@ -93,7 +95,7 @@ async fn may_impersonate(
     let answer = reviews.create(&PostParams::default(), &review).await;
     let answer = answer.map_err(|source| Gap::Failed {
         what: format!("the rights of {}", by.user),
-        source: Box::new(source),
+        source: Arc::new(source),
     })?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }

@@ -1,5 +1,7 @@
 //! What can go wrong in a turn, one variant a step. The variant's name is the category of events and metrics.
 
+use std::sync::Arc;
+
 use kube::runtime::controller::Action;
 pub use serving::telemetry::chain;
 
@@ -23,7 +25,7 @@ pub enum Error {
     Observe {
         what: String,
         #[source]
-        source: Box<kube::Error>,
+        source: Arc<kube::Error>,
     },
     #[error("{what} were not heard of yet; the operator has to be able to list and watch them")]
     Unheard { what: &'static str },
@@ -80,7 +82,7 @@ impl Error {
 pub fn observing(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
     move |source| Error::Observe {
         what: what.into(),
-        source: Box::new(source),
+        source: Arc::new(source),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::bursts::Bursts;
 const PAGE: u32 = 500;
 
 /// Why a look-up gave nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Gap {
     /// Looking again will not help until somebody changes the run or what it names.
     #[error(transparent)]
@@ -39,7 +39,7 @@ pub enum Gap {
     Failed {
         what: String,
         #[source]
-        source: Box<kube::Error>,
+        source: Arc<kube::Error>,
     },
 }
 
@@ -51,13 +51,13 @@ fn failed(what: &str, account: &str, error: kube::Error) -> Gap {
         )),
         error => Gap::Failed {
             what: what.to_owned(),
-            source: Box::new(error),
+            source: Arc::new(error),
         },
     }
 }
 
 /// Secrets as they are read by namespace, account and name: the hosts of a batch often share one.
-pub type Secrets = Bursts<[String; 3], Secret>;
+pub type Secrets = Bursts<[String; 3], Result<Option<Secret>, Gap>>;
 
 /// Reads on behalf of one run.
 pub struct Resolver {
@@ -185,11 +185,10 @@ impl Resolver {
         let asked = [&self.namespace, &self.account, name].map(str::to_owned);
         let read = async || {
             let found = self.api::<Secret>().get_opt(name).await;
-            found
-                .map_err(|e| failed(&what, &self.account, e))?
-                .ok_or_else(|| missing("MissingSecret", format!("{field}: there is no Secret {name} in namespace {}; create it or correct the name", self.namespace)))
+            found.map_err(|e| failed(&what, &self.account, e))
         };
-        self.secrets.ask(asked, read).await
+        let found = self.secrets.ask(asked, read).await?;
+        found.ok_or_else(|| missing("MissingSecret", format!("{field}: there is no Secret {name} in namespace {}; create it or correct the name", self.namespace)))
     }
 
     /// A Host, read as the account.

@@ -26,6 +26,24 @@ async fn it_conforms() {
     conformance::run(&open(&folder).unwrap()).await;
 }
 
+/// What told the tables before the first release from those of today.
+const BEFORE: &str = "
+    DROP INDEX executions_by_run;
+    CREATE UNIQUE INDEX executions_by_digest ON executions (digest);
+    CREATE INDEX executions_by_run ON executions (run_uid);
+    ALTER TABLE logs DROP COLUMN run_uid;
+";
+
+#[tokio::test]
+async fn a_store_of_the_time_before_the_first_release_conforms() {
+    let folder = TempDir::new().unwrap();
+    closed(open(&folder).unwrap()).await;
+    let file = rusqlite::Connection::open(folder.path().join("records.sqlite")).unwrap();
+    file.execute_batch(BEFORE).unwrap();
+    drop(file);
+    conformance::run(&open(&folder).unwrap()).await;
+}
+
 #[tokio::test]
 async fn a_folder_has_one_owner_at_a_time() {
     let folder = TempDir::new().unwrap();

@@ -1,7 +1,7 @@
 //! How a batch becomes rows: a key is inserted once, then moves from Started to one terminal state and never again; every visible change takes
 //! the next position.
 
-use crds::execution::{Batch, Execution, LogChunk, State};
+use crds::execution::{Batch, Execution, LogChunk};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
@@ -122,8 +122,11 @@ fn upsert(
         return add(insert, positions.next(), &name, ready, now).map(drop);
     };
     let known = read::execution(&body, 1)?;
+    if known.state.is_terminal() {
+        return Ok(());
+    }
     let told = ready.told_of(known.clone());
-    if known.state == State::Started && told != known {
+    if told != known {
         change(tx, positions.next(), id, &told, now)?;
     }
     Ok(())

@@ -153,7 +153,7 @@ async fn job(
 fn failed(what: &str, source: kube::Error) -> Gap {
     Gap::Failed {
         what: what.to_owned(),
-        source: Box::new(source),
+        source: Arc::new(source),
     }
 }
 

@@ -36,9 +36,15 @@ pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) ->
         return act::tidy(&ctx, run).await.map(|()| Action::await_change());
     }
     let now = jiff::Timestamp::now();
-    let held = act::hold(&ctx, run, now).await?;
+    let (held, failed) = match act::hold(&ctx, run, now).await {
+        Ok(held) => (held, None),
+        Err(error) => (None, Some(error)),
+    };
     let run = held.as_ref().unwrap_or(run);
-    let turn = turn(run, &ctx, now).await;
+    let turn = match failed {
+        Some(error) => Err(error),
+        None => turn(run, &ctx, now).await,
+    };
     let action = act::report(&ctx, run, &turn, now).await?;
     turn?;
     ctx.succeeded(run);
