@@ -21,15 +21,9 @@ impl Part {
             .args(["-KILL", "-s", session])
             .status();
         assert!(ended.expect("pkill starts").success(), "{} runs", self.0);
-        // A guest takes a moment to die, in which xtask would take it for one that runs.
-        let alive = || {
-            let found = Command::new("pgrep")
-                .args(["-s", session, "-r", "R,S,D,T"])
-                .output();
-            found.expect("pgrep starts").status.success()
-        };
+        // A guest takes a moment to die, in which xtask would take it for one that runs; a server's ports are its own until its last thread is gone.
         let what = format!("end of {}", self.0);
-        eventually(&what, SOON, || async { (!alive()).then_some(()) }).await;
+        eventually(&what, SOON, || async { (!is_alive(session)).then_some(()) }).await;
         println!("{} is cut off", self.0);
     }
 
@@ -42,6 +36,22 @@ impl Part {
             .output()
             .expect("xtask starts");
         let said = String::from_utf8_lossy(&up.stdout);
-        assert!(up.status.success(), "{said}");
+        let told = String::from_utf8_lossy(&up.stderr);
+        assert!(up.status.success(), "{said}{told}");
     }
+}
+
+/// Whether any thread of a session has not ended.
+fn is_alive(session: &str) -> bool {
+    let found = Command::new("pgrep").args(["-s", session]).output();
+    let found = found.expect("pgrep starts").stdout;
+    let found = String::from_utf8_lossy(&found);
+    let tasks = found
+        .lines()
+        .filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok());
+    let mut states = tasks.flatten().flatten().filter_map(|task| {
+        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    });
+    states.any(|state| !matches!(state, 'Z' | 'X'))
 }

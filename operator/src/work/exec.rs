@@ -1,6 +1,6 @@
 //! A command in a running pod, as the run's account: at most once.
 
-use crds::{journal::KEEP_BYTES, v1alpha1::ExecStep};
+use crds::{execution::State, journal::KEEP_BYTES, v1alpha1::ExecStep};
 use reach::pod::{self, Command, Recorder};
 use tokio::sync::mpsc;
 
@@ -11,15 +11,18 @@ const PIECES: usize = 64;
 
 /// Runs the command in the task's pod. Having been started by another operator, it was settled and never gets here.
 pub async fn command(work: &Work, exec: &ExecStep) -> Outcome {
-    match try_command(work, exec).await {
+    let once = || async {
+        match try_command(work, exec).await? {
+            refused if refused.state == State::Undeliverable => Err(refused),
+            begun => Ok(begun),
+        }
+    };
+    match work.prepared(once).await {
         Ok(outcome) | Err(outcome) => outcome,
     }
 }
 
 async fn try_command(work: &Work, exec: &ExecStep) -> Result<Outcome, Outcome> {
-    if work.cancel.is_cancelled() {
-        return Ok(Outcome::never_started());
-    }
     let (step, target) = (work.step(), work.target());
     let command = Command {
         namespace: work.run.namespace.clone(),

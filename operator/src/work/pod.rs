@@ -76,18 +76,19 @@ fn wanted(
 }
 
 async fn carried(work: &Work, client: &Client, wanted: &StepPod, mask: &[SecretString]) -> Outcome {
-    let deadline = Instant::now() + work.window();
+    let asked = Instant::now();
+    let deadline = asked + work.window();
     // A create that was not answered may have been done: from then on the pod is sought like one of an earlier leader.
     let mut begun = work.joining;
     let placed = loop {
         match pod::start(client, wanted).await {
             Ok(placed) => break placed,
             Err(error)
-                if error.is_passing()
+                if may_pass(&error, asked)
                     && Instant::now() < deadline
                     && !work.cancel.is_cancelled() =>
             {
-                begun = true;
+                begun |= error.is_passing();
                 tokio::time::sleep(REST).await;
             }
             Err(error) if begun => return refused(&error).of_joined(),
@@ -110,6 +111,7 @@ async fn followed(
     mask: &[SecretString],
     sink: mpsc::Sender<Piece>,
 ) -> Outcome {
+    let mut refused_since = None;
     loop {
         let recorder = match Recorder::new(
             mask,
@@ -122,12 +124,19 @@ async fn followed(
         };
         match pod::follow(client, placed, recorder, &work.cancel).await {
             Ok(outcome) => return outcome.into(),
-            Err(error) if error.is_passing() => tokio::time::sleep(REST).await,
+            Err(error) if error.is_passing() => refused_since = None,
+            Err(error) if may_pass(&error, *refused_since.get_or_insert_with(Instant::now)) => {}
             Err(error) => {
                 return Outcome::new(State::Unknown, error.reason(), crate::error::chain(&error));
             }
         }
+        tokio::time::sleep(REST).await;
     }
+}
+
+/// Whether asking again may help with what is refused since then.
+fn may_pass(error: &Error, since: Instant) -> bool {
+    error.is_passing() || refused(error).is_passing(since.elapsed())
 }
 
 fn refused(error: &Error) -> Outcome {
