@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crds::{
     names::{FINALIZER_RESULT, FINALIZER_RUN, GROUP, LABEL_RUN_UID},
-    v1alpha1::{Action, JobRun, Requester},
+    v1alpha1::{Action, JobRun, Requester, ScheduledTask},
 };
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -56,6 +56,7 @@ pub async fn uninstall(cluster: &Cluster, asked: &UninstallArgs) -> Result<u8> {
     if !asked.yes {
         return preview(cluster, asked).await.map(|()| 0);
     }
+    suspend_schedules(cluster, asked).await?;
     end_runs(cluster, asked).await?;
     let release = stop_operator(cluster, asked).await?;
     let released = let_go(cluster).await?;
@@ -79,9 +80,30 @@ async fn preview(cluster: &Cluster, asked: &UninstallArgs) -> Result<()> {
         "and keeps the kinds and their objects"
     };
     output::text(&format!(
-        "This cancels {} runs that have not ended, stops the operator, removes finalizers, admission policies and the APIService of records, {kinds}.\nGive --yes to do it.\n",
+        "This suspends every ScheduledTask, cancels {} runs that have not ended, stops the operator, removes finalizers, admission policies and the APIService of records, {kinds}.\nGive --yes to do it.\n",
         runs.len()
     ))
+}
+
+/// Suspends what would start new runs meanwhile, and after Pilothouse has come back.
+async fn suspend_schedules(cluster: &Cluster, asked: &UninstallArgs) -> Result<()> {
+    let by = caller::requester(cluster).await?;
+    let scope = scope(cluster, asked).await?;
+    let mut tasks = every::<ScheduledTask>(cluster, &ListParams::default()).await?;
+    tasks.retain(|task| !task.spec.suspend && task.meta().deletion_timestamp.is_none());
+    tasks.retain(|task| scope.holds(&task.namespace().unwrap_or_default()));
+    for task in tasks {
+        let (namespace, name) = (task.namespace().unwrap_or_default(), task.name_any());
+        let title = format!("ScheduledTask {namespace}/{name}");
+        output::text(&format!("suspending {title}\n"))?;
+        let api = Api::<ScheduledTask>::namespaced(cluster.client.clone(), &namespace);
+        let patch = Patch::Merge(json!({"spec": {"suspend": true, "requestedBy": by}}));
+        match api.patch(&name, &PatchParams::default(), &patch).await {
+            Err(error) if status(&error) == Some(404) => {}
+            patched => drop(patched.map_err(doing(format!("suspend {title}")))?),
+        }
+    }
+    Ok(())
 }
 
 /// Cancels what has not ended and waits for it, so that nothing is left going on a host.

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod receipt;
 pub mod refusal;
 pub mod run;
+pub mod schedule;
 pub mod script;
 pub mod shares;
 pub mod status;

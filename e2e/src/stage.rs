@@ -30,10 +30,13 @@ impl Stage {
     /// A namespace with the runner's rights, credentials, and the hosts `vm1` and `pm1`.
     pub async fn set(story: &str) -> Self {
         let cluster = Cluster::connect().await;
-        let (client, namespace) = (
-            cluster.client(),
-            TestNamespace::create(&cluster, story).await,
-        );
+        let namespace = TestNamespace::create(&cluster, story).await;
+        Self::within(cluster, namespace).await
+    }
+
+    /// The same in a namespace that is there.
+    pub async fn within(cluster: Cluster, namespace: TestNamespace) -> Self {
+        let client = cluster.client();
         let stage = Self {
             cluster,
             client,

@@ -21,6 +21,11 @@ fn run(account: &str) -> Value {
             "spec": {"jobRef": {"name": "no-such-job"}, "serviceAccountName": account}})
 }
 
+fn schedule(account: &str) -> Value {
+    json!({"apiVersion": API, "kind": "ScheduledTask", "metadata": {"name": "task"}, "spec": {
+        "schedule": {"every": "1h"}, "jobRef": {"name": "no-such-job"}, "serviceAccountName": account}})
+}
+
 fn host(spec: &Value) -> Value {
     let mut object = json!({"apiVersion": API, "kind": "Host", "metadata": {"name": "host"}, "spec": {
         "type": "VirtualMachine", "address": "192.0.2.1", "credentialsRef": {"name": "key"}, "hostKeyPolicy": "TrustOnFirstUse",
@@ -161,6 +166,7 @@ async fn every_kind_is_stamped() {
         scene.write(run("pilothouse-runner")),
         scene.write(host(&json!({}))),
         scene.write(action("Cancel")),
+        scene.write(schedule("pilothouse-runner")),
     ];
     for manifest in all {
         assert_eq!(
@@ -225,6 +231,8 @@ async fn work_is_done_only_as_an_account_that_its_writer_may_impersonate() {
             .await,
     );
     accepted(scene.write(host(&json!({}))).try_create(&alice).await);
+    let scheduled = scene.write(schedule("pilothouse-runner"));
+    accepted(scheduled.try_create(&alice).await);
     let message = [
         "Rule pilothouse-account",
         "may not impersonate service account 'pilothouse-runner'",
@@ -241,9 +249,43 @@ async fn work_is_done_only_as_an_account_that_its_writer_may_impersonate() {
         scene.write(host(&json!({}))).try_create(&writer).await,
         &message,
     );
+    refused(scheduled.try_create(&writer).await, &message);
     refused(
         scene.write(run("cluster-admin")).try_create(&alice).await,
         &["service account 'cluster-admin'"],
+    );
+}
+
+#[tokio::test]
+async fn only_the_operator_says_for_whom_a_run_is() {
+    let scene = People::new("behalf").await;
+    let alice = scene
+        .person("alice", "pilothouse-admin", ("create", "jobruns"))
+        .await;
+    let mut run = run("pilothouse-runner");
+    run["spec"]["onBehalfOf"] = json!([{"kind": "ScheduledTask", "name": "task", "uid": "1", "requestedBy": {"user": "root"}}]);
+    let message = ["Rule pilothouse-account", "may not say for whom a run is"];
+    refused(scene.write(run.clone()).try_create(&alice).await, &message);
+
+    let operator = scene
+        .cluster
+        .as_account("pilothouse-system", "pilothouse-operator");
+    let unbound = ["Rule pilothouse-account", "may not impersonate"];
+    refused(
+        scene.write(run.clone()).try_create(&operator).await,
+        &unbound,
+    );
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "operator"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "pilothouse-impersonate-runner"},
+        "subjects": [{"kind": "ServiceAccount", "name": "pilothouse-operator", "namespace": "pilothouse-system"}]});
+    accepted(scene.write(binding).create(&scene.cluster.client()).await);
+    let made = eventually("the operator's right", SOON, || async {
+        scene.write(run.clone()).try_create(&operator).await.ok()
+    })
+    .await;
+    assert_eq!(
+        requester(&made).0,
+        "system:serviceaccount:pilothouse-system:pilothouse-operator"
     );
 }
 

@@ -28,6 +28,9 @@ fn least(kind: &str) -> Value {
         }
         "JobRun" => json!({"jobRef": {"name": "job"}}),
         "RunAction" => json!({"runRef": {"name": "run"}, "action": "Cancel"}),
+        "ScheduledTask" => {
+            json!({"schedule": {"cron": "0 15 3 ? * *", "timeZone": "UTC"}, "jobRef": {"name": "job"}})
+        }
         other => panic!("no least spec of {other}"),
     }
 }
@@ -190,6 +193,61 @@ fn run_cases() -> Vec<Case> {
     ]
 }
 
+fn schedule_cases() -> Vec<Case> {
+    let kind = "ScheduledTask";
+    let schedule = |of: Value| json!({"schedule": of});
+    vec![
+        Case {
+            kind,
+            accept: schedule(json!({"cron": null, "at": "2027-01-01T00:00:00Z"})),
+            reject: schedule(json!({"at": "2027-01-01T00:00:00Z"})),
+            message: "a schedule has exactly one of at, cron and every",
+        },
+        Case {
+            kind,
+            accept: schedule(json!({"timeZone": "Asia/Shanghai"})),
+            reject: schedule(json!({"timeZone": null})),
+            message: "cron needs timeZone, such as Asia/Shanghai or UTC",
+        },
+        Case {
+            kind,
+            accept: schedule(json!({"cron": null, "every": "6h", "from": "2027-01-01T00:00:00Z"})),
+            reject: schedule(json!({"from": "2027-01-01T00:00:00Z"})),
+            message: "from is for every",
+        },
+        Case {
+            kind,
+            accept: schedule(json!({"cron": null, "every": "1s"})),
+            reject: schedule(json!({"cron": null, "every": "999ms"})),
+            message: "every is at least 1s",
+        },
+        Case {
+            kind,
+            accept: json!({"calendars": {"exclude": [{"from": "2027-01-01"}]}}),
+            reject: json!({"schedule": {"cron": null, "timeZone": null, "every": "6h"}, "calendars": {}}),
+            message: "calendars are dates of a zone; give schedule.timeZone",
+        },
+        Case {
+            kind,
+            accept: json!({"calendars": {"include": [{"from": "2027-01-01", "to": "2027-01-01"}]}}),
+            reject: json!({"calendars": {"include": [{"from": "2027-01-02", "to": "2027-01-01"}]}}),
+            message: "to is before from",
+        },
+        Case {
+            kind,
+            accept: json!({"misfire": {"deadline": "24h"}}),
+            reject: json!({"misfire": {"deadline": "24h1s"}}),
+            message: "deadline is at most 24h",
+        },
+        Case {
+            kind,
+            accept: json!({"parameters": {"a": "1"}, "secretParameters": {"b": {"name": "s", "key": "k"}}}),
+            reject: json!({"parameters": {"a": "1"}, "secretParameters": {"a": {"name": "s", "key": "k"}}}),
+            message: "a parameter is given in parameters or in secretParameters, not in both",
+        },
+    ]
+}
+
 fn cases() -> Vec<Case> {
     let jobs = step_cases()
         .into_iter()
@@ -200,6 +258,7 @@ fn cases() -> Vec<Case> {
         .chain(parameter_cases("Script"))
         .chain(jobs)
         .chain(run_cases())
+        .chain(schedule_cases())
         .collect()
 }
 

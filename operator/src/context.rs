@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::v1alpha1::JobRun;
+use crds::v1alpha1::{JobRun, Requester};
 use decide::Limits;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -44,6 +44,8 @@ pub struct Context {
     pub fleet: Fleet,
     pub toolkit: Arc<reach::host::Toolkit>,
     pub limits: Limits,
+    /// Who the operator is to the API server.
+    pub me: Requester,
     /// Where anything is looked for.
     pub scope: Scope,
     /// UID of the cluster, which plans are frozen with.

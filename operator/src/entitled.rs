@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crds::v1alpha1::{Requester, Script};
+use crds::v1alpha1::{Origin, Requester, Script};
 use decide::Refusal;
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
@@ -26,6 +26,11 @@ impl Writer {
             object: format!("{kind} {name}"),
             by: by.cloned(),
         }
+    }
+
+    /// Who had written what a run comes from.
+    pub fn behind(origin: &Origin) -> Self {
+        Self::new(&origin.kind, &origin.name, Some(&origin.requested_by))
     }
 
     pub fn of(script: &Script) -> Self {

@@ -43,6 +43,8 @@ pub enum Error {
         "the frozen plan {name} is not the one whose hash stands in status; cancel the run and create it anew"
     )]
     PlanChanged { name: String },
+    #[error("the name {name} is taken by a JobRun that is not of this task; delete that run")]
+    NameTaken { name: String },
     #[error("cannot read the run's records")]
     Records(#[source] Box<records::client::Error>),
     #[error("cannot let go of the run's pods")]
@@ -66,6 +68,7 @@ impl Error {
             Self::Report(_) => "Report",
             Self::Invalid(_) => "Invalid",
             Self::PlanChanged { .. } => "PlanChanged",
+            Self::NameTaken { .. } => "NameTaken",
             Self::Records(_) => "Records",
             Self::LetGo(_) => "LetGo",
             Self::LeaseLost => "LeaseLost",

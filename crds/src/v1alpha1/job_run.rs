@@ -80,6 +80,11 @@ pub struct JobRunSpec {
     /// startDeadline is how long after its creation the run may wait for the operator's first look at it; one that is found later is refused, since a backup or an old etcd may have brought it back. Default 10m.
     #[serde(default = "start_deadline")]
     pub start_deadline: Duration,
+    /// onBehalfOf is the chain of objects that this run comes from, the nearest first. Only the operator may give it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub on_behalf_of: Vec<Origin>,
     /// requestedBy is who created this run. Stamped by the API server; what is written here is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<Requester>,
@@ -87,6 +92,26 @@ pub struct JobRunSpec {
 
 fn start_deadline() -> Duration {
     START_DEADLINE
+}
+
+/// An object that a run comes from, and who had written it last by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// kind of the object, such as ScheduledTask.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// uid of the object, since one of the same name may be another tomorrow.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
+    /// at is the firing that the run is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// requestedBy is who wrote the object last before the run was created.
+    pub requested_by: Requester,
 }
 
 /// The account of runs and Hosts that name none.

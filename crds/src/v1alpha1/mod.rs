@@ -8,6 +8,7 @@ mod job;
 mod job_run;
 mod parameter;
 mod reference;
+mod scheduled_task;
 mod schema;
 mod script;
 mod share;
@@ -22,6 +23,7 @@ pub use job::*;
 pub use job_run::*;
 pub use parameter::*;
 pub use reference::*;
+pub use scheduled_task::*;
 pub use script::*;
 pub use share::*;
 pub use step::*;
@@ -38,6 +40,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Job::crd(),
         JobRun::crd(),
         RunAction::crd(),
+        ScheduledTask::crd(),
     ]
     .map(schema::without_null)
     .into()

@@ -23,6 +23,11 @@ pub fn label_map(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A calendar date, which the API server checks.
+pub fn date(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date", "maxLength": 10})
+}
+
 /// A map of compute resources to quantities.
 pub fn quantity_map(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

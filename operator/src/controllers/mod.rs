@@ -4,6 +4,7 @@ mod action;
 mod host;
 mod job;
 mod run;
+mod schedule;
 mod script;
 mod takeover;
 
@@ -14,9 +15,12 @@ use std::{
     time::Duration,
 };
 
+use crds::v1alpha1::Requester;
 use futures::{StreamExt as _, stream::select_all};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
-    Client, Config, Resource,
+    Api, Client, Config, Resource,
+    api::PostParams,
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
         Controller,
@@ -43,7 +47,7 @@ use crate::{
     claims::Claims,
     context::{Context, Failures, Run, toolkit},
     desk::Desk,
-    error::{self, Error, Result},
+    error::{self, Error, Result, observing},
     fenced,
     leader::cluster_uid,
     ledgers::Ledgers,
@@ -84,6 +88,7 @@ pub async fn run(
         drive(&ctx, script::reconcile, |controller, _| controller),
         drive(&ctx, job::reconcile, |controller, _| controller),
         drive(&ctx, host::reconcile, |controller, _| controller),
+        drive(&ctx, schedule::reconcile, |controller, _| controller),
     );
     Ok(())
 }
@@ -120,6 +125,7 @@ async fn context(
         toolkit: toolkit(&args.toolkit)?,
         limits: args.limits(),
         cluster: cluster_uid(&client, &scope, &args.namespace).await?,
+        me: me(&client).await?,
         scope,
         epoch,
         events: Events::new(client.clone(), "pilothouse-operator", &args.identity),
@@ -134,6 +140,20 @@ async fn context(
         client,
     };
     Ok((Arc::new(ctx), ears.collect()))
+}
+
+/// Who the operator is to the API server.
+async fn me(client: &Client) -> Result<Requester> {
+    let reviews = Api::<SelfSubjectReview>::all(client.clone());
+    let review = reviews
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await;
+    let review = review.map_err(observing("who the operator is"))?;
+    let user = review.status.and_then(|s| s.user_info).unwrap_or_default();
+    Ok(Requester {
+        user: user.username.unwrap_or_default(),
+        groups: user.groups.unwrap_or_default(),
+    })
 }
 
 /// A way to wake the controller of runs of each part, and its other end.

@@ -26,7 +26,8 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    CALM, COUNTS, Turn,
+    super::schedule,
+    CALM, COUNTS, Turn, WAITING,
     observe::{self, Kept},
 };
 use crate::{
@@ -247,9 +248,13 @@ async fn applied(ctx: &Context, action: &RunAction, now: Timestamp) -> Result<()
 }
 
 /// After the end: machines and memory are given back, and whoever waits is woken.
-pub async fn tidy(ctx: &Context, run: &JobRun) -> Result<()> {
+pub async fn tidy(ctx: &Context, run: &JobRun) -> Result<Action> {
     ctx.forget(&run.uid().unwrap_or_default());
     if run.finalizers().iter().any(|f| f == FINALIZER_RUN) {
+        // A run that went before its task knew of it would be created anew.
+        if !schedule::knows(ctx, run).await? {
+            return Ok(Action::requeue(WAITING));
+        }
         let rest: Vec<_> = run
             .finalizers()
             .iter()
@@ -259,5 +264,5 @@ pub async fn tidy(ctx: &Context, run: &JobRun) -> Result<()> {
         work::let_go(ctx, run).await?;
         put_finalizers(ctx, run, &rest).await?;
     }
-    Ok(())
+    Ok(Action::await_change())
 }

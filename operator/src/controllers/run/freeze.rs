@@ -105,6 +105,7 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
         .await
         .map_err(|e| failed("Scripts", e))?;
     writers.extend(named.values().map(Writer::of));
+    writers.extend(run.spec.on_behalf_of.iter().map(Writer::behind));
     entitled::all(ctx, &namespace, &account, writers).await?;
     let scripts = resolve::contents(named);
     let found = Findings {

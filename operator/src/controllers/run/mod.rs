@@ -33,7 +33,7 @@ const COUNTS: Duration = Duration::from_secs(1);
 pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) -> Result<Action> {
     let run = valid(&run)?;
     if run.is_finished() {
-        return act::tidy(&ctx, run).await.map(|()| Action::await_change());
+        return act::tidy(&ctx, run).await;
     }
     let now = jiff::Timestamp::now();
     let (held, failed) = match act::hold(&ctx, run, now).await {

@@ -1,0 +1,290 @@
+//! When a task fires: at, every, and cron in local time, through changes of summer time and closed dates.
+
+use crds::v1alpha1::{Dst, Duration, ScheduledTaskSpec};
+use croner::{
+    Cron,
+    parser::{CronParser, Seconds, Year},
+};
+use jiff::{
+    SignedDuration, Timestamp, Zoned,
+    civil::{Date, DateTime},
+    tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase},
+};
+
+use super::calendar::{Calendar, Closed};
+use crate::Refusal;
+
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+/// Longer than any change of an offset.
+const FAR: SignedDuration = SignedDuration::from_hours(48);
+
+/// A schedule that was read.
+#[derive(Clone, Debug)]
+pub struct Timetable {
+    times: Times,
+    zone: TimeZone,
+    calendar: Calendar,
+    expires: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+enum Times {
+    At(Timestamp),
+    Every {
+        first: Timestamp,
+        interval: SignedDuration,
+    },
+    Cron {
+        cron: Box<Cron>,
+        dst: Dst,
+        /// The hour is a wildcard, so what counts is elapsed time.
+        elapsed: bool,
+    },
+}
+
+/// A moment of the schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    pub at: Timestamp,
+    /// Why nothing fires then.
+    pub closed: Option<Cause>,
+}
+
+/// Why something does not fire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// Where to go on.
+#[derive(Clone, Copy)]
+struct Cursor {
+    at: Timestamp,
+    /// The moment itself counts.
+    inclusive: bool,
+}
+
+impl Cursor {
+    fn past(at: Timestamp) -> Self {
+        let inclusive = false;
+        Self { at, inclusive }
+    }
+
+    fn on(at: Timestamp) -> Self {
+        let inclusive = true;
+        Self { at, inclusive }
+    }
+
+    fn holds(self, at: Timestamp) -> bool {
+        at > self.at || (self.inclusive && at == self.at)
+    }
+}
+
+/// A moment that is met on the way.
+struct Met {
+    at: Timestamp,
+    date: Date,
+    /// The local time does not exist, and is not to be made up for.
+    lost: Option<DateTime>,
+}
+
+impl Timetable {
+    pub fn read(spec: &ScheduledTaskSpec, created: Timestamp) -> Result<Self, Refusal> {
+        let schedule = &spec.schedule;
+        let zone = match &schedule.time_zone {
+            Some(name) => zone(name)?,
+            None => TimeZone::UTC,
+        };
+        let times = match (&schedule.at, &schedule.every, &schedule.cron) {
+            (Some(at), _, _) => Times::At(at.0),
+            (_, Some(every), _) => every_from(*every, schedule.from.as_ref().map(|t| t.0), created),
+            (_, _, Some(cron)) => Times::Cron {
+                cron: Box::new(read_cron(cron)?),
+                dst: spec.dst,
+                elapsed: hour(cron).is_some_and(|hour| hour.starts_with('*')),
+            },
+            _ => return Err(Refusal::new("ScheduleInvalid", "spec.schedule is empty")),
+        };
+        Ok(Self {
+            times,
+            zone,
+            calendar: Calendar::read(spec.calendars.as_ref())?,
+            expires: spec.expires.as_ref().map(|at| at.0),
+        })
+    }
+
+    /// The moments after this one, in their order. Of a stretch of closed dates only the first moment is told.
+    pub fn after(&self, instant: Timestamp) -> impl Iterator<Item = Moment> {
+        let whole =
+            Timestamp::from_second(instant.as_second()).expect("within the range of the instant");
+        let mut cursor = Some(Cursor::past(whole));
+        std::iter::from_fn(move || {
+            let (moment, rest) = self.next(cursor?)?;
+            cursor = rest;
+            Some(moment)
+        })
+        .take_while(|moment| self.expires.is_none_or(|end| moment.at <= end))
+    }
+
+    /// A moment in local time, for people.
+    pub fn local(&self, at: Timestamp) -> Zoned {
+        at.to_zoned(self.zone.clone())
+    }
+
+    fn next(&self, cursor: Cursor) -> Option<(Moment, Option<Cursor>)> {
+        let met = match &self.times {
+            Times::At(at) => cursor.holds(*at).then(|| self.met(*at)),
+            Times::Every { first, interval } => {
+                every_next(*first, *interval, cursor).map(|at| self.met(at))
+            }
+            Times::Cron { cron, dst, elapsed } => self.local_next(cron, *dst, *elapsed, cursor),
+        }?;
+        let at = met.at;
+        let moment = |closed| Moment { at, closed };
+        if let Some(closed) = self.calendar.closed(met.date) {
+            let Closed {
+                reason,
+                message,
+                opens,
+            } = closed;
+            let opens = opens.and_then(|date| self.zone.to_timestamp(date.at(0, 0, 0, 0)).ok());
+            let moment = moment(Some(Cause { reason, message }));
+            return Some((moment, opens.map(Cursor::on)));
+        }
+        Some(match met.lost {
+            None => (moment(None), Some(Cursor::past(at))),
+            // The moment of the change may be one of the schedule itself.
+            Some(lost) => (moment(Some(gap(lost))), Some(Cursor::on(at))),
+        })
+    }
+
+    fn met(&self, at: Timestamp) -> Met {
+        let date = self.local(at).date();
+        let lost = None;
+        Met { at, date, lost }
+    }
+
+    /// The next local time of a cron that is an instant, or becomes one at a change of the offset.
+    fn local_next(&self, cron: &Cron, dst: Dst, elapsed: bool, mut cursor: Cursor) -> Option<Met> {
+        loop {
+            let here = self.local(cursor.at);
+            let local = civil_next(cron, here.datetime(), cursor.inclusive)?;
+            let at = here.offset().to_timestamp(local).ok()?;
+            let change = self.zone.following(cursor.at).next();
+            let Some(change) = change.filter(|change| change.timestamp() <= at) else {
+                if elapsed || dst == Dst::RunBoth || !self.is_repeated(local, at) {
+                    let (date, lost) = (local.date(), None);
+                    return Some(Met { at, date, lost });
+                }
+                cursor = Cursor::past(at);
+                continue;
+            };
+            let at = change.timestamp();
+            if !elapsed && local < change.offset().to_datetime(at) {
+                let lost = (dst == Dst::Skip).then_some(local);
+                return Some(Met {
+                    at,
+                    date: local.date(),
+                    lost,
+                });
+            }
+            // Where the next local time is far away, no change before it matters.
+            let near = self.zone.to_timestamp(local.saturating_sub(FAR)).ok()?;
+            cursor = Cursor::on(at.max(near));
+        }
+    }
+
+    /// Whether a local time exists twice, and this is the second one.
+    fn is_repeated(&self, local: DateTime, at: Timestamp) -> bool {
+        match self.zone.to_ambiguous_timestamp(local).offset() {
+            AmbiguousOffset::Fold { after, .. } => after.to_timestamp(local).ok() == Some(at),
+            _ => false,
+        }
+    }
+}
+
+fn gap(lost: DateTime) -> Cause {
+    Cause {
+        reason: "DstGap",
+        message: format!("the local time {lost} does not exist, and spec.dst is Skip"),
+    }
+}
+
+fn every_from(every: Duration, from: Option<Timestamp>, created: Timestamp) -> Times {
+    let interval = SignedDuration::try_from(every.get()).unwrap_or(SignedDuration::MAX);
+    let interval = interval.max(SECOND);
+    let first = from.unwrap_or_else(|| created.saturating_add(interval).expect("a fixed length"));
+    Times::Every { first, interval }
+}
+
+/// The next of a regular row of moments.
+fn every_next(first: Timestamp, interval: SignedDuration, cursor: Cursor) -> Option<Timestamp> {
+    if cursor.holds(first) {
+        return Some(first);
+    }
+    let gone = cursor.at.duration_since(first).as_secs() / interval.as_secs();
+    let of = |count: i64| {
+        let length = interval.as_secs().checked_mul(count)?;
+        first.checked_add(SignedDuration::from_secs(length)).ok()
+    };
+    of(gone)
+        .filter(|&at| cursor.holds(at))
+        .or_else(|| of(gone + 1))
+}
+
+/// The next local time of a cron, as if there were no zones.
+fn civil_next(cron: &Cron, local: DateTime, inclusive: bool) -> Option<DateTime> {
+    let local = local.to_zoned(TimeZone::UTC).ok()?;
+    let next = cron.find_next_occurrence(&local, inclusive).ok()?;
+    Some(next.datetime())
+}
+
+fn hour(cron: &str) -> Option<&str> {
+    cron.split_whitespace().nth(2)
+}
+
+fn zone(name: &str) -> Result<TimeZone, Refusal> {
+    // The database comes with the program, so that an answer does not depend on the machine.
+    TimeZoneDatabase::bundled().get(name).map_err(|_| {
+        Refusal::new(
+            "TimeZoneUnknown",
+            format!("spec.schedule.timeZone: there is no zone {name:?}; write its IANA name, as in Europe/Berlin"),
+        )
+    })
+}
+
+fn read_cron(text: &str) -> Result<Cron, Refusal> {
+    let invalid = |why: String| {
+        Refusal::new(
+            "CronInvalid",
+            format!(
+                "spec.schedule.cron {text:?}: {why}; write second, minute, hour, day of month, month and day of week, as in \"0 15 3 ? * MON-FRI\""
+            ),
+        )
+    };
+    let fields: Vec<_> = text.split_whitespace().collect();
+    let [_, _, _, day, _, weekday] = fields[..] else {
+        return Err(invalid(format!("it has {} fields, not six", fields.len())));
+    };
+    if [day, weekday]
+        .iter()
+        .all(|field| !["?", "*"].contains(field))
+    {
+        return Err(invalid(
+            "it names a day of the month and one of the week; one of the two has to be ?".into(),
+        ));
+    }
+    CronParser::builder()
+        .seconds(Seconds::Required)
+        .year(Year::Disallowed)
+        .alternative_weekdays(true)
+        .sloppy_ranges(true)
+        .build()
+        .parse(text)
+        .map_err(|error| invalid(error.to_string()))
+}
+
+#[cfg(test)]
+#[path = "timetable_tests.rs"]
+mod tests;
