@@ -12,16 +12,76 @@ use crate::{
     watch,
 };
 
+/// What is to be done.
+pub struct Wanted {
+    action: Action,
+    step: Option<String>,
+    max_parallel: Option<i32>,
+}
+
+impl Wanted {
+    pub fn just(action: Action) -> Self {
+        Self {
+            action,
+            step: None,
+            max_parallel: None,
+        }
+    }
+
+    pub fn resume(from: Option<String>) -> Self {
+        let action = match from {
+            None => Action::Resume,
+            Some(_) => Action::ResumeFrom,
+        };
+        Self {
+            step: from,
+            ..Self::just(action)
+        }
+    }
+
+    pub fn skip(step: String) -> Self {
+        Self {
+            step: Some(step),
+            ..Self::just(Action::Skip)
+        }
+    }
+
+    pub fn parallel(max: i32) -> Self {
+        Self {
+            max_parallel: Some(max),
+            ..Self::just(Action::SetMaxParallel)
+        }
+    }
+
+    /// A RunAction whose name the API server makes.
+    pub fn on(self, run: &str, reason: Option<String>, by: Requester) -> RunAction {
+        let spec = RunActionSpec {
+            run_ref: LocalRef {
+                name: run.to_owned(),
+            },
+            action: self.action,
+            step: self.step,
+            max_parallel: self.max_parallel,
+            reason,
+            requested_by: Some(by),
+        };
+        let mut wanted = RunAction::new("", spec);
+        wanted.metadata.name = None;
+        wanted.metadata.generate_name = Some(format!("{run}-{}-", words(self.action).0));
+        wanted
+    }
+}
+
 pub async fn act(
     cluster: &Cluster,
-    action: Action,
+    wanted: Wanted,
     asked: &ActionArgs,
     format: Option<Format>,
 ) -> Result<u8> {
     let run = cluster.run(&asked.run).await?;
-    still_going(&run, action)?;
+    still_going(&run, wanted.action)?;
     let by = caller::requester(cluster).await?;
-    let wanted = wanted(&asked.run, action, asked.reason.clone(), by);
+    let wanted = wanted.on(&asked.run, asked.reason.clone(), by);
     let api = cluster.api::<RunAction>();
     let created = api
         .create(&PostParams::default(), &wanted)
@@ -35,22 +95,6 @@ pub async fn act(
     Ok(0)
 }
 
-/// A RunAction whose name the API server makes.
-pub fn wanted(run: &str, action: Action, reason: Option<String>, by: Requester) -> RunAction {
-    let spec = RunActionSpec {
-        run_ref: LocalRef {
-            name: run.to_owned(),
-        },
-        action,
-        reason,
-        requested_by: Some(by),
-    };
-    let mut wanted = RunAction::new("", spec);
-    wanted.metadata.name = None;
-    wanted.metadata.generate_name = Some(format!("{run}-{}-", verb(action)));
-    wanted
-}
-
 /// Nothing can be done to a run that has ended.
 fn still_going(run: &JobRun, action: Action) -> Result<()> {
     if !run.is_finished() {
@@ -61,23 +105,23 @@ fn still_going(run: &JobRun, action: Action) -> Result<()> {
         .as_ref()
         .and_then(|s| s.summary.clone())
         .unwrap_or_default();
-    let acted = match action {
-        Action::Cancel => "cancelled",
-        Action::Suspend => "suspended",
-        Action::Resume => "resumed",
-    };
     Err(Error::Ended {
         run: run.name_any(),
         summary,
-        acted,
+        acted: words(action).1,
     })
 }
 
-const fn verb(action: Action) -> &'static str {
+/// What an action is called in a name, and what was done by it.
+const fn words(action: Action) -> (&'static str, &'static str) {
     match action {
-        Action::Cancel => "cancel",
-        Action::Suspend => "suspend",
-        Action::Resume => "resume",
+        Action::Cancel => ("cancel", "cancelled"),
+        Action::Suspend => ("suspend", "suspended"),
+        Action::Resume => ("resume", "resumed"),
+        Action::RetryFailed => ("retry", "retried"),
+        Action::Skip => ("skip", "shortened"),
+        Action::ResumeFrom => ("resume-from", "resumed"),
+        Action::SetMaxParallel => ("set-max-parallel", "changed"),
     }
 }
 

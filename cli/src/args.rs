@@ -44,7 +44,13 @@ pub enum Command {
     /// Start nothing more until the run is resumed
     Suspend(ActionArgs),
     /// Go on with a suspended run
-    Resume(ActionArgs),
+    Resume(ResumeArgs),
+    /// Try again what has failed in a run, and nothing else
+    Retry(ActionArgs),
+    /// Have a step count as done wherever it has not succeeded
+    Skip(SkipArgs),
+    /// Change how many executions of a run go on at once
+    SetMaxParallel(SetMaxParallelArgs),
     /// Say what a run waits for or why it failed, and what to do next
     Explain {
         /// Name of the JobRun
@@ -153,6 +159,33 @@ pub struct ActionArgs {
     /// Watch the run until it ends, and exit by its outcome
     #[arg(short, long)]
     pub watch: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ResumeArgs {
+    #[command(flatten)]
+    pub action: ActionArgs,
+    /// Step to go on from: what it needs counts as done, and it is tried again where it failed
+    #[arg(long, value_name = "STEP")]
+    pub from: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SkipArgs {
+    #[command(flatten)]
+    pub action: ActionArgs,
+    /// Name of the step
+    #[arg(long)]
+    pub step: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SetMaxParallelArgs {
+    #[command(flatten)]
+    pub action: ActionArgs,
+    /// Executions at once, from 1 to 2000
+    #[arg(value_parser = clap::value_parser!(i32).range(1..=2000))]
+    pub max_parallel: i32,
 }
 
 #[derive(Debug, clap::Args)]

@@ -30,6 +30,7 @@ pub async fn exec(cluster: &Cluster, asked: &ExecArgs, format: Option<Format>) -
         parameters: [].into(),
         secret_parameters: [].into(),
         start_deadline: START_DEADLINE,
+        ttl_after_finished: None,
         on_behalf_of: Vec::new(),
         requested_by: Some(caller::requester(cluster).await?),
     };

@@ -35,7 +35,9 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use crds::v1alpha1::Action;
 
+use action::Wanted;
 use args::{Args, Command};
 use cluster::Cluster;
 use error::{Error, Result};
@@ -99,13 +101,24 @@ async fn dispatch(args: Args) -> Result<u8> {
         Command::Logs(asked) => logs::logs(&cluster, &asked).await,
         Command::Plan(asked) => plan::plan(&cluster, &asked, format).await,
         Command::Cancel(asked) => {
-            action::act(&cluster, crds::v1alpha1::Action::Cancel, &asked, format).await
+            action::act(&cluster, Wanted::just(Action::Cancel), &asked, format).await
         }
         Command::Suspend(asked) => {
-            action::act(&cluster, crds::v1alpha1::Action::Suspend, &asked, format).await
+            action::act(&cluster, Wanted::just(Action::Suspend), &asked, format).await
         }
         Command::Resume(asked) => {
-            action::act(&cluster, crds::v1alpha1::Action::Resume, &asked, format).await
+            let wanted = Wanted::resume(asked.from);
+            action::act(&cluster, wanted, &asked.action, format).await
+        }
+        Command::Retry(asked) => {
+            action::act(&cluster, Wanted::just(Action::RetryFailed), &asked, format).await
+        }
+        Command::Skip(asked) => {
+            action::act(&cluster, Wanted::skip(asked.step), &asked.action, format).await
+        }
+        Command::SetMaxParallel(asked) => {
+            let wanted = Wanted::parallel(asked.max_parallel);
+            action::act(&cluster, wanted, &asked.action, format).await
         }
         Command::Explain { run } => explain::explain(&cluster, &run, format).await,
         Command::Doctor(asked) => doctor::doctor(&cluster, &asked, format).await,

@@ -26,6 +26,7 @@ pub async fn run(cluster: &Cluster, asked: &RunArgs, format: Option<Format>) -> 
         parameters: plain,
         secret_parameters: secret,
         start_deadline: START_DEADLINE,
+        ttl_after_finished: None,
         on_behalf_of: Vec::new(),
         requested_by: Some(caller::requester(cluster).await?),
     };

@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    action,
+    action::Wanted,
     args::UninstallArgs,
     caller,
     cluster::Cluster,
@@ -157,7 +157,7 @@ async fn scope(cluster: &Cluster, asked: &UninstallArgs) -> Result<Scope> {
 
 async fn cancel(cluster: &Cluster, run: &JobRun, by: &Requester) -> Result<()> {
     let reason = Some("Pilothouse is being uninstalled".to_owned());
-    let action = action::wanted(&run.name_any(), Action::Cancel, reason, by.clone());
+    let action = Wanted::just(Action::Cancel).on(&run.name_any(), reason, by.clone());
     let api = Api::namespaced(cluster.client.clone(), &run.namespace().unwrap_or_default());
     match api.create(&PostParams::default(), &action).await {
         // A namespace that is on its way out takes nothing new; its run is deleted, which cancels it too.

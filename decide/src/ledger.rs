@@ -18,6 +18,16 @@ pub struct Attempt {
     pub in_flight: bool,
 }
 
+impl Attempt {
+    /// Whether it failed in a way that says that trying again does nothing twice. What may or may not have taken effect is nobody's to repeat.
+    pub fn may_be_repeated(&self) -> bool {
+        matches!(
+            self.state,
+            State::Failed | State::TimedOut | State::DeliveryTimedOut | State::Undeliverable
+        )
+    }
+}
+
 /// Every task that has a row or is being worked on; others have not started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger(HashMap<Task, Attempt>);
@@ -55,6 +65,11 @@ impl Ledger {
 
     pub fn get(&self, task: Task) -> Option<&Attempt> {
         self.0.get(&task)
+    }
+
+    /// Tasks that were ever started.
+    pub fn tasks(&self) -> impl Iterator<Item = Task> {
+        self.0.keys().copied()
     }
 
     pub fn set(&mut self, task: Task, attempt: Attempt) {

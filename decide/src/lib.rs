@@ -1,5 +1,6 @@
 //! Pure decisions: a world in, a plan out. The same world gives the same answer; time is an argument, and nothing here touches anything.
 
+pub mod control;
 pub mod freeze;
 pub mod graph;
 pub mod host;

@@ -4,21 +4,13 @@ use crds::{execution::State, v1alpha1::OnThreshold};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    control::Control,
     ledger::{Attempt, Ledger},
     plan::{Plan, PlannedStep, Task, batches, topological},
 };
 
 /// Longest wait between two attempts.
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
-
-/// What people have done to the run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Control {
-    pub cancel: bool,
-    pub suspend: bool,
-    /// Failed targets that stood when the run was last resumed.
-    pub forgiven: usize,
-}
 
 /// The next moves of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +27,15 @@ pub struct Next {
     /// Where every task stands, by step and target.
     pub tasks: Vec<Vec<Standing>>,
     pub failed_targets: usize,
+}
+
+impl Next {
+    /// What was to start has been started: from now on it counts as running.
+    pub fn carried_out(&mut self) {
+        for (task, _) in &self.start {
+            self.tasks[task.step][task.target] = Standing::Running;
+        }
+    }
 }
 
 /// Where the run stands as a whole.
@@ -74,17 +75,24 @@ pub enum Standing {
     Succeeded,
     Failed,
     Skipped,
+    /// Left out by somebody, and counted as done.
+    Passed,
 }
 
 impl Standing {
-    fn is_final(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Skipped)
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+
+    /// What waits for it may go on.
+    pub fn is_done(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Passed)
     }
 }
 
 /// The next moves, from the frozen plan, what has happened, and what people asked for.
-pub fn next(plan: &Plan, ledger: &Ledger, control: Control, now: Timestamp) -> Next {
-    let mut view = View::new(plan, ledger);
+pub fn next(plan: &Plan, ledger: &Ledger, control: &Control, now: Timestamp) -> Next {
+    let mut view = View::new(plan, ledger, control);
     let failed = view.failed_targets();
     let tripped =
         failed.saturating_sub(control.forgiven) > plan.strategy.max_failures.within(plan.total());
@@ -108,33 +116,50 @@ pub fn next(plan: &Plan, ledger: &Ledger, control: Control, now: Timestamp) -> N
     next
 }
 
+/// Where every task stands by its attempts and the will of people.
+pub fn standings(plan: &Plan, ledger: &Ledger, control: &Control) -> Vec<Vec<Standing>> {
+    let standing = |step, target| {
+        let task = Task { step, target };
+        let stands = match ledger.get(task) {
+            None => Standing::Pending,
+            Some(attempt) => standing(&plan.steps[step], attempt, control.granted.get(&task)),
+        };
+        match stands {
+            Standing::Pending | Standing::Failed | Standing::Skipped
+                if control.skipped.contains(&step) =>
+            {
+                Standing::Passed
+            }
+            stands => stands,
+        }
+    };
+    let row = |step: usize| {
+        (0..plan.lane(step).targets.len())
+            .map(|target| standing(step, target))
+            .collect()
+    };
+    (0..plan.steps.len()).map(row).collect()
+}
+
 /// The plan's tasks with their standings.
 struct View<'a> {
     plan: &'a Plan,
     ledger: &'a Ledger,
+    control: &'a Control,
     order: Vec<usize>,
     tasks: Vec<Vec<Standing>>,
 }
 
 impl<'a> View<'a> {
-    fn new(plan: &'a Plan, ledger: &'a Ledger) -> Self {
+    fn new(plan: &'a Plan, ledger: &'a Ledger, control: &'a Control) -> Self {
         let order =
             topological(&plan.steps).expect("a plan that was frozen or read back has no cycle");
-        let standing = |step, target| match ledger.get(Task { step, target }) {
-            None => Standing::Pending,
-            Some(attempt) => standing(&plan.steps[step], attempt),
-        };
-        let row = |step: usize| {
-            (0..plan.lane(step).targets.len())
-                .map(|target| standing(step, target))
-                .collect()
-        };
-        let tasks = (0..plan.steps.len()).map(row).collect();
         Self {
             plan,
             ledger,
+            control,
             order,
-            tasks,
+            tasks: standings(plan, ledger, control),
         }
     }
 
@@ -213,7 +238,8 @@ impl<'a> View<'a> {
 
     /// Starts what may start, batch by batch, within maxParallel.
     fn start(&self, next: &mut Next, now: Timestamp) {
-        let parallel = usize::try_from(self.plan.strategy.max_parallel)
+        let parallel = self.control.max_parallel;
+        let parallel = usize::try_from(parallel.unwrap_or(self.plan.strategy.max_parallel))
             .unwrap_or(1)
             .max(1);
         let mut free = parallel.saturating_sub(self.ledger.in_flight() + next.start.len());
@@ -250,6 +276,9 @@ impl<'a> View<'a> {
         let Some(attempt) = self.ledger.get(task) else {
             return (1, None);
         };
+        if self.control.granted.get(&task) == Some(&attempt.number) {
+            return (attempt.number.saturating_add(1), None);
+        }
         let wait = backoff(&self.plan.steps[task.step], attempt.number);
         (
             attempt.number.saturating_add(1),
@@ -264,7 +293,7 @@ impl<'a> View<'a> {
         let planned = &self.plan.steps[task.step];
         planned.needs.iter().all(|&need| {
             if self.plan.steps[need].lane == planned.lane {
-                self.tasks[need][task.target] == Standing::Succeeded
+                self.tasks[need][task.target].is_done()
             } else {
                 self.tasks[need].iter().all(|s| s.is_final())
             }
@@ -338,7 +367,7 @@ impl<'a> View<'a> {
 
     fn end(&self, cancel: bool, failed: usize) -> End {
         let mut all = self.tasks.iter().flatten();
-        let whole = all.clone().all(|s| *s == Standing::Succeeded);
+        let whole = all.clone().all(|s| s.is_done());
         if self.tasks.iter().all(Vec::is_empty) {
             End::Skipped
         } else if cancel && !whole {
@@ -354,7 +383,10 @@ impl<'a> View<'a> {
 }
 
 /// Where an attempt leaves its task: final, running, or pending once more.
-fn standing(step: &PlannedStep, attempt: &Attempt) -> Standing {
+fn standing(step: &PlannedStep, attempt: &Attempt, granted: Option<&i32>) -> Standing {
+    if attempt.may_be_repeated() && granted.is_some_and(|&up_to| attempt.number <= up_to) {
+        return Standing::Pending;
+    }
     match attempt.state {
         State::Started => Standing::Running,
         State::Succeeded => Standing::Succeeded,

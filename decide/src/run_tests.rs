@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use crds::{
     execution::{State, TargetKind, Via},
-    v1alpha1::{Duration, Interpreter, OnThreshold, Share, Sharing, Strategy as Rolling},
+    v1alpha1::{
+        Duration, Interpreter, JobRunStatus, OnThreshold, RunActionSpec, Share, Sharing,
+        Strategy as Rolling,
+    },
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
+use crate::control::{Control, Taken};
 use crate::plan::{Body, Lane, PlannedTarget, ScriptBody, VERSION};
 
 fn at(second: i64) -> Timestamp {
@@ -111,13 +115,13 @@ fn a_batch_starts_when_the_one_before_has_ended_and_rested() {
         ..Rolling::default()
     };
     let plan = plan(&[2], vec![step("s", 0, &[])], strategy);
-    let first = next(&plan, &Ledger::default(), Control::default(), at(0));
+    let first = next(&plan, &Ledger::default(), &Control::default(), at(0));
     assert_eq!(starts(&first), [(0, 0, 1)]);
     let done = ledger(&[(task(0, 0), attempt(1, State::Succeeded, 10))]);
-    let resting = next(&plan, &done, Control::default(), at(20));
+    let resting = next(&plan, &done, &Control::default(), at(20));
     assert_eq!((starts(&resting), resting.again), (vec![], Some(at(40))));
     assert_eq!(
-        starts(&next(&plan, &done, Control::default(), at(40))),
+        starts(&next(&plan, &done, &Control::default(), at(40))),
         [(0, 1, 1)]
     );
 }
@@ -134,7 +138,7 @@ fn targets_go_through_their_steps_independently_of_each_other() {
         (task(0, 1), attempt(1, State::Started, 0)),
     ]);
     assert_eq!(
-        starts(&next(&plan, &ledger, Control::default(), at(2))),
+        starts(&next(&plan, &ledger, &Control::default(), at(2))),
         [(1, 0, 1)]
     );
 }
@@ -150,10 +154,10 @@ fn a_step_on_other_targets_waits_for_the_whole_lane() {
         (task(0, 0), attempt(1, State::Succeeded, 1)),
         (task(0, 1), attempt(1, State::Started, 0)),
     ]);
-    assert!(starts(&next(&plan, &half, Control::default(), at(2))).is_empty());
+    assert!(starts(&next(&plan, &half, &Control::default(), at(2))).is_empty());
     half.set(task(0, 1), attempt(1, State::Succeeded, 2));
     assert_eq!(
-        starts(&next(&plan, &half, Control::default(), at(2))),
+        starts(&next(&plan, &half, &Control::default(), at(2))),
         [(1, 0, 1)]
     );
 }
@@ -186,7 +190,7 @@ fn a_failure_skips_what_needs_it_and_stops_or_pauses_the_rest() {
     let stopped = next(
         &plan(&[2], steps(), one_by_one.clone()),
         &failed,
-        Control::default(),
+        &Control::default(),
         at(2),
     );
     assert_eq!(
@@ -201,7 +205,7 @@ fn a_failure_skips_what_needs_it_and_stops_or_pauses_the_rest() {
             ..one_by_one.clone()
         },
     );
-    let paused = next(&pausing, &failed, Control::default(), at(2));
+    let paused = next(&pausing, &failed, &Control::default(), at(2));
     assert_eq!(
         (starts(&paused), paused.phase),
         (vec![], Phase::Suspended(Hold::ThresholdExceeded))
@@ -209,7 +213,7 @@ fn a_failure_skips_what_needs_it_and_stops_or_pauses_the_rest() {
     let resumed = next(
         &pausing,
         &failed,
-        Control {
+        &Control {
             forgiven: 1,
             ..Control::default()
         },
@@ -228,7 +232,7 @@ fn a_failure_skips_what_needs_it_and_stops_or_pauses_the_rest() {
         },
     );
     assert_eq!(
-        starts(&next(&tolerant, &failed, Control::default(), at(2))),
+        starts(&next(&tolerant, &failed, &Control::default(), at(2))),
         [(0, 1, 1)]
     );
 }
@@ -242,21 +246,21 @@ fn retries_wait_longer_each_time_and_unknown_is_never_repeated() {
     let plan = plan(&[1], vec![retried], Rolling::default());
     let once = ledger(&[(task(0, 0), attempt(1, State::TimedOut, 10))]);
     assert_eq!(
-        next(&plan, &once, Control::default(), at(12)).again,
+        next(&plan, &once, &Control::default(), at(12)).again,
         Some(at(15))
     );
     assert_eq!(
-        starts(&next(&plan, &once, Control::default(), at(15))),
+        starts(&next(&plan, &once, &Control::default(), at(15))),
         [(0, 0, 2)]
     );
     let twice = ledger(&[(task(0, 0), attempt(2, State::Failed, 20))]);
     assert_eq!(
-        next(&plan, &twice, Control::default(), at(21)).again,
+        next(&plan, &twice, &Control::default(), at(21)).again,
         Some(at(30))
     );
     let unknown = ledger(&[(task(0, 0), attempt(1, State::Unknown, 10))]);
     assert_eq!(
-        next(&plan, &unknown, Control::default(), at(99)).phase,
+        next(&plan, &unknown, &Control::default(), at(99)).phase,
         Phase::Ended(End::Failed)
     );
 }
@@ -273,7 +277,7 @@ fn what_another_leader_started_is_joined_or_settled() {
         (task(0, 0), lost(Via::Journal)),
         (task(0, 1), lost(Via::Exec)),
     ]);
-    let found = next(&plan, &ledger, Control::default(), at(1));
+    let found = next(&plan, &ledger, &Control::default(), at(1));
     assert_eq!(
         (starts(&found), found.settle),
         (vec![(0, 0, 1)], vec![(task(0, 1), 1)])
@@ -281,7 +285,7 @@ fn what_another_leader_started_is_joined_or_settled() {
     let cancelled = next(
         &plan,
         &ledger,
-        Control {
+        &Control {
             cancel: true,
             ..Control::default()
         },
@@ -310,7 +314,7 @@ fn a_cancelled_run_is_cancelled_unless_all_of_it_had_succeeded() {
             (task(0, 0), attempt(1, first, 1)),
             (task(0, 1), attempt(1, second, 1)),
         ];
-        let found = next(&plan, &ledger(&ended), cancel, at(2));
+        let found = next(&plan, &ledger(&ended), &cancel, at(2));
         assert_eq!(found.phase, Phase::Ended(wanted), "{first:?}, {second:?}");
     }
 }
@@ -319,7 +323,7 @@ fn a_cancelled_run_is_cancelled_unless_all_of_it_had_succeeded() {
 fn nothing_to_do_is_skipped_and_never_failed() {
     let plan = plan(&[0], vec![step("a", 0, &[])], Rolling::default());
     assert_eq!(
-        next(&plan, &Ledger::default(), Control::default(), at(0)).phase,
+        next(&plan, &Ledger::default(), &Control::default(), at(0)).phase,
         Phase::Ended(End::Skipped)
     );
 }
@@ -328,7 +332,7 @@ fn nothing_to_do_is_skipped_and_never_failed() {
 fn play(plan: &Plan, outcome: impl Fn(Task, i32) -> State) -> (Vec<(Task, i32)>, Phase) {
     let (mut ledger, mut now, mut started) = (Ledger::default(), at(0), Vec::new());
     for _ in 0..10_000 {
-        let found = next(plan, &ledger, Control::default(), now);
+        let found = next(plan, &ledger, &Control::default(), now);
         if let Phase::Ended(_) | Phase::Suspended(_) = found.phase {
             return (started, found.phase);
         }
@@ -392,6 +396,124 @@ fn worlds() -> impl Strategy<Value = (Plan, Vec<u8>)> {
         })
 }
 
+/// A run of two steps on three targets that has paused: `a` has failed on two of them.
+fn paused() -> (Plan, Ledger) {
+    let strategy = Rolling {
+        on_threshold: OnThreshold::Pause,
+        ..Rolling::default()
+    };
+    let plan = plan(&[3], vec![step("a", 0, &[]), step("b", 0, &[0])], strategy);
+    let ledger = ledger(&[
+        (task(0, 0), attempt(1, State::Succeeded, 1)),
+        (task(0, 1), attempt(1, State::Failed, 1)),
+        (task(0, 2), attempt(1, State::Unknown, 1)),
+    ]);
+    (plan, ledger)
+}
+
+fn asked(action: &str, of: serde_json::Value) -> RunActionSpec {
+    let mut spec = serde_json::json!({"runRef": {"name": "r"}, "action": action});
+    if let serde_json::Value::Object(of) = of {
+        spec.as_object_mut().expect("an object").extend(of);
+    }
+    serde_json::from_value(spec).expect("an action")
+}
+
+/// What an action makes of the paused run, with what its status has kept of it.
+fn acted(action: &str, of: serde_json::Value) -> (Plan, Ledger, Control) {
+    let (plan, ledger) = paused();
+    let mut control = Control::default();
+    let taken = control.take_in(&asked(action, of), Some((&plan, &ledger)));
+    assert_eq!(taken, Taken::Now);
+    let mut status = JobRunStatus::default();
+    control.keep(&mut status, Some(&plan));
+    assert_eq!(Control::of(Some(&status), Some(&plan)), control);
+    (plan, ledger, control)
+}
+
+#[test]
+fn what_failed_is_tried_again_at_once_and_once_and_what_is_unknown_is_not() {
+    let (plan, mut ledger, mut control) = acted("RetryFailed", serde_json::json!({}));
+    control.forgiven = 1;
+    assert_eq!(
+        starts(&next(&plan, &ledger, &control, at(2))),
+        [(0, 1, 2), (1, 0, 1)]
+    );
+    ledger.set(task(0, 1), attempt(2, State::Failed, 3));
+    let again = next(&plan, &ledger, &control, at(99));
+    assert_eq!(
+        again.tasks[0][1],
+        Standing::Failed,
+        "one attempt was granted"
+    );
+    control.take_in(
+        &asked("RetryFailed", serde_json::json!({})),
+        Some((&plan, &ledger)),
+    );
+    assert_eq!(
+        starts(&next(&plan, &ledger, &control, at(99)))[0],
+        (0, 1, 3)
+    );
+    // A grant whose attempt has not begun is not lost by a second wish.
+    let before = control.clone();
+    control.take_in(
+        &asked("RetryFailed", serde_json::json!({})),
+        Some((&plan, &ledger)),
+    );
+    assert_eq!(control, before);
+}
+
+#[test]
+fn a_skipped_step_counts_as_done_wherever_it_has_not_succeeded() {
+    let (plan, ledger, control) = acted("Skip", serde_json::json!({"step": "a"}));
+    let found = next(&plan, &ledger, &control, at(2));
+    assert_eq!(
+        found.tasks[0],
+        [Standing::Succeeded, Standing::Passed, Standing::Passed]
+    );
+    assert_eq!(starts(&found), [(1, 0, 1), (1, 1, 1), (1, 2, 1)]);
+    let done = |target| (task(1, target), attempt(1, State::Succeeded, 3));
+    let mut ledger = ledger;
+    (0..3)
+        .map(done)
+        .for_each(|(task, attempt)| ledger.set(task, attempt));
+    assert_eq!(
+        next(&plan, &ledger, &control, at(4)).phase,
+        Phase::Ended(End::Succeeded)
+    );
+}
+
+#[test]
+fn a_run_goes_on_from_a_step_without_what_it_needs() {
+    let (plan, ledger, control) = acted("ResumeFrom", serde_json::json!({"step": "b"}));
+    assert_eq!(
+        starts(&next(&plan, &ledger, &control, at(2))),
+        [(1, 0, 1), (1, 1, 1), (1, 2, 1)]
+    );
+    let mut control = Control::default();
+    let refused = control.take_in(
+        &asked("ResumeFrom", serde_json::json!({"step": "c"})),
+        Some((&plan, &ledger)),
+    );
+    assert!(matches!(refused, Taken::Never(refusal) if refusal.message.contains("it has a, b")));
+    let early = control.take_in(&asked("RetryFailed", serde_json::json!({})), None);
+    assert_eq!(early, Taken::Later);
+}
+
+#[test]
+fn more_or_less_goes_on_at_once_as_somebody_says() {
+    let plan = plan(&[9], vec![step("a", 0, &[])], Rolling::default());
+    let mut control = Control::default();
+    control.take_in(
+        &asked("SetMaxParallel", serde_json::json!({"maxParallel": 2})),
+        None,
+    );
+    assert_eq!(
+        starts(&next(&plan, &Ledger::default(), &control, at(0))).len(),
+        2
+    );
+}
+
 proptest! {
     #[test]
     fn every_run_ends_or_pauses_and_starts_no_attempt_twice((plan, luck) in worlds()) {
@@ -407,15 +529,17 @@ proptest! {
     fn a_cancelled_run_starts_nothing_and_ends_once_nothing_runs((plan, luck) in worlds(), cut in 0..20_usize) {
         let mut ledger = Ledger::default();
         for (i, (task, number)) in play(&plan, |_, _| State::Succeeded).0.into_iter().take(cut).enumerate() {
-            let state = if luck[i % luck.len()] < 128 { State::Started } else { State::Succeeded };
+            let state = [State::Started, State::Succeeded, State::Failed, State::Unknown][usize::from(luck[i % luck.len()]) % 4];
             ledger.set(task, attempt(number, state, 1));
         }
-        let control = Control { cancel: true, ..Control::default() };
-        let found = next(&plan, &ledger, control, at(5));
+        let skipped = (0..plan.steps.len()).filter(|step| luck[step % luck.len()] % 3 == 0).collect();
+        let granted = ledger.tasks().filter(|task| luck[task.target % luck.len()] % 2 == 0).map(|task| (task, 1)).collect();
+        let control = Control { cancel: true, skipped, granted, max_parallel: Some(1), ..Control::default() };
+        let found = next(&plan, &ledger, &control, at(5));
         prop_assert!(found.start.is_empty());
         for (task, number) in found.cancel {
             ledger.set(task, attempt(number, State::Cancelled, 6));
         }
-        prop_assert!(matches!(next(&plan, &ledger, control, at(7)).phase, Phase::Ended(_)));
+        prop_assert!(matches!(next(&plan, &ledger, &control, at(7)).phase, Phase::Ended(_)));
     }
 }

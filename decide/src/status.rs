@@ -1,20 +1,24 @@
 //! What a run's status says: conditions, counts, and one sentence on what it waits for or why it ended.
 
 use crds::v1alpha1::{
-    Asked, JobRun, JobRunStatus, StepStatus, TargetCounts, Verdict, clip, condition_is_true,
-    set_condition,
+    ActionTaken, JobRun, JobRunStatus, StepStatus, TargetCounts, Verdict, clip, condition_is_true,
+    find_condition, set_condition,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     Refusal,
+    control::Control,
     plan::Plan,
-    run::{Control, End, Hold, Next, Phase, Standing},
+    run::{End, Hold, Next, Phase, Standing},
 };
 
 /// Failed targets that a step names.
 const NAMED: usize = 10;
+
+/// Actions that a status holds.
+const ACTIONS: usize = 20;
 
 /// What a run says of work that waits for a place.
 const CROWDED: &str = "work waits for a place: this namespace holds its share of what the operator has in hand at once (operator.limits.inFlight)";
@@ -52,7 +56,9 @@ pub struct Frozen<'a> {
 pub struct Turn<'a> {
     pub frozen: Option<Frozen<'a>>,
     /// None where the turn failed before it knew; what stood then stays.
-    pub control: Option<Control>,
+    pub control: Option<&'a Control>,
+    /// Actions that this turn took in.
+    pub taken: &'a [ActionTaken],
     /// The run has its machines; from the next turn on there may be effects.
     pub begun: bool,
     /// Work of the run waits until there is a place for it.
@@ -64,8 +70,12 @@ pub struct Turn<'a> {
 pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
     let mut status = run.status.clone().unwrap_or_default();
     status.observed_generation = run.metadata.generation;
+    // What was asked for stays, whatever else this turn has to say.
     if let Some(control) = turn.control {
-        keep(&mut status, control);
+        control.keep(&mut status, turn.frozen.map(|frozen| frozen.plan));
+        status.actions.extend(turn.taken.iter().cloned());
+        let over = status.actions.len().saturating_sub(ACTIONS);
+        status.actions.drain(..over);
     }
     if turn.begun {
         status.started_at.get_or_insert(Time(now));
@@ -92,14 +102,17 @@ pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
     status
 }
 
-/// What was asked for stays, whatever else this turn has to say.
-fn keep(status: &mut JobRunStatus, control: Control) {
-    status.forgiven_failures = i32::try_from(control.forgiven).ok().filter(|&n| n > 0);
-    status.asked = match (control.cancel, control.suspend) {
-        (true, _) => Some(Asked::Cancel),
-        (false, true) => Some(Asked::Suspend),
-        (false, false) => None,
-    };
+/// When a run that has ended is deleted.
+pub fn expires(run: &JobRun) -> Option<Timestamp> {
+    let status = run.status.as_ref()?;
+    let failed = find_condition(&status.conditions, "Failed");
+    if failed.is_some_and(|c| c.reason == "AlreadyBegun") {
+        // Git brought it back; it would bring it back again and again.
+        return None;
+    }
+    let ended = status.finished_at.as_ref()?.0;
+    let kept = SignedDuration::try_from(run.spec.ttl_after_finished?.get()).ok()?;
+    ended.checked_add(kept).ok()
 }
 
 /// One turn's news.
@@ -264,7 +277,7 @@ fn count(status: &mut JobRunStatus, plan: &Plan, next: &Next) {
                 all.clone()
                     .all(|s| !matches!(s, Standing::Pending | Standing::Running)),
             );
-            succeeded += usize::from(all.all(|s| s == Standing::Succeeded));
+            succeeded += usize::from(all.all(Standing::is_done));
         }
     }
     let total = plan.total();
@@ -288,7 +301,7 @@ fn step_status(plan: &Plan, step: usize, name: &str, tasks: &[Standing]) -> Step
         running: of(Standing::Running),
         succeeded: of(Standing::Succeeded),
         failed: of(Standing::Failed),
-        skipped: of(Standing::Skipped),
+        skipped: of(Standing::Skipped) + of(Standing::Passed),
         failed_targets: failed
             .take(NAMED)
             .map(|(i, _)| plan.lane(step).targets[i].name.clone())
@@ -358,7 +371,7 @@ fn tell(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crds::v1alpha1::find_condition;
+    use crds::v1alpha1::Asked;
 
     fn run(status: JobRunStatus) -> JobRun {
         let spec = serde_json::from_str(r#"{"jobRef":{"name":"j"}}"#).expect("valid");
@@ -379,6 +392,7 @@ mod tests {
         let turn = Turn {
             frozen: None,
             control: None,
+            taken: &[],
             begun: true,
             crowded: false,
             outlook: Outlook::Errored {

@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 /// Specs that together use every field that people write.
-const FULL: [(&str, &str); 10] = [
+const FULL: [(&str, &str); 12] = [
     (
         "Host",
         r"{type: PhysicalMachine, address: 192.0.2.1, port: 22, user: root, escalation: Sudo, credentialsRef: {name: key},
@@ -39,7 +39,7 @@ const FULL: [(&str, &str); 10] = [
     ),
     (
         "JobRun",
-        r"{jobRef: {name: j}, serviceAccountName: a, startDeadline: 1m, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, requestedBy: {user: a, groups: [b]}}",
+        r"{jobRef: {name: j}, serviceAccountName: a, startDeadline: 1m, ttlAfterFinished: 1h, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, requestedBy: {user: a, groups: [b]}}",
     ),
     (
         "JobRun",
@@ -48,6 +48,11 @@ const FULL: [(&str, &str); 10] = [
     (
         "RunAction",
         r"{runRef: {name: r}, action: Cancel, reason: because, requestedBy: {user: a, groups: [b]}}",
+    ),
+    ("RunAction", r"{runRef: {name: r}, action: Skip, step: a}"),
+    (
+        "RunAction",
+        r"{runRef: {name: r}, action: SetMaxParallel, maxParallel: 2}",
     ),
     (
         "ScheduledTask",

@@ -257,6 +257,23 @@ async fn work_is_done_only_as_an_account_that_its_writer_may_impersonate() {
 }
 
 #[tokio::test]
+async fn a_schedule_creates_runs_only_for_those_who_may_create_them() {
+    let scene = People::new("creates").await;
+    let rules = json!([{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
+        {"apiGroups": ["pilothouse.dev"], "resources": ["scheduledtasks"], "verbs": ["create"]}]);
+    let bob = scene
+        .person_with("bob", rules, ("impersonate", "serviceaccounts"), None)
+        .await;
+    let refusal = ["Rule pilothouse-account", "may not create jobruns"];
+    let task = scene.write(schedule("pilothouse-runner"));
+    refused(task.try_create(&bob).await, &refusal);
+    let alice = scene
+        .person("alice", "pilothouse-admin", ("create", "jobruns"))
+        .await;
+    accepted(task.try_create(&alice).await);
+}
+
+#[tokio::test]
 async fn only_the_operator_says_for_whom_a_run_is() {
     let scene = People::new("behalf").await;
     let alice = scene
@@ -433,9 +450,25 @@ async fn an_action_takes_the_verb_of_its_name_on_the_run() {
         .await;
 
     accepted(scene.write(action("Suspend")).try_create(&bob).await);
-    for (name, verb) in [("Cancel", "cancel"), ("Resume", "resume")] {
+    let of = |name: &str, of: Value| {
+        let mut action = action(name);
+        let spec = action["spec"].as_object_mut().expect("an object");
+        spec.extend(of.as_object().expect("an object").clone());
+        action
+    };
+    for (action, verb) in [
+        (action("Cancel"), "cancel"),
+        (action("Resume"), "resume"),
+        (action("RetryFailed"), "retryfailed"),
+        (of("Skip", json!({"step": "a"})), "skip"),
+        (of("ResumeFrom", json!({"step": "a"})), "resumefrom"),
+        (
+            of("SetMaxParallel", json!({"maxParallel": 1})),
+            "setmaxparallel",
+        ),
+    ] {
         refused(
-            scene.write(action(name)).try_create(&bob).await,
+            scene.write(action).try_create(&bob).await,
             &[
                 "Rule pilothouse-run-action",
                 &format!("may not {verb} run 'run'"),

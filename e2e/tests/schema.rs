@@ -193,6 +193,24 @@ fn run_cases() -> Vec<Case> {
     ]
 }
 
+fn action_cases() -> Vec<Case> {
+    let kind = "RunAction";
+    vec![
+        Case {
+            kind,
+            accept: json!({"action": "Skip", "step": "a"}),
+            reject: json!({"action": "ResumeFrom"}),
+            message: "step is for Skip and ResumeFrom, and they need it",
+        },
+        Case {
+            kind,
+            accept: json!({"action": "SetMaxParallel", "maxParallel": 2}),
+            reject: json!({"maxParallel": 2}),
+            message: "maxParallel is for SetMaxParallel, which needs it",
+        },
+    ]
+}
+
 fn schedule_cases() -> Vec<Case> {
     let kind = "ScheduledTask";
     let schedule = |of: Value| json!({"schedule": of});
@@ -258,6 +276,7 @@ fn cases() -> Vec<Case> {
         .chain(parameter_cases("Script"))
         .chain(jobs)
         .chain(run_cases())
+        .chain(action_cases())
         .chain(schedule_cases())
         .collect()
 }

@@ -9,10 +9,11 @@ use crds::{
     v1alpha1::Share,
 };
 use decide::{
+    control::Control,
     graph,
     ledger::{Attempt, Ledger},
     plan::{Plan, Task, hash},
-    run::{Control, Next, Phase, Standing, next},
+    run::{Next, Phase, Standing, next},
 };
 use jiff::{SignedDuration, Timestamp};
 use libfuzzer_sys::fuzz_target;
@@ -27,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
         }
     } else if let Ok((plan, ledger, control)) = made(&mut Unstructured::new(data)) {
         let now = at(0);
-        moves(&plan, &ledger, control, now);
+        moves(&plan, &ledger, &control, now);
         ends(&plan, ledger, now);
     }
 });
@@ -63,7 +64,7 @@ fn read_back(stored: Stored) {
         cancel: stored.cancel,
         ..Control::default()
     };
-    moves(&plan, &ledger, control, at(stored.now.into()));
+    moves(&plan, &ledger, &control, at(stored.now.into()));
 }
 
 fn at(second: i64) -> Timestamp {
@@ -71,7 +72,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// The next moves, after they were held against the plan.
-fn moves(plan: &Plan, ledger: &Ledger, control: Control, now: Timestamp) -> Next {
+fn moves(plan: &Plan, ledger: &Ledger, control: &Control, now: Timestamp) -> Next {
     let found = next(plan, ledger, control, now);
     assert_eq!(found, next(plan, ledger, control, now), "the same world");
     let shape: Vec<_> = found.tasks.iter().map(Vec::len).collect();
@@ -133,7 +134,7 @@ fn ends(plan: &Plan, mut ledger: Ledger, mut now: Timestamp) {
         .map(|s| plan.lane(s).targets.len())
         .sum();
     for _ in 0..=3 * tasks + 1 {
-        let found = moves(plan, &ledger, Control::default(), now);
+        let found = moves(plan, &ledger, &Control::default(), now);
         if matches!(found.phase, Phase::Ended(_) | Phase::Suspended(_)) {
             return;
         }
@@ -221,6 +222,8 @@ fn made(of: &mut Unstructured<'_>) -> Result<(Plan, Ledger, Control)> {
         cancel: of.arbitrary()?,
         suspend: of.arbitrary()?,
         forgiven: of.arbitrary()?,
+        max_parallel: of.arbitrary()?,
+        ..Control::default()
     };
     Ok((plan, ledger, control))
 }

@@ -49,6 +49,7 @@ pub async fn all(
     account: &str,
     writers: Vec<Writer>,
 ) -> Result<(), Gap> {
+    let mut entitled: Vec<Requester> = Vec::new();
     for Writer { object, by } in writers {
         let Some(by) = by else {
             return Err(Gap::Refused(Refusal::new(
@@ -58,6 +59,9 @@ pub async fn all(
                 ),
             )));
         };
+        if entitled.contains(&by) {
+            continue;
+        }
         if !may_impersonate(ctx, namespace, account, &by).await? {
             return Err(Gap::Refused(Refusal::new(
                 "WriterNotEntitled",
@@ -67,6 +71,7 @@ pub async fn all(
                 ),
             )));
         }
+        entitled.push(by);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, JobSpec, LocalRef, Requester, SecretKeyRef, schema};
+use super::{Action, Duration, JobSpec, LocalRef, Requester, SecretKeyRef, schema};
 use crate::names::DEFAULT_RUNNER;
 
 /// Default of `startDeadline`.
@@ -80,6 +80,9 @@ pub struct JobRunSpec {
     /// startDeadline is how long after its creation the run may wait for the operator's first look at it; one that is found later is refused, since a backup or an old etcd may have brought it back. Default 10m.
     #[serde(default = "start_deadline")]
     pub start_deadline: Duration,
+    /// ttlAfterFinished is how long after its end the run is deleted; its records stay longer, and its name never begins again. One that Git has brought back, and that was refused as AlreadyBegun, stays. Default: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_after_finished: Option<Duration>,
     /// onBehalfOf is the chain of objects that this run comes from, the nearest first. Only the operator may give it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -171,6 +174,25 @@ pub struct JobRunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2000))]
     pub forgiven_failures: Option<i32>,
+    /// skippedSteps are the steps that somebody had count as done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub skipped_steps: Vec<String>,
+    /// retried are failures that somebody granted another attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub retried: Vec<Retried>,
+    /// maxParallel is how many executions run at once, where somebody has set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2000))]
+    pub max_parallel: Option<i32>,
+    /// actions are the last twenty things that people did to the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub actions: Vec<ActionTaken>,
     /// startedAt is when the run got its machines; nothing has an effect before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
@@ -184,6 +206,47 @@ pub struct JobRunStatus {
 pub enum Asked {
     Suspend,
     Cancel,
+}
+
+/// Failures of a step that are tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retried {
+    /// step that failed.
+    #[schemars(length(max = 63))]
+    pub step: String,
+    /// attempt that failed; the next one is granted.
+    pub attempt: i32,
+    /// targets are positions in the plan, as `0-3,7`.
+    #[schemars(length(max = 16384))]
+    pub targets: String,
+}
+
+/// A RunAction that the run has taken in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionTaken {
+    /// uid of the RunAction, which may be gone.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// action that was taken in.
+    pub action: Action,
+    /// step that it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub step: Option<String>,
+    /// maxParallel that it set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_parallel: Option<i32>,
+    /// by is the user who acted.
+    #[schemars(length(max = 512))]
+    pub by: String,
+    /// at is when the RunAction was created.
+    pub at: Time,
+    /// reason that was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub reason: Option<String>,
 }
 
 /// Counts of targets over all steps; a target has failed when one of its steps has.

@@ -109,7 +109,7 @@ pub struct ScheduledTaskSpec {
     #[serde(default)]
     #[schemars(extend("maxProperties" = 30))]
     pub secret_parameters: BTreeMap<String, SecretKeyRef>,
-    /// history is how many ended runs of this task are kept; their records stay longer.
+    /// history is how many ended runs of this task are kept, and a few more until they are looked through; their records stay longer.
     #[serde(default)]
     pub history: History,
     /// requestedBy is who wrote this spec last. Stamped by the API server; what is written here is replaced.

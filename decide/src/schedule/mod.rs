@@ -258,6 +258,15 @@ pub struct Forecast {
     pub suppressed: Vec<Suppressed>,
 }
 
+/// Whether this turn looks for runs that its history no longer keeps: not at each firing, since looking costs more than a few runs too many.
+pub fn prunes(task: &ScheduledTask, next: &Next) -> bool {
+    let history = &task.spec.history;
+    let every = i32::midpoint(history.succeeded, history.failed).max(1);
+    let before = task.status.as_ref().and_then(|s| s.runs).unwrap_or(0);
+    let after = before.saturating_add(i32::try_from(next.start.len()).unwrap_or(i32::MAX));
+    before / every != after / every
+}
+
 /// Name of the run of a firing: the same whoever creates it, and another for a task of the same name that was created anew.
 pub fn run_name(task: &str, uid: &str, at: Timestamp) -> String {
     let name = task[..task.len().min(36)].trim_end_matches(['-', '.']);

@@ -276,6 +276,26 @@ fn a_task_is_finished_after_its_last_run_and_stalled_where_it_can_have_none() {
 }
 
 #[test]
+fn history_is_looked_through_now_and_then() {
+    let prunes = |runs: i32, started: usize| {
+        let mut task = task(json!({}), "2026-11-24T00:00:00Z");
+        task.status.as_mut().expect("a status").runs = Some(runs);
+        let start = vec![at("2026-11-24T00:00:00Z"); started];
+        super::prunes(
+            &task,
+            &Next {
+                start,
+                ..Next::default()
+            },
+        )
+    };
+    assert_eq!(
+        [(0, 1), (1, 1), (2, 1), (2, 0), (3, 1), (0, 9)].map(|(r, n)| prunes(r, n)),
+        [false, false, true, false, false, true]
+    );
+}
+
+#[test]
 fn names_of_runs_are_short_valid_and_those_of_one_firing() {
     let long = "a".repeat(253);
     let name = run_name(

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use crds::{
     names::{FINALIZER_RUN, LABEL_SCHEDULE},
     v1alpha1::{
-        Action as Verb, Job, JobRun, JobRunSpec, LocalRef, Origin, RunAction, RunActionSpec,
-        START_DEADLINE, ScheduledTask, ScheduledTaskStatus, Verdict, condition_is_true,
-        find_condition, set_condition,
+        Action as Verb, Concurrency, Job, JobRun, JobRunSpec, LocalRef, Origin, RunAction,
+        RunActionSpec, START_DEADLINE, ScheduledTask, ScheduledTaskStatus, Verdict,
+        condition_is_true, find_condition, set_condition,
     },
 };
 use decide::{
@@ -18,12 +18,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Api, Resource as _, ResourceExt as _,
-    api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions},
+    api::{ListParams, ObjectMeta, PostParams},
     core::DeserializeGuard,
     runtime::controller::Action,
 };
 
-use super::valid;
+use super::{run::remove, valid};
 use crate::{
     context::Context,
     entitled::{self, Writer},
@@ -82,22 +82,24 @@ async fn turn(
     now: Timestamp,
 ) -> Result<Turn> {
     let due = schedule::due(task, &table, now);
-    let (world, runs) = if wants_a_look(task, &due) {
-        let runs = runs(ctx, task).await?;
-        let active = runs.iter().filter(|run| !run.is_finished()).count();
+    let (world, earlier) = if wants_a_look(task, &due) {
+        let earlier = earlier(ctx, task).await?;
+        let active = usize::from(earlier.is_some());
         let barred = barred(ctx, task).await?;
-        (Some(World { active, barred }), runs)
+        (Some(World { active, barred }), earlier)
     } else {
-        (None, Vec::new())
+        (None, None)
     };
     let next = schedule::next(task, due, &world.clone().unwrap_or_default(), now);
-    if next.replace {
-        replace(ctx, &runs).await?;
+    if let Some(earlier) = earlier.filter(|_| next.replace) {
+        cancel(ctx, &earlier).await?;
     }
     for &at in &next.start {
         start(ctx, task, at).await?;
     }
-    prune(ctx, task, runs).await?;
+    if schedule::prunes(task, &next) {
+        prune(ctx, task).await?;
+    }
     Ok(Turn { table, next, world })
 }
 
@@ -156,6 +158,17 @@ fn unsettled(task: &ScheduledTask, error: &Error, now: Timestamp) -> ScheduledTa
         set_condition(&mut status.conditions, &verdict, generation, now);
     }
     status
+}
+
+/// The latest run, where it has not ended and that matters.
+async fn earlier(ctx: &Context, task: &ScheduledTask) -> Result<Option<JobRun>> {
+    let last = task.status.as_ref().and_then(|s| s.last_run.as_ref());
+    let (Some(name), false) = (last, task.spec.concurrency == Concurrency::Allow) else {
+        return Ok(None);
+    };
+    let run = runs_api(ctx, task).get_opt(name).await;
+    let run = run.map_err(observing(format!("JobRun {name}")))?;
+    Ok(run.filter(|run| !run.is_finished()))
 }
 
 /// Runs that the task created, as the operator alone can say.
@@ -240,6 +253,7 @@ fn run_of(ctx: &Context, task: &ScheduledTask, at: Timestamp) -> JobRun {
             parameters: spec.parameters.clone(),
             secret_parameters: spec.secret_parameters.clone(),
             start_deadline: START_DEADLINE,
+            ttl_after_finished: None,
             on_behalf_of: vec![Origin {
                 kind: ScheduledTask::kind(&()).into_owned(),
                 name: task.name_any(),
@@ -253,31 +267,31 @@ fn run_of(ctx: &Context, task: &ScheduledTask, at: Timestamp) -> JobRun {
     }
 }
 
-/// Cancels earlier runs that have not ended.
-async fn replace(ctx: &Context, runs: &[JobRun]) -> Result<()> {
-    for run in runs.iter().filter(|run| !run.is_finished()) {
-        let name = run.name_any();
-        let spec = RunActionSpec {
-            run_ref: LocalRef { name: name.clone() },
-            action: Verb::Cancel,
-            reason: Some("a later firing of its ScheduledTask replaces it".into()),
-            requested_by: Some(ctx.me.clone()),
-        };
-        let mut action = RunAction::new(&format!("{name}-replaced"), spec);
-        action.metadata.owner_references = run.controller_owner_ref(&()).map(|owner| vec![owner]);
-        let namespace = run.namespace().unwrap_or_default();
-        let api = Api::<RunAction>::namespaced(ctx.client.clone(), &namespace);
-        match api.create(&PostParams::default(), &action).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => return Err(acting(format!("RunAction {name}-replaced"))(error)),
-        }
+/// Cancels a run that is replaced.
+async fn cancel(ctx: &Context, run: &JobRun) -> Result<()> {
+    let name = run.name_any();
+    let spec = RunActionSpec {
+        run_ref: LocalRef { name: name.clone() },
+        action: Verb::Cancel,
+        step: None,
+        max_parallel: None,
+        reason: Some("a later firing of its ScheduledTask replaces it".into()),
+        requested_by: Some(ctx.me.clone()),
+    };
+    let mut action = RunAction::new(&format!("{name}-replaced"), spec);
+    action.metadata.owner_references = run.controller_owner_ref(&()).map(|owner| vec![owner]);
+    let namespace = run.namespace().unwrap_or_default();
+    let api = Api::<RunAction>::namespaced(ctx.client.clone(), &namespace);
+    match api.create(&PostParams::default(), &action).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => Err(acting(format!("RunAction {name}-replaced"))(error)),
     }
-    Ok(())
 }
 
 /// Deletes the oldest of the runs that ended, beyond the history that is kept.
-async fn prune(ctx: &Context, task: &ScheduledTask, mut runs: Vec<JobRun>) -> Result<()> {
+async fn prune(ctx: &Context, task: &ScheduledTask) -> Result<()> {
+    let mut runs = runs(ctx, task).await?;
     runs.retain(|run| run.is_finished() && run.metadata.deletion_timestamp.is_none());
     runs.sort_by_key(|run| {
         std::cmp::Reverse(run.status.as_ref().and_then(|s| s.finished_at.clone()))
@@ -289,17 +303,8 @@ async fn prune(ctx: &Context, task: &ScheduledTask, mut runs: Vec<JobRun>) -> Re
     let history = &task.spec.history;
     let of =
         |runs: Vec<JobRun>, kept: i32| runs.into_iter().skip(usize::try_from(kept).unwrap_or(0));
-    let api = runs_api(ctx, task);
     for run in of(well, history.succeeded).chain(of(badly, history.failed)) {
-        let this = DeleteParams::background().preconditions(Preconditions {
-            uid: run.uid(),
-            resource_version: None,
-        });
-        match api.delete(&run.name_any(), &this).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-            Err(error) => return Err(acting(format!("JobRun {}", run.name_any()))(error)),
-        }
+        remove(ctx, &run).await?;
     }
     Ok(())
 }

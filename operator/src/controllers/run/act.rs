@@ -20,7 +20,7 @@ use decide::{
 use jiff::Timestamp;
 use kube::{
     Api, Resource as _, ResourceExt as _,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
     runtime::controller::Action,
 };
 use serde_json::json;
@@ -132,7 +132,8 @@ pub async fn report(
             name: &k.name,
             hash: &k.hash,
         }),
-        control: Some(turn.control.decided),
+        control: Some(&turn.control.decided),
+        taken: &turn.control.taken(run),
         begun: turn.begun,
         crowded: ctx.places.awaited_by(&run.uid().unwrap_or_default()),
         outlook: turn.news.outlook(),
@@ -146,8 +147,8 @@ pub async fn report(
         report::status(&ctx.client, run, "pilothouse-jobrun", &status).await?;
         tell(ctx, run, old, &status).await;
     }
-    for action in &turn.control.fresh {
-        applied(ctx, action, now).await?;
+    for (action, verdict) in &turn.control.fresh {
+        applied(ctx, action, verdict, now).await?;
     }
     Ok(Action::requeue(turn.again.max(Duration::from_millis(10))))
 }
@@ -159,6 +160,7 @@ async fn failed(ctx: &Context, run: &JobRun, error: &Error, now: Timestamp) -> R
         let told = status::Turn {
             frozen: None,
             control: None,
+            taken: &[],
             begun: run.status.as_ref().is_some_and(|s| s.started_at.is_some()),
             crowded: false,
             outlook: status::Outlook::Errored {
@@ -189,6 +191,7 @@ fn too_soon(
             s.summary.clone(),
             s.started_at.clone(),
             s.forgiven_failures,
+            s.actions.last().map(|taken| taken.uid.clone()),
             s.asked,
             s.plan_hash.clone(),
         )
@@ -232,23 +235,27 @@ fn category(status: &JobRunStatus) -> (bool, String) {
     }
 }
 
-async fn applied(ctx: &Context, action: &RunAction, now: Timestamp) -> Result<()> {
+async fn applied(
+    ctx: &Context,
+    action: &RunAction,
+    verdict: &Result<(), Refusal>,
+    now: Timestamp,
+) -> Result<()> {
     let generation = action.metadata.generation;
     let mut status = RunActionStatus {
         observed_generation: generation,
         ..action.status.clone().unwrap_or_default()
     };
-    set_condition(
-        &mut status.conditions,
-        &Verdict::yes("Applied", "TakenIn", ""),
-        generation,
-        now,
-    );
+    let verdict = match verdict {
+        Ok(()) => Verdict::yes("Applied", "TakenIn", ""),
+        Err(refusal) => Verdict::no("Applied", refusal.reason, &refusal.message),
+    };
+    set_condition(&mut status.conditions, &verdict, generation, now);
     report::status(&ctx.client, action, "pilothouse-runaction", &status).await
 }
 
 /// After the end: machines and memory are given back, and whoever waits is woken.
-pub async fn tidy(ctx: &Context, run: &JobRun) -> Result<Action> {
+pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action> {
     ctx.forget(&run.uid().unwrap_or_default());
     if run.finalizers().iter().any(|f| f == FINALIZER_RUN) {
         // A run that went before its task knew of it would be created anew.
@@ -264,5 +271,29 @@ pub async fn tidy(ctx: &Context, run: &JobRun) -> Result<Action> {
         work::let_go(ctx, run).await?;
         put_finalizers(ctx, run, &rest).await?;
     }
+    let Some(expires) = status::expires(run) else {
+        return Ok(Action::await_change());
+    };
+    if let Ok(left) = Duration::try_from(expires.duration_since(now))
+        && !left.is_zero()
+    {
+        return Ok(Action::requeue(left));
+    }
+    remove(ctx, run).await?;
     Ok(Action::await_change())
+}
+
+/// Deletes a run that has ended, and what it owns.
+pub async fn remove(ctx: &Context, run: &JobRun) -> Result<()> {
+    let runs = Api::<JobRun>::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
+    let this = DeleteParams::background().preconditions(Preconditions {
+        uid: run.uid(),
+        resource_version: None,
+    });
+    match runs.delete(&run.name_any(), &this).await {
+        Ok(_) => Ok(()),
+        // It is gone, or another has its name.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(acting(format!("JobRun {}", run.name_any()))(error)),
+    }
 }

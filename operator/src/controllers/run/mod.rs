@@ -7,13 +7,14 @@ mod observe;
 use std::{sync::Arc, time::Duration};
 
 use crds::v1alpha1::{JobRun, RunAction, Sharing};
-use decide::{lock::Claim, plan::Plan, receipt, run::Phase, status::Outlook};
+use decide::{ledger::Ledger, lock::Claim, plan::Plan, receipt, run::Phase, status::Outlook};
 use kube::{
     ResourceExt as _,
     core::DeserializeGuard,
     runtime::{controller::Action, reflector::ObjectRef},
 };
 
+pub use act::remove;
 pub use observe::plan_of;
 use observe::{Control, Kept};
 
@@ -32,10 +33,10 @@ const COUNTS: Duration = Duration::from_secs(1);
 
 pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) -> Result<Action> {
     let run = valid(&run)?;
-    if run.is_finished() {
-        return act::tidy(&ctx, run).await;
-    }
     let now = jiff::Timestamp::now();
+    if run.is_finished() {
+        return act::tidy(&ctx, run, now).await;
+    }
     let (held, failed) = match act::hold(&ctx, run, now).await {
         Ok(held) => (held, None),
         Err(error) => (None, Some(error)),
@@ -103,9 +104,20 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
             (News::Refused(refusal), Duration::ZERO),
         ));
     }
-    let mut control = observe::control(ctx, run).await?;
+    let kept = plan_of(ctx, run).await;
+    let plan = kept
+        .as_ref()
+        .ok()
+        .and_then(Option::as_ref)
+        .map(|kept| &kept.plan);
+    let ledger = match plan {
+        Some(plan) => Some(observe::ledger(ctx, run, plan).await),
+        None => None,
+    };
+    let read = ledger.as_ref().and_then(|ledger| ledger.as_ref().ok());
+    let mut control = observe::control(ctx, run, plan.map(|plan| &**plan), read).await?;
     let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
-    let kept = match plan_of(ctx, run).await {
+    let kept = match kept {
         // Without its plan nothing can be done for the run; whoever cancels or deletes it must not wait for ever.
         Err(Error::PlanChanged { .. } | Error::Invalid(_)) if control.decided.cancel => {
             let cancelled = (News::Cancelled, Duration::ZERO);
@@ -113,13 +125,13 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
         }
         kept => kept?,
     };
-    let Some(kept) = kept else {
+    let (Some(kept), Some(ledger)) = (kept, ledger) else {
         let frozen = freeze::turn(ctx, run, &control, now).await?;
         return Ok(Turn::unplanned(control, begun, frozen));
     };
     ctx.claims
         .register(&claim(run, &kept.plan, control.decided.suspend));
-    let (begun, news, again) = moves(run, ctx, &kept, &mut control, begun, now).await?;
+    let (begun, news, again) = moves(run, ctx, &kept, ledger, &mut control, now).await?;
     Ok(Turn {
         kept: Some(kept),
         control,
@@ -134,12 +146,13 @@ async fn moves(
     run: &JobRun,
     ctx: &Arc<Context>,
     kept: &Kept,
+    ledger: Result<Ledger>,
     control: &mut Control,
-    begun: bool,
     now: jiff::Timestamp,
 ) -> Result<(bool, News, Duration)> {
+    let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
     let waiting = |reason, message| Ok((begun, News::Waiting { reason, message }, WAITING));
-    let ledger = match observe::ledger(ctx, run, &kept.plan).await {
+    let ledger = match ledger {
         Ok(ledger) => ledger,
         Err(Error::Records(_)) if control.decided.cancel && !begun => {
             return Ok((false, News::Cancelled, Duration::ZERO));
@@ -149,18 +162,24 @@ async fn moves(
         }
         Err(error) => return Err(error),
     };
-    let mut next = decide::run::next(&kept.plan, &ledger, control.decided, now);
+    let mut next = decide::run::next(&kept.plan, &ledger, &control.decided, now);
     if control.resumes() {
         // The threshold counts from the failures that stand when somebody resumes.
         control.decided.forgiven = next.failed_targets;
-        next = decide::run::next(&kept.plan, &ledger, control.decided, now);
+        next = decide::run::next(&kept.plan, &ledger, &control.decided, now);
     }
     if let Some(message) = ctx.desk.away().filter(|_| !next.start.is_empty()) {
         return waiting("WaitingForRecords", message);
     }
+    if !control.taken(run).is_empty() {
+        // What was asked for is written down before it has an effect, so that no other leader takes it in once more.
+        next.start.clear();
+        next.again = Some(now);
+    }
     if begun {
         let facts = observe::facts(ctx, run, kept).await?;
         let again = act::carry_out(ctx, &facts, &next, now);
+        next.carried_out();
         return Ok((true, News::Moving(Box::new(next)), again));
     }
     if next.phase != Phase::Running {

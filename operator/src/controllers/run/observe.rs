@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use crds::{
     names::LABEL_RUN,
-    v1alpha1::{Action, Asked, JobRun, RunAction, find_condition},
+    v1alpha1::{Action, ActionTaken, JobRun, RunAction, find_condition},
 };
 use decide::{
+    Refusal,
+    control::{Control as Decided, Taken},
     ledger::Ledger,
     lock::Claim,
     plan::{self, Plan},
-    run::Control as Decided,
 };
-use k8s_openapi::api::apps::v1::ControllerRevision;
+use jiff::Timestamp;
+use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{Api, Resource as _, ResourceExt as _};
 
 use crate::{
@@ -29,16 +31,51 @@ pub struct Kept {
     pub hash: String,
 }
 
-/// What people did, and which of their actions were not taken in yet.
+/// What people did, and what becomes of those of their actions that no status tells of yet.
 #[derive(Default)]
 pub struct Control {
     pub decided: Decided,
-    pub fresh: Vec<RunAction>,
+    /// Actions of this turn, each taken in or refused.
+    pub fresh: Vec<(RunAction, Result<(), Refusal>)>,
 }
 
 impl Control {
+    /// The threshold counts anew.
     pub fn resumes(&self) -> bool {
-        self.fresh.iter().any(|a| a.spec.action == Action::Resume)
+        let resuming = [Action::Resume, Action::RetryFailed, Action::ResumeFrom];
+        let taken = self.fresh.iter().filter(|(_, verdict)| verdict.is_ok());
+        taken
+            .into_iter()
+            .any(|(action, _)| resuming.contains(&action.spec.action))
+    }
+
+    /// What the run's status tells of those that were taken in, and does not yet.
+    pub fn taken(&self, run: &JobRun) -> Vec<ActionTaken> {
+        let taken = self.fresh.iter().filter(|(_, verdict)| verdict.is_ok());
+        let news = taken.filter(|(action, _)| !is_told(run, action));
+        news.map(|(action, _)| told(action)).collect()
+    }
+}
+
+/// Whether the run's status tells of an action: it was taken in by a turn that did not get to say so on the action.
+fn is_told(run: &JobRun, action: &RunAction) -> bool {
+    let uid = action.uid().unwrap_or_default();
+    let mut told = run.status.iter().flat_map(|s| &s.actions);
+    told.any(|taken| taken.uid == uid)
+}
+
+fn told(action: &RunAction) -> ActionTaken {
+    let spec = &action.spec;
+    ActionTaken {
+        uid: action.uid().unwrap_or_default(),
+        action: spec.action,
+        step: spec.step.clone(),
+        max_parallel: spec.max_parallel,
+        by: spec.requested_by.clone().unwrap_or_default().user,
+        at: action
+            .creation_timestamp()
+            .unwrap_or(Time(Timestamp::UNIX_EPOCH)),
+        reason: spec.reason.clone(),
     }
 }
 
@@ -129,7 +166,12 @@ pub async fn facts(ctx: &Context, run: &JobRun, kept: &Kept) -> Result<RunFacts>
 }
 
 /// What people have asked for, in the order in which they did. What was taken in stands in the run's own status.
-pub async fn control(ctx: &Context, run: &JobRun) -> Result<Control> {
+pub async fn control(
+    ctx: &Context,
+    run: &JobRun,
+    plan: Option<&Plan>,
+    ledger: Option<&Ledger>,
+) -> Result<Control> {
     let taken_in = |a: &RunAction| {
         a.status
             .as_ref()
@@ -139,23 +181,23 @@ pub async fn control(ctx: &Context, run: &JobRun) -> Result<Control> {
     fresh.retain(|a| !taken_in(a) && a.spec.requested_by.is_some());
     // Creation times are whole seconds; the API server counts versions in the order of writes.
     fresh.sort_by_key(|a| a.resource_version().and_then(|v| v.parse::<u64>().ok()));
-    let status = run.status.as_ref();
-    let asked = status.and_then(|s| s.asked);
-    let mut decided = Decided {
-        cancel: asked == Some(Asked::Cancel) || run.metadata.deletion_timestamp.is_some(),
-        suspend: asked == Some(Asked::Suspend),
-        forgiven: status
-            .and_then(|s| usize::try_from(s.forgiven_failures?).ok())
-            .unwrap_or(0),
+    let mut control = Control {
+        decided: Decided::of(run.status.as_ref(), plan),
+        fresh: Vec::new(),
     };
-    for action in &fresh {
-        match action.spec.action {
-            Action::Cancel => decided.cancel = true,
-            Action::Suspend => decided.suspend = true,
-            Action::Resume => decided.suspend = false,
+    control.decided.cancel |= run.metadata.deletion_timestamp.is_some();
+    for action in fresh {
+        if is_told(run, &action) {
+            control.fresh.push((action, Ok(())));
+            continue;
+        }
+        match control.decided.take_in(&action.spec, plan.zip(ledger)) {
+            Taken::Now => control.fresh.push((action, Ok(()))),
+            Taken::Never(refusal) => control.fresh.push((action, Err(refusal))),
+            Taken::Later => {}
         }
     }
-    Ok(Control { decided, fresh })
+    Ok(control)
 }
 
 /// A run that somebody removed by force, finalizer and all, gives its machines back here.
