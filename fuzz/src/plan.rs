@@ -106,9 +106,8 @@ fn moves(plan: &Plan, ledger: &Ledger, control: &Control, now: Timestamp) -> Nex
         })
         .collect();
     assert!(fresh.is_empty() || !(control.cancel || control.suspend));
-    let parallel = usize::try_from(plan.strategy.max_parallel)
-        .unwrap_or(1)
-        .max(1);
+    let parallel = control.max_parallel.unwrap_or(plan.strategy.max_parallel);
+    let parallel = usize::try_from(parallel).unwrap_or(1).max(1);
     let busy = ledger.in_flight() + found.start.len();
     assert!(fresh.is_empty() || busy <= parallel, "within maxParallel");
     assert!(
@@ -218,13 +217,24 @@ fn made(of: &mut Unstructured<'_>) -> Result<(Plan, Ledger, Control)> {
             }
         }
     }
-    let control = Control {
+    let mut control = Control {
         cancel: of.arbitrary()?,
         suspend: of.arbitrary()?,
         forgiven: of.arbitrary()?,
         max_parallel: of.arbitrary()?,
         ..Control::default()
     };
+    for step in 0..plan.steps.len() {
+        if of.ratio(1, 8)? {
+            control.skipped.insert(step);
+        }
+    }
+    // In their order, so that a find can be repeated.
+    for task in ledger.tasks().collect::<BTreeSet<_>>() {
+        if of.ratio(1, 4)? {
+            control.granted.insert(task, of.arbitrary()?);
+        }
+    }
     Ok((plan, ledger, control))
 }
 

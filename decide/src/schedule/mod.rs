@@ -26,6 +26,9 @@ const FORETOLD: usize = 5;
 /// Moments that are looked at for them; closed dates may stand between.
 const LOOKED_AT: usize = 500;
 
+/// What is said of firings meanwhile.
+const SUSPENDED: &str = "spec.suspend was true";
+
 /// What there is besides the task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct World {
@@ -109,12 +112,17 @@ pub fn next(task: &ScheduledTask, due: Due, world: &World, now: Timestamp) -> Ne
             .map_or_else(|| settled(task, now), |m| m.at),
         ..Sorted::default()
     };
+    let suspended = task.spec.suspend || was_suspended(task);
     if let Some((first, until)) = due.lapsed {
+        sorted.settled = sorted.settled.max(until);
         let deadline = task.spec.misfire.deadline;
         let message =
             format!("missed until {until:.0}, longer ago than spec.misfire.deadline {deadline}");
-        sorted.suppress(first, "Misfire", message);
-        sorted.settled = sorted.settled.max(until);
+        if suspended {
+            sorted.suppress(first, "Suspended", SUSPENDED);
+        } else {
+            sorted.suppress(first, "Misfire", message);
+        }
     }
     let mut open = Vec::new();
     for Moment { at, closed } in due.moments {
@@ -123,8 +131,8 @@ pub fn next(task: &ScheduledTask, due: Due, world: &World, now: Timestamp) -> Ne
             None => open.push(at),
         }
     }
-    let replace = if task.spec.suspend || was_suspended(task) {
-        sorted.suppress_all(&open, "Suspended", "spec.suspend was true");
+    let replace = if suspended {
+        sorted.suppress_all(&open, "Suspended", SUSPENDED);
         false
     } else if let Some(refusal) = &world.barred {
         sorted.suppress_all(&open, refusal.reason, &refusal.message);

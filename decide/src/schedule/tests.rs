@@ -158,6 +158,15 @@ fn nothing_fires_while_suspended_and_nothing_is_made_up_for() {
         told(&next),
         (vec![], vec![("2026-11-24T19:15:00Z".into(), "Suspended")])
     );
+    let mut months = resumed.clone();
+    months.metadata.name = Some("months".into());
+    let (later, _) = turn(&months, &World::default(), "2027-03-01T00:00:00Z");
+    let reasons: Vec<_> = told(&later)
+        .1
+        .into_iter()
+        .map(|(_, reason)| reason)
+        .collect();
+    assert_eq!(reasons, ["Suspended"], "told as one, and as no misfire");
     let resumed = ScheduledTask {
         status: Some(status),
         ..resumed
