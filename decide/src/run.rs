@@ -361,6 +361,10 @@ impl<'a> View<'a> {
             (false, _) if cancel => Phase::Cancelling,
             (false, Some(hold)) if !stop => Phase::Suspended(hold),
             (false, _) => Phase::Running,
+            // What failed may be retried as long as nobody has said that it stays so.
+            (true, Some(Hold::ThresholdExceeded)) if !stop => {
+                Phase::Suspended(Hold::ThresholdExceeded)
+            }
             (true, _) => Phase::Ended(self.end(cancel, failed)),
         }
     }

@@ -432,6 +432,20 @@ fn acted(action: &str, of: serde_json::Value) -> (Plan, Ledger, Control) {
 }
 
 #[test]
+fn a_run_over_its_threshold_pauses_also_when_nothing_else_is_left() {
+    let (plan, mut ledger) = paused();
+    ledger.set(task(1, 0), attempt(1, State::Succeeded, 2));
+    let all_done = next(&plan, &ledger, &Control::default(), at(3));
+    assert_eq!(all_done.phase, Phase::Suspended(Hold::ThresholdExceeded));
+    let resumed = Control {
+        forgiven: 2,
+        ..Control::default()
+    };
+    let resumed = next(&plan, &ledger, &resumed, at(3));
+    assert_eq!(resumed.phase, Phase::Ended(End::Failed));
+}
+
+#[test]
 fn what_failed_is_tried_again_at_once_and_once_and_what_is_unknown_is_not() {
     let (plan, mut ledger, mut control) = acted("RetryFailed", serde_json::json!({}));
     control.forgiven = 1;
