@@ -232,7 +232,7 @@ async fn the_operator_itself_may_do_nothing_where_nobody_has_bound_it() {
         ("get", "", "pods/log", "any"),
         ("delete", "", "pods", "any"),
         ("create", "", "serviceaccounts/token", "pilothouse-runner"),
-        ("create", "pilothouse.dev", "jobruns", "any"),
+        ("update", "pilothouse.dev", "jobruns", "any"),
         ("update", "pilothouse.dev", "jobs", "any"),
     ] {
         for namespace in ["default", "kube-system"] {
@@ -243,6 +243,15 @@ async fn the_operator_itself_may_do_nothing_where_nobody_has_bound_it() {
             );
         }
     }
+    // Runs of schedules it creates only where it may act as their account.
+    let run = Manifest::of("JobRun", "any", &json!({"jobRef": {"name": "any"}}));
+    for namespace in ["default", "kube-system"] {
+        let created = run.clone().within(namespace).try_create(&operator).await;
+        let refusal = created.expect_err("nobody has bound it").to_string();
+        assert!(refusal.contains("Rule pilothouse-account"), "{refusal}");
+    }
+    let here = run.within(stage.name()).try_create(&operator).await;
+    here.expect("it is bound here");
 }
 
 #[tokio::test]
