@@ -11,7 +11,6 @@ mod ours;
 mod peers;
 mod process;
 mod real;
-mod team;
 mod usage;
 
 use std::{error::Error, time::Duration};
@@ -42,7 +41,6 @@ async fn main() -> Result<()> {
     let mut report = Report::of("fanout");
     light_rows(&fixture, &mut report).await?;
     journal_row(&fixture, &mut report).await?;
-    flood_row(&fixture, &mut report).await?;
     real_rows(&fixture, &mut report).await?;
     Ok(report.finish()?)
 }
@@ -97,23 +95,6 @@ async fn journal_row(fixture: &Fixture, report: &mut Report) -> Result<()> {
         peer_value: Some(alone),
         goal: "<= 3x reach alone".into(),
         met: wall <= 3.0 * alone,
-    });
-    Ok(())
-}
-
-/// What a flood by one team costs another.
-async fn flood_row(fixture: &Fixture, report: &mut Report) -> Result<()> {
-    let server = light::start(fixture).await?;
-    let (alone, beside) = operated::flooded(fixture, server.port).await?;
-    let delay = beside.saturating_sub(alone).as_secs_f64();
-    report.push(Row {
-        metric: "slowest run of a team beside another's flood, delay",
-        unit: "s",
-        ours: delay,
-        peer: Some("the whole run, alone".into()),
-        peer_value: Some(alone.as_secs_f64()),
-        goal: "< 1".into(),
-        met: delay < 1.0,
     });
     Ok(())
 }

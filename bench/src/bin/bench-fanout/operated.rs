@@ -1,55 +1,196 @@
-//! The operator's side of the bench: a JobRun from its creation until it is Complete, on 200 hosts, and beside the flood of another team.
+//! The operator's side of the bench: 200 Hosts, and a JobRun over them from its creation until it is Complete and its records are read back.
 
-use std::time::Duration;
+use std::{
+    collections::HashSet,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
-use crate::{FEW, REPETITIONS, Result, fixture::Fixture, light, process::Server, team::Team};
+use futures::{AsyncReadExt as _, StreamExt as _, TryStreamExt as _, stream};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use serde_json::{Value, json};
+use tokio::time::timeout;
 
-/// The best wall time of a run on 200 hosts, with new connections each time, since those that the looks at hosts have left are closed before.
+use crate::{FEW, REPETITIONS, Result, fixture::Fixture, light, process::Server};
+
+const NAMESPACE: &str = "bench";
+/// Longest wait for any of the steps.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// The best wall time of a run, with new connections each time, since those that the looks at hosts have left are closed before.
 pub async fn run(fixture: &Fixture, mut server: Server) -> Result<Duration> {
     let port = server.port;
-    let team = Team::set(fixture, port, "bench", 0..FEW).await?;
+    let client = Client::try_default().await?;
+    for object in stage(fixture) {
+        apply(&client, object).await?;
+    }
+    let hosts = (0..FEW).map(|n| apply(&client, host(fixture, port, n)));
+    let _made: Vec<()> = stream::iter(hosts)
+        .buffer_unordered(16)
+        .try_collect()
+        .await?;
+    until(
+        &client,
+        "Host",
+        (0..FEW).map(host_name).collect(),
+        &["Reachable"],
+    )
+    .await?;
     let mut best = Duration::MAX;
     for n in 0..REPETITIONS {
         drop(server);
         server = light::start_at(fixture, port).await?;
         let name = format!("run-{n}");
-        best = best.min(team.carry_out(&name).await?);
-        let succeeded = team.succeeded(&name).await?;
-        if succeeded != FEW {
-            return Err(format!("{succeeded} of {FEW} hosts succeeded in {name}").into());
-        }
+        let began = Instant::now();
+        create(&client, job_run(&name)).await?;
+        until(
+            &client,
+            "JobRun",
+            [name.clone()].into(),
+            &["Complete", "Failed"],
+        )
+        .await?;
+        best = best.min(began.elapsed());
+        require_records(&client, &name).await?;
     }
     Ok(best)
 }
 
-/// Runs of the flood, each on 100 hosts.
-const FLOOD: usize = 100;
-const FLOODED_HOSTS: usize = 100;
-/// Runs of the other team, with and without the flood.
-const QUIET: usize = 9;
-
-/// Median of a run on one host while nobody else is there, and the slowest of as many while another team floods the operator.
-pub async fn flooded(fixture: &Fixture, port: u16) -> Result<(Duration, Duration)> {
-    let loud = Team::set(fixture, port, "loud", FEW..FEW + FLOODED_HOSTS).await?;
-    let first = FEW + FLOODED_HOSTS;
-    let quiet = Team::set(fixture, port, "quiet", first..first + 1).await?;
-    let alone = walls(&quiet, "alone").await?[QUIET / 2];
-    for n in 0..FLOOD {
-        loud.start(&format!("flood-{n}")).await?;
-    }
-    let beside = walls(&quiet, "beside").await?[QUIET - 1];
-    match loud.live_runs().await? {
-        0 => Err("the flood ended before what it was to hold up".into()),
-        _ => Ok((alone, beside)),
+/// Every host has a row that says Succeeded.
+async fn require_records(client: &Client, run: &str) -> Result<()> {
+    let path = format!(
+        "/apis/records.pilothouse.dev/v1alpha1/namespaces/{NAMESPACE}/executions?labelSelector=pilothouse.dev/run={run}&limit=1000"
+    );
+    let request = http::Request::get(path).body(Vec::new())?;
+    let mut answer = Vec::new();
+    pin!(client.request_stream(request).await?)
+        .read_to_end(&mut answer)
+        .await?;
+    let list: Value = serde_json::from_slice(&answer)?;
+    let rows = list["items"].as_array().into_iter().flatten();
+    let succeeded = rows.filter(|row| row["execution"]["state"] == "Succeeded");
+    match succeeded.count() {
+        FEW => Ok(()),
+        other => Err(format!("{other} of {FEW} hosts succeeded in {run}").into()),
     }
 }
 
-/// Sorted wall times.
-async fn walls(team: &Team, name: &str) -> Result<Vec<Duration>> {
-    let mut walls = Vec::new();
-    for n in 0..QUIET {
-        walls.push(team.carry_out(&format!("{name}-{n}")).await?);
-    }
-    walls.sort_unstable();
-    Ok(walls)
+/// Follows the objects of a kind until each of these names has one of the conditions.
+async fn until(
+    client: &Client,
+    kind: &str,
+    mut names: HashSet<String>,
+    conditions: &[&str],
+) -> Result<()> {
+    let resource = resource("pilothouse.dev", kind);
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &resource);
+    let changes = watcher(api, watcher::Config::default()).default_backoff();
+    let mut changes = pin!(changes.applied_objects());
+    let all = async {
+        while !names.is_empty() {
+            let object = changes.next().await.ok_or("the watch ended")??;
+            if conditions.iter().any(|c| is_true(&object, c)) {
+                names.remove(&object.name_any());
+            }
+        }
+        Ok(())
+    };
+    let waited = timeout(PATIENCE, all).await;
+    waited
+        .unwrap_or_else(|_| Err(format!("{} of {kind} are not {conditions:?}", names.len()).into()))
+}
+
+fn is_true(object: &DynamicObject, condition: &str) -> bool {
+    let conditions = object.data["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c["type"] == condition && c["status"] == "True")
+}
+
+/// A namespace whose runner may work on its hosts.
+fn stage(fixture: &Fixture) -> Vec<Value> {
+    let rbac = "rbac.authorization.k8s.io/v1";
+    let bind = |name: &str, kind: &str, role: &str, account: &str, namespace: &str| {
+        json!({"apiVersion": rbac, "kind": "RoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]})
+    };
+    vec![
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "pilothouse-runner"}}),
+        json!({"apiVersion": rbac, "kind": "Role", "metadata": {"name": "runner"}, "rules": [
+            {"apiGroups": ["pilothouse.dev"], "resources": ["hosts"], "verbs": ["get", "list"]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}),
+        bind("runner", "Role", "runner", "pilothouse-runner", NAMESPACE),
+        bind(
+            "operator",
+            "ClusterRole",
+            "pilothouse-impersonate-runner",
+            "pilothouse-operator",
+            "pilothouse-system",
+        ),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "type": "pilothouse.dev/ssh",
+            "stringData": {"ssh-privatekey": fixture.user_key, "addresses": "127.0.0.0/8"}}),
+    ]
+}
+
+fn host_name(n: usize) -> String {
+    format!("host-{n:03}")
+}
+
+fn host(fixture: &Fixture, port: u16, n: usize) -> Value {
+    json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "Host", "metadata": {"name": host_name(n), "labels": {"app": "web"}},
+        "spec": {"type": "VirtualMachine", "address": Fixture::host(n), "port": port, "credentialsRef": {"name": "key"},
+            "hostKeys": [fixture.host_key.trim()]}})
+}
+
+fn job_run(name: &str) -> Value {
+    json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "JobRun", "metadata": {"name": name}, "spec": {"job": {
+        "targets": {"hosts": {"selector": {"matchLabels": {"app": "web"}}}},
+        "strategy": {"maxParallel": FEW},
+        "steps": [{"name": "one", "inline": {"content": "true"}}]}}})
+}
+
+fn resource(group: &str, kind: &str) -> ApiResource {
+    let version = match group {
+        "pilothouse.dev" => "v1alpha1",
+        _ => "v1",
+    };
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
+fn placed(client: &Client, object: Value) -> Result<(Api<DynamicObject>, DynamicObject)> {
+    let object: DynamicObject = serde_json::from_value(object)?;
+    let types = object.types.as_ref().ok_or("an object has types")?;
+    let group = types
+        .api_version
+        .split_once('/')
+        .map_or("", |(group, _)| group);
+    let resource = resource(group, &types.kind);
+    let api = if types.kind == "Namespace" {
+        Api::all_with(client.clone(), &resource)
+    } else {
+        Api::namespaced_with(client.clone(), NAMESPACE, &resource)
+    };
+    Ok((api, object))
+}
+
+async fn create(client: &Client, object: Value) -> Result<()> {
+    let (api, object) = placed(client, object)?;
+    api.create(&PostParams::default(), &object).await?;
+    Ok(())
+}
+
+async fn apply(client: &Client, object: Value) -> Result<()> {
+    let (api, object) = placed(client, object)?;
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let params = PatchParams::apply("bench").force();
+    api.patch(&name, &params, &Patch::Apply(&object)).await?;
+    Ok(())
 }
