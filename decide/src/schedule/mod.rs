@@ -168,7 +168,6 @@ impl Sorted {
     }
 
     fn suppress_all(&mut self, all: &[Timestamp], reason: &str, message: &str) {
-        // The latest ten are told of; those of the same cause become one.
         for &at in all {
             self.suppress(at, reason, message);
         }

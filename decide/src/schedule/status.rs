@@ -52,6 +52,8 @@ pub fn status(
 /// Takes in what was started and suppressed.
 fn settle(status: &mut ScheduledTaskStatus, task: &ScheduledTask, told: &Told<'_>, now: Timestamp) {
     let (uid, name) = (task.metadata.uid.as_deref(), task.metadata.name.as_deref());
+    let before = status.last_fired.iter().map(|at| at.0);
+    let fired: Vec<_> = before.chain(told.next.start.iter().copied()).collect();
     if let Some(&last) = told.next.start.last() {
         status.last_fired = Some(Time(last));
         status.last_run = Some(run_name(
@@ -63,7 +65,7 @@ fn settle(status: &mut ScheduledTaskStatus, task: &ScheduledTask, told: &Told<'_
         status.runs = Some(status.runs.unwrap_or(0).saturating_add(started));
     }
     for suppressed in &told.next.suppressed {
-        remember(&mut status.suppressed, suppressed);
+        remember(status, suppressed, &fired);
     }
     status.last_suppressed = status.suppressed.first().map(|s| {
         let at = told.table.local(s.at.0).strftime("%Y-%m-%d %H:%M:%S");
@@ -84,9 +86,15 @@ fn settle(status: &mut ScheduledTaskStatus, task: &ScheduledTask, told: &Told<'_
     }
 }
 
-/// The latest first; what follows another of the same cause becomes one with it.
-fn remember(kept: &mut Vec<Suppressed>, suppressed: &Suppressed) {
-    let same = |s: &Suppressed| s.reason == suppressed.reason && s.message == suppressed.message;
+/// The latest first; what follows another of the same cause, with no run between, becomes one with it.
+fn remember(status: &mut ScheduledTaskStatus, suppressed: &Suppressed, fired: &[Timestamp]) {
+    let kept = &mut status.suppressed;
+    let same = |s: &Suppressed| {
+        let between = |at: &Timestamp| s.at.0 < *at && *at < suppressed.at.0;
+        !fired.iter().any(between)
+            && s.reason == suppressed.reason
+            && s.message == suppressed.message
+    };
     if kept.first().is_some_and(same) {
         return;
     }

@@ -285,6 +285,26 @@ fn a_task_is_finished_after_its_last_run_and_stalled_where_it_can_have_none() {
 }
 
 #[test]
+fn what_did_not_fire_before_and_after_a_run_is_told_apart() {
+    let busy = World {
+        active: 1,
+        barred: None,
+    };
+    let mut task = task(json!({}), "2026-11-23T00:00:00Z");
+    let nights = ["2026-11-23", "2026-11-24", "2026-11-25", "2026-11-26"];
+    for (night, world) in nights.iter().zip([&busy, &World::default(), &busy, &busy]) {
+        let (_, status) = turn(&task, world, &format!("{night}T19:15:00Z"));
+        task.status = Some(status);
+    }
+    let suppressed = task.status.expect("a status").suppressed;
+    let told: Vec<_> = suppressed.iter().map(|s| s.at.0).collect();
+    assert_eq!(
+        told,
+        [at("2026-11-25T19:15:00Z"), at("2026-11-23T19:15:00Z")]
+    );
+}
+
+#[test]
 fn history_is_looked_through_now_and_then() {
     let prunes = |runs: i32, started: usize| {
         let mut task = task(json!({}), "2026-11-24T00:00:00Z");

@@ -163,7 +163,7 @@ async fn moves(
         Err(error) => return Err(error),
     };
     let mut next = decide::run::next(&kept.plan, &ledger, &control.decided, now);
-    if control.resumes() {
+    if control.resumes(run) {
         // The threshold counts from the failures that stand when somebody resumes.
         control.decided.forgiven = next.failed_targets;
         next = decide::run::next(&kept.plan, &ledger, &control.decided, now);

@@ -41,12 +41,10 @@ pub struct Control {
 
 impl Control {
     /// The threshold counts anew.
-    pub fn resumes(&self) -> bool {
+    pub fn resumes(&self, run: &JobRun) -> bool {
         let resuming = [Action::Resume, Action::RetryFailed, Action::ResumeFrom];
-        let taken = self.fresh.iter().filter(|(_, verdict)| verdict.is_ok());
-        taken
-            .into_iter()
-            .any(|(action, _)| resuming.contains(&action.spec.action))
+        let mut taken = self.taken(run).into_iter();
+        taken.any(|taken| resuming.contains(&taken.action))
     }
 
     /// What the run's status tells of those that were taken in, and does not yet.
