@@ -93,6 +93,7 @@ fn job(asked: &ExecArgs) -> JobSpec {
         },
         sharing: Sharing::Shared,
         steps: vec![step(asked)],
+        on_failure: Vec::new(),
         requested_by: None,
     }
 }
@@ -104,22 +105,15 @@ fn step(asked: &ExecArgs) -> Step {
         args::Interpreter::Python => Interpreter::Python,
     };
     Step {
-        name: STEP.to_owned(),
-        needs: Vec::new(),
-        targets: None,
-        script: None,
         inline: Some(InlineStep {
             interpreter,
             content: asked.command.clone(),
             env: [].into(),
         }),
-        exec: None,
-        pod: None,
         run_as: asked.run_as.clone(),
         timeout: asked.timeout,
         delivery_timeout: asked.delivery_timeout,
-        retries: 0,
-        backoff: crds::v1alpha1::Duration::from_secs(5),
+        ..Step::new(STEP)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crds::v1alpha1::{Host, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Transport};
+use crds::v1alpha1::{
+    Host, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Transport, WorkloadKind,
+};
 use decide::{
     Limits, Refusal,
     freeze::{Findings, freeze},
@@ -14,9 +16,12 @@ use decide::{
 use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{Pod, Secret},
+    api::{
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
+        core::v1::{Node, Pod, Secret},
+    },
 };
-use kube::{Resource, ResourceExt as _, api::ListParams};
+use kube::{Api, Resource, ResourceExt as _, api::ListParams};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -98,10 +103,43 @@ async fn lane(cluster: &Cluster, spec: &LaneSpec) -> Result<Vec<PlannedTarget>> 
             Ok(pods
                 .iter()
                 .filter(|p| wanted.selector.is_none() || is_running(p))
-                .map(pod)
+                .map(by_name)
                 .collect())
         }
+        LaneSpec::Nodes(wanted) => {
+            let nodes = Api::<Node>::all(cluster.client.clone());
+            let nodes = found(nodes, "Node", "the cluster", wanted).await?;
+            Ok(nodes.iter().map(by_name).collect())
+        }
+        LaneSpec::Workloads(wanted) => {
+            let of = ObjectTargets {
+                names: wanted.names.clone(),
+                selector: wanted.selector.clone(),
+            };
+            match wanted.kind {
+                WorkloadKind::Deployment => named::<Deployment>(cluster, "Deployment", &of).await,
+                WorkloadKind::StatefulSet => {
+                    named::<StatefulSet>(cluster, "StatefulSet", &of).await
+                }
+                WorkloadKind::DaemonSet => named::<DaemonSet>(cluster, "DaemonSet", &of).await,
+            }
+        }
     }
+}
+
+async fn named<K>(
+    cluster: &Cluster,
+    kind: &str,
+    wanted: &ObjectTargets,
+) -> Result<Vec<PlannedTarget>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let found = objects::<K>(cluster, kind, wanted).await?;
+    Ok(found.iter().map(by_name).collect())
 }
 
 async fn objects<K>(cluster: &Cluster, kind: &str, wanted: &ObjectTargets) -> Result<Vec<K>>
@@ -111,7 +149,14 @@ where
         + std::fmt::Debug
         + DeserializeOwned,
 {
-    let api = cluster.api::<K>();
+    let place = format!("namespace {}", cluster.namespace);
+    found(cluster.api::<K>(), kind, &place, wanted).await
+}
+
+async fn found<K>(api: Api<K>, kind: &str, place: &str, wanted: &ObjectTargets) -> Result<Vec<K>>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+{
     if let Some(selector) = &wanted.selector {
         let list = api
             .list(&ListParams::default().labels(&selector.query()))
@@ -128,7 +173,7 @@ where
             .get_opt(name)
             .await
             .map_err(doing(format!("read {kind} {name} as a target")))?;
-        found.push(one.ok_or_else(|| missing("TargetNotFound", format!("targets name {kind} {name}, which is not in namespace {}; correct the name or create it", cluster.namespace)))?);
+        found.push(one.ok_or_else(|| missing("TargetNotFound", format!("targets name {kind} {name}, which is not in {place}; correct the name or create it")))?);
     }
     Ok(found)
 }
@@ -140,8 +185,7 @@ async fn scripts(
 ) -> Result<BTreeMap<String, (ScriptSpec, String)>> {
     let mut found = BTreeMap::new();
     for name in job
-        .steps
-        .iter()
+        .all_steps()
         .filter_map(|s| s.script.as_ref())
         .map(|s| &s.name)
     {
@@ -241,14 +285,15 @@ fn host(host: &Host) -> PlannedTarget {
         uid: host.uid().unwrap_or_default(),
         address: host.spec.address.clone(),
         machine: facts.map(|f| f.machine_id.clone()).unwrap_or_default(),
+        node: host.spec.node_name.clone().unwrap_or_default(),
         plain: host.spec.transport == Transport::Plain,
     }
 }
 
-fn pod(pod: &Pod) -> PlannedTarget {
+fn by_name(object: &impl kube::ResourceExt) -> PlannedTarget {
     PlannedTarget {
-        name: pod.name_any(),
-        uid: pod.uid().unwrap_or_default(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
         ..PlannedTarget::default()
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use crds::{
     execution::TargetKind,
-    v1alpha1::{Interpreter, Strategy},
+    v1alpha1::{ActionStep, HttpStep, Interpreter, PauseStep, RunOn, Strategy, WaitStep},
 };
 use decide::{
     Refusal,
@@ -42,6 +42,11 @@ pub struct Shown {
 pub struct ShownStep {
     pub name: String,
     pub needs: Vec<String>,
+    pub run_on: RunOn,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// It is taken only after the run has failed.
+    pub on_failure: bool,
     pub target_kind: TargetKind,
     /// Names of targets, batch by batch.
     pub batches: Vec<Vec<ShownTarget>>,
@@ -79,6 +84,10 @@ pub enum ShownBody {
     Pod {
         image: String,
     },
+    Http(HttpStep),
+    Wait(WaitStep),
+    Pause(PauseStep),
+    Action(Box<ActionStep>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -133,6 +142,9 @@ fn shown(plan: &Plan, run: template::Run<'_>, index: usize) -> Result<ShownStep,
             .iter()
             .map(|&n| plan.steps[n].name.clone())
             .collect(),
+        run_on: step.run_on,
+        when: step.when.clone(),
+        on_failure: step.on_failure,
         target_kind: lane.kind,
         batches: in_batches(&plan.strategy, lane),
         run_as: step.run_as.clone(),
@@ -169,6 +181,10 @@ fn body(body: &Body) -> ShownBody {
         Body::Pod { step, .. } => ShownBody::Pod {
             image: step.image.clone(),
         },
+        Body::Http { step, .. } => ShownBody::Http(step.clone()),
+        Body::Wait(wait) => ShownBody::Wait(wait.clone()),
+        Body::Pause(pause) => ShownBody::Pause(pause.clone()),
+        Body::Action(action) => ShownBody::Action(action.clone()),
     }
 }
 
@@ -200,7 +216,15 @@ fn values(plan: &Plan, run: template::Run<'_>, index: usize) -> Result<Vec<Shown
 
 fn on_target(plan: &Plan, run: template::Run<'_>, task: Task) -> Result<ShownValues, Refusal> {
     let step: &PlannedStep = &plan.steps[task.step];
-    let render = |text: &String| plan.render(run, task, &format!("steps.{}", step.name), text);
+    let none = BTreeMap::new();
+    let scope = plan.scope(run, task, &none);
+    let render = |text: &String| {
+        if template::awaits_outputs(text) {
+            // What steps hand on is known only on the way.
+            return Ok(text.clone());
+        }
+        template::render(&format!("steps.{}", step.name), text, &scope)
+    };
     let list = |texts: &[String]| texts.iter().map(render).collect::<Result<Vec<_>, _>>();
     let env = |env: &BTreeMap<String, Value>| {
         let value = |(name, value): (&String, &Value)| match value {
@@ -229,6 +253,24 @@ fn on_target(plan: &Plan, run: template::Run<'_>, task: Task) -> Result<ShownVal
             env: env(of_pod)?,
             command: list(&pod.command)?,
             args: list(&pod.args)?,
+        },
+        Body::Http {
+            step: http,
+            headers,
+        } => ShownValues {
+            targets,
+            env: env(headers)?,
+            command: vec![word(&http.method), render(&http.url)?],
+            args: http.body.iter().map(render).collect::<Result<_, _>>()?,
+        },
+        Body::Wait(wait) => ShownValues {
+            targets,
+            command: vec![wait.object.kind.clone(), render(&wait.object.name)?],
+            ..ShownValues::default()
+        },
+        Body::Pause(_) | Body::Action(_) => ShownValues {
+            targets,
+            ..ShownValues::default()
         },
     })
 }
@@ -320,11 +362,7 @@ fn word<T: Serialize>(value: &T) -> String {
 }
 
 fn step_text(number: usize, step: &ShownStep, wide: bool) -> String {
-    let after = if step.needs.is_empty() {
-        String::new()
-    } else {
-        format!(", after {}", step.needs.join(", "))
-    };
+    let after = after(step);
     let user = step
         .run_as
         .as_ref()
@@ -359,6 +397,26 @@ fn step_text(number: usize, step: &ShownStep, wide: bool) -> String {
     out
 }
 
+/// What has to come before the step.
+fn after(step: &ShownStep) -> String {
+    let mut out = String::new();
+    if !step.needs.is_empty() {
+        let _ = write!(out, ", after {}", step.needs.join(", "));
+    }
+    match step.run_on {
+        RunOn::Success => {}
+        RunOn::Failure => out.push_str(" where that has failed"),
+        RunOn::Always => out.push_str(" whatever became of that"),
+    }
+    if let Some(when) = &step.when {
+        let _ = write!(out, ", when {when}");
+    }
+    if step.on_failure {
+        out.push_str(", once the run has failed");
+    }
+    out
+}
+
 fn what(body: &ShownBody) -> String {
     match body {
         ShownBody::Script {
@@ -376,6 +434,10 @@ fn what(body: &ShownBody) -> String {
             container.as_deref().unwrap_or("the first container")
         ),
         ShownBody::Pod { image } => format!("pod of {image}"),
+        ShownBody::Http(http) => format!("http {}", word(&http.method)),
+        ShownBody::Wait(wait) => format!("wait until {}", wait.until),
+        ShownBody::Pause(pause) => format!("pause of {}", pause.duration),
+        ShownBody::Action(action) => format!("action {}", word(action)),
     }
 }
 

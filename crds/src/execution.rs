@@ -1,5 +1,7 @@
 //! What `records` remembers of one effect, and the batches in which the operator hands it over. Plain data; rules about which row wins live in `records`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +63,9 @@ pub struct Execution {
     /// Bytes of output that were not kept.
     #[serde(default)]
     pub dropped_bytes: u64,
+    /// Outputs that the step declares and the target gave.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, String>,
     /// By which way the effect was done, which says what its result promises.
     pub via: Via,
 }
@@ -88,6 +93,10 @@ impl Execution {
 pub enum TargetKind {
     Host,
     Pod,
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+    Node,
     None,
 }
 
@@ -147,12 +156,31 @@ pub enum Via {
     Exec,
     /// As a pod of its own with a deterministic name: exactly once.
     Pod,
+    /// As requests to the Kubernetes API that can be made again without doing more: effectively once.
+    Api,
+    /// As something that has no effect, such as a Get or a wait: as often as it takes.
+    Probe,
+    /// As an HTTP request that may have an effect: at most once, a cut-off is Unknown.
+    Http,
 }
 
 impl Via {
+    /// The name as it stands in JSON and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Journal => "Journal",
+            Self::Plain => "Plain",
+            Self::Exec => "Exec",
+            Self::Pod => "Pod",
+            Self::Api => "Api",
+            Self::Probe => "Probe",
+            Self::Http => "Http",
+        }
+    }
+
     /// Whether starting the same key again joins what runs, instead of running it twice.
     pub const fn attaches(self) -> bool {
-        matches!(self, Self::Journal | Self::Pod)
+        matches!(self, Self::Journal | Self::Pod | Self::Api | Self::Probe)
     }
 }
 

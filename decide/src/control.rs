@@ -93,12 +93,7 @@ impl Control {
 
     /// All that a step waits for counts as done, and the step itself is tried again where it failed.
     fn resume_from(&mut self, plan: &Plan, ledger: &Ledger, step: usize) {
-        let (mut before, mut seen) = (vec![step], BTreeSet::new());
-        while let Some(step) = before.pop() {
-            let needs = plan.steps[step].needs.iter().copied();
-            before.extend(needs.filter(|&need| seen.insert(need)));
-        }
-        self.skipped.append(&mut seen);
+        self.skipped.append(&mut plan.before(step));
         self.skipped.remove(&step);
         self.retry(plan, ledger, |task| task.step == step);
         self.suspend = false;

@@ -1,8 +1,8 @@
-//! Steps as a graph: an order in which they can go, the lanes of targets they share, and the stages between which whole lanes wait.
+//! Steps as a graph: what forEach and onFailure make of them, an order in which they can go, the lanes of targets they share, and the stages between which whole lanes wait.
 
 use std::collections::BTreeMap;
 
-use crds::v1alpha1::{JobSpec, ObjectTargets, Step};
+use crds::v1alpha1::{ActionStep, JobSpec, ObjectTargets, Step, Targets, WorkloadTargets};
 
 use crate::Refusal;
 
@@ -67,27 +67,90 @@ fn stuck(steps: &[Step], done: &[bool], index: &BTreeMap<&str, usize>) -> Refusa
     }
 }
 
+/// A step as it is carried out: one of forEach stands for itself, and those of onFailure come after all others.
+#[derive(Clone, Debug)]
+pub struct Node<'a> {
+    pub step: &'a Step,
+    pub name: String,
+    /// Its value of forEach, a template.
+    pub item: Option<&'a str>,
+    /// Positions of the nodes that come before.
+    pub needs: Vec<usize>,
+    pub on_failure: bool,
+}
+
+/// The nodes of a job whose steps can be ordered, in the order in which it lists them.
+pub fn nodes(job: &JobSpec) -> Vec<Node<'_>> {
+    let all = job.steps.iter().map(|step| (step, false));
+    let all = all.chain(job.on_failure.iter().map(|step| (step, true)));
+    let mut nodes: Vec<Node<'_>> = all
+        .flat_map(|(step, on_failure)| repeated(step, on_failure))
+        .collect();
+    let needs: Vec<Vec<usize>> = nodes.iter().map(|node| needs(&nodes, node)).collect();
+    for (node, needs) in nodes.iter_mut().zip(needs) {
+        node.needs = needs;
+    }
+    nodes
+}
+
+fn repeated(step: &Step, on_failure: bool) -> Vec<Node<'_>> {
+    let node = |name, item| Node {
+        step,
+        name,
+        item,
+        needs: Vec::new(),
+        on_failure,
+    };
+    if step.for_each.is_empty() {
+        return vec![node(step.name.clone(), None)];
+    }
+    let items = step.for_each.iter().enumerate();
+    items
+        .map(|(i, item)| node(format!("{}.{i}", step.name), Some(item.as_str())))
+        .collect()
+}
+
+/// What a node waits for: the steps that it needs, or among those of onFailure the one before.
+fn needs(nodes: &[Node<'_>], of: &Node<'_>) -> Vec<usize> {
+    let all = nodes.iter().enumerate();
+    if !of.on_failure {
+        let needed =
+            all.filter(|(_, node)| !node.on_failure && of.step.needs.contains(&node.step.name));
+        return needed.map(|(i, _)| i).collect();
+    }
+    let before = nodes
+        .iter()
+        .take_while(|node| node.step.name != of.step.name);
+    let Some(before) = before.filter(|node| node.on_failure).last() else {
+        return Vec::new();
+    };
+    let before = all.filter(|(_, node)| node.on_failure && node.step.name == before.step.name);
+    before.map(|(i, _)| i).collect()
+}
+
 /// One set of targets that one or more steps share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneSpec {
     Hosts(ObjectTargets),
     Pods(ObjectTargets),
+    Workloads(WorkloadTargets),
+    Nodes(ObjectTargets),
     Once,
 }
 
-/// The lanes of a job, and for each step the lane it is in.
+/// The lanes of a job, and for each of its nodes the lane it is in.
 pub fn lanes(job: &JobSpec) -> Result<(Vec<LaneSpec>, Vec<usize>), Refusal> {
     let mut lanes: Vec<LaneSpec> = Vec::new();
-    let mut of_step = Vec::with_capacity(job.steps.len());
-    for step in &job.steps {
-        let lane = lane(job, step)?;
+    let mut of_node = Vec::new();
+    for node in nodes(job) {
+        let lane = lane(job, node.step)?;
         let at = lanes.iter().position(|l| *l == lane).unwrap_or_else(|| {
             lanes.push(lane);
             lanes.len() - 1
         });
-        of_step.push(at);
+        of_node.push(at);
     }
-    Ok((lanes, of_step))
+    Ok((lanes, of_node))
 }
 
 fn lane(job: &JobSpec, step: &Step) -> Result<LaneSpec, Refusal> {
@@ -95,41 +158,115 @@ fn lane(job: &JobSpec, step: &Step) -> Result<LaneSpec, Refusal> {
         return Ok(LaneSpec::Once);
     }
     let targets = step.targets.as_ref().or(job.targets.as_ref());
-    let wrong = |body, wanted| {
-        Refusal::new(
-            "WrongTargets",
-            format!(
-                "steps.{}: {body} works on {wanted}; give the step `targets: {{{wanted}: ...}}`",
-                step.name
-            ),
-        )
+    let given = targets.map_or(LaneSpec::Once, spec);
+    let (body, takes) = body(step);
+    let fits = match given {
+        LaneSpec::Hosts(_) => takes.contains(&"hosts"),
+        LaneSpec::Pods(_) => takes.contains(&"pods"),
+        LaneSpec::Workloads(_) => takes.contains(&"workloads"),
+        LaneSpec::Nodes(_) => takes.contains(&"nodes"),
+        LaneSpec::Once => takes.contains(&"none"),
     };
-    let (hosts, pods) = targets.map_or((None, None), |t| (t.hosts.as_ref(), t.pods.as_ref()));
-    if step.exec.is_some() {
-        return pods
-            .cloned()
-            .map(LaneSpec::Pods)
-            .ok_or_else(|| wrong("exec", "pods"));
+    if fits {
+        return Ok(given);
     }
-    let body = if step.script.is_some() {
-        "script"
-    } else {
-        "inline"
-    };
-    hosts
-        .cloned()
-        .map(LaneSpec::Hosts)
-        .ok_or_else(|| wrong(body, "hosts"))
+    Err(Refusal::new(
+        "WrongTargets",
+        format!(
+            "steps.{}: {body} works on {}; give the step `targets: {{{}: ...}}`",
+            step.name,
+            takes.join(" or "),
+            takes[0]
+        ),
+    ))
 }
 
-/// For each step how often the longest way to it changes lanes. Batches of a lane run within one stage, so lanes that wait for each other cannot lock up.
-pub fn stages(order: &[usize], needs: &[Vec<usize>], lane: &[usize]) -> Vec<usize> {
-    let mut stage = vec![0; order.len()];
-    for &step in order {
-        let from = |&need: &usize| stage[need] + usize::from(lane[need] != lane[step]);
-        stage[step] = needs[step].iter().map(from).max().unwrap_or(0);
+fn spec(targets: &Targets) -> LaneSpec {
+    let hosts = targets.hosts.clone().map(LaneSpec::Hosts);
+    let pods = targets.pods.clone().map(LaneSpec::Pods);
+    let workloads = targets.workloads.clone().map(LaneSpec::Workloads);
+    let nodes = targets.nodes.clone().map(LaneSpec::Nodes);
+    hosts
+        .or(pods)
+        .or(workloads)
+        .or(nodes)
+        .unwrap_or(LaneSpec::Once)
+}
+
+/// What a step's body is called, and the targets that it works on.
+fn body(step: &Step) -> (&'static str, &'static [&'static str]) {
+    const ANY: &[&str] = &["hosts", "pods", "workloads", "nodes", "none"];
+    if let Some(action) = &step.action {
+        return operation(action);
     }
-    stage
+    let bodies: [(bool, &str, &[&str]); 6] = [
+        (step.exec.is_some(), "exec", &["pods"]),
+        (step.script.is_some(), "script", &["hosts"]),
+        (step.inline.is_some(), "inline", &["hosts"]),
+        (step.http.is_some(), "http", ANY),
+        (step.wait.is_some(), "wait", ANY),
+        (step.pause.is_some(), "pause", ANY),
+    ];
+    let given = bodies.into_iter().find(|(given, ..)| *given);
+    given.map_or(("a step without a body", ANY), |(_, name, takes)| {
+        (name, takes)
+    })
+}
+
+fn operation(action: &ActionStep) -> (&'static str, &'static [&'static str]) {
+    const OBJECTS: &[&str] = &["workloads", "pods", "nodes"];
+    let operations: [(bool, &str, &[&str]); 13] = [
+        (action.scale.is_some(), "action.scale", &["workloads"]),
+        (
+            action.rollout_restart.is_some(),
+            "action.rolloutRestart",
+            &["workloads"],
+        ),
+        (
+            action.rollout_undo.is_some(),
+            "action.rolloutUndo",
+            &["workloads"],
+        ),
+        (action.delete_pod.is_some(), "action.deletePod", &["pods"]),
+        (action.evict.is_some(), "action.evict", &["pods"]),
+        (
+            action.cordon.is_some(),
+            "action.cordon",
+            &["nodes", "hosts"],
+        ),
+        (
+            action.uncordon.is_some(),
+            "action.uncordon",
+            &["nodes", "hosts"],
+        ),
+        (action.drain.is_some(), "action.drain", &["nodes", "hosts"]),
+        (action.label.is_some(), "action.label", OBJECTS),
+        (action.annotate.is_some(), "action.annotate", OBJECTS),
+        (action.patch.is_some(), "action.patch", OBJECTS),
+        (action.service.is_some(), "action.service", &["hosts"]),
+        (action.reboot.is_some(), "action.reboot", &["hosts"]),
+    ];
+    let given = operations.into_iter().find(|(given, ..)| *given);
+    given.map_or(("action.packageHold", &["hosts"]), |(_, name, takes)| {
+        (name, takes)
+    })
+}
+
+/// For each step how often the longest way to it changes lanes. Batches of a lane run within one stage, so lanes that wait for each other cannot lock up; steps that come last, whatever they need, have stages of their own.
+pub fn stages(needs: &[Vec<usize>], lane: &[usize], last: &[bool]) -> Vec<usize> {
+    let mut stages: Vec<Option<usize>> = vec![None; needs.len()];
+    let ready = |stages: &[Option<usize>], step: usize| {
+        stages[step].is_none() && needs[step].iter().all(|&need| stages[need].is_some())
+    };
+    while let Some(next) = (0..needs.len()).find(|&step| ready(&stages, step)) {
+        let from =
+            |&need: &usize| stages[need].unwrap_or(0) + usize::from(lane[need] != lane[next]);
+        let first = if last[next] { needs.len() } else { 0 };
+        stages[next] = Some(needs[next].iter().map(from).max().unwrap_or(first));
+    }
+    let all = stages.into_iter();
+    all.map(|stage| stage.expect("steps that were ordered have no cycle"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -177,9 +314,40 @@ mod tests {
     }
 
     #[test]
+    fn repeated_steps_stand_each_for_itself_and_what_needs_them_waits_for_all() {
+        let many = r#"{"name":"b","needs":["a"],"forEach":["x","y"],"inline":{"content":"true"}}"#;
+        let mut job = job(&[step("a", ""), many.to_owned(), step("c", r#""b""#)].join(","));
+        job.on_failure = job.steps[..1].to_vec();
+        job.on_failure.push(job.steps[1].clone());
+        job.on_failure[0].name = "undo".into();
+        job.on_failure[1].name = "tell".into();
+        let nodes = nodes(&job);
+        let needs: Vec<_> = nodes.iter().map(|node| node.needs.clone()).collect();
+        let last: Vec<_> = nodes.iter().map(|node| node.on_failure).collect();
+        assert_eq!(stages(&needs, &[0; 7], &last), [0, 0, 0, 0, 7, 7, 7]);
+        let shown: Vec<_> = nodes
+            .into_iter()
+            .map(|n| (n.name, n.needs, n.on_failure))
+            .collect();
+        let wanted: [(&str, &[usize], bool); 7] = [
+            ("a", &[], false),
+            ("b.0", &[0], false),
+            ("b.1", &[0], false),
+            ("c", &[1, 2], false),
+            ("undo", &[], true),
+            ("tell.0", &[4], true),
+            ("tell.1", &[4], true),
+        ];
+        assert_eq!(
+            shown,
+            wanted.map(|(name, needs, last)| (name.to_owned(), needs.to_vec(), last))
+        );
+    }
+
+    #[test]
     fn stages_count_changes_of_lane() {
         // a(lane 0) -> b(lane 1) -> c(lane 0), and d(lane 0) needs a
         let needs = [vec![], vec![0], vec![1], vec![0]];
-        assert_eq!(stages(&[0, 1, 2, 3], &needs, &[0, 1, 0, 0]), [0, 1, 2, 0]);
+        assert_eq!(stages(&needs, &[0, 1, 0, 0], &[false; 4]), [0, 1, 2, 0]);
     }
 }

@@ -1,6 +1,6 @@
 //! The ledger of a run: where each task stands, from the rows that records acknowledged and the work in flight here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crds::execution::{Execution, State, Via};
 use jiff::Timestamp;
@@ -30,7 +30,11 @@ impl Attempt {
 
 /// Every task that has a row or is being worked on; others have not started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ledger(HashMap<Task, Attempt>);
+pub struct Ledger {
+    attempts: HashMap<Task, Attempt>,
+    /// What the latest attempts have handed on.
+    outputs: HashMap<Task, BTreeMap<String, String>>,
+}
 
 impl Ledger {
     /// Rebuilt from records, with what this operator has in flight.
@@ -53,31 +57,52 @@ impl Ledger {
                 in_flight: !row.state.is_terminal() && in_flight(task),
             };
             let newer = ledger
-                .0
+                .attempts
                 .get(&task)
                 .is_none_or(|old| old.number <= attempt.number);
             if newer {
-                ledger.0.insert(task, attempt);
+                ledger.attempts.insert(task, attempt);
+                ledger.outputs.remove(&task);
+                if !row.outputs.is_empty() {
+                    ledger.outputs.insert(task, row.outputs.clone());
+                }
             }
         }
         ledger
     }
 
     pub fn get(&self, task: Task) -> Option<&Attempt> {
-        self.0.get(&task)
+        self.attempts.get(&task)
     }
 
     /// Tasks that were ever started.
     pub fn tasks(&self) -> impl Iterator<Item = Task> {
-        self.0.keys().copied()
+        self.attempts.keys().copied()
     }
 
     pub fn set(&mut self, task: Task, attempt: Attempt) {
-        self.0.insert(task, attempt);
+        self.attempts.insert(task, attempt);
+    }
+
+    /// What the steps before this one have handed on to it: on its own target, or where their step is done once.
+    pub fn outputs(&self, plan: &Plan, task: Task) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        for step in plan.before(task.step) {
+            let same = plan.steps[step].lane == plan.steps[task.step].lane;
+            let target = if same { task.target } else { 0 };
+            let given = self.outputs.get(&Task { step, target });
+            for output in &plan.steps[step].outputs {
+                let value = given.and_then(|given| given.get(&output.name));
+                if let Some(value) = value.or(output.default.as_ref()) {
+                    all.insert(output.name.clone(), value.clone());
+                }
+            }
+        }
+        all
     }
 
     pub fn in_flight(&self) -> usize {
-        self.0.values().filter(|a| a.in_flight).count()
+        self.attempts.values().filter(|a| a.in_flight).count()
     }
 }
 

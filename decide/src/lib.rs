@@ -1,5 +1,6 @@
 //! Pure decisions: a world in, a plan out. The same world gives the same answer; time is an argument, and nothing here touches anything.
 
+pub mod condition;
 pub mod control;
 pub mod freeze;
 pub mod graph;
@@ -8,6 +9,7 @@ pub mod lease;
 pub mod ledger;
 pub mod limits;
 pub mod lock;
+pub mod outputs;
 pub mod parameters;
 pub mod plan;
 pub mod receipt;

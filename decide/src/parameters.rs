@@ -111,6 +111,12 @@ pub fn compile(field: &str, pattern: &str) -> Result<regex::Regex, Refusal> {
         })
 }
 
+/// Whether a pattern that was found sound is somewhere in the text.
+pub fn is_in(pattern: &str, text: &str) -> bool {
+    let regex = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
+    regex.is_ok_and(|regex| regex.is_match(text))
+}
+
 fn undeclared(name: &str, declared: &[ParameterSpec]) -> Refusal {
     let known: Vec<_> = declared.iter().map(|p| p.name.as_str()).collect();
     let known = if known.is_empty() {

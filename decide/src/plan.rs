@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
     execution::TargetKind,
-    v1alpha1::{Duration, ExecStep, Interpreter, PodStep, Sharing, Strategy},
+    v1alpha1::{
+        ActionStep, Duration, ExecStep, HttpStep, Interpreter, Output, ParameterSpec, PauseStep,
+        PodStep, RunOn, Sharing, Strategy, WaitStep,
+    },
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Refusal, template};
+use crate::template;
 
 /// Version of this form, kept in the data; a newer operator reads the older ones.
 pub const VERSION: i32 = 1;
@@ -54,6 +57,9 @@ pub struct PlannedTarget {
     /// Identity of the machine underneath, which two Host objects may share.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub machine: String,
+    /// Name of the node that the machine is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
     /// The target takes no toolkit, so its promise is weaker.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plain: bool,
@@ -78,6 +84,20 @@ pub struct PlannedStep {
     pub stage: usize,
     /// Positions of the steps that come before.
     pub needs: Vec<usize>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub run_on: RunOn,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// The value of forEach that it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub item: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Output>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub continue_on_failure: bool,
+    /// It is taken only after the run has failed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_failure: bool,
     pub body: Body,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as: Option<String>,
@@ -85,6 +105,10 @@ pub struct PlannedStep {
     pub delivery_timeout: Duration,
     pub retries: i32,
     pub backoff: Duration,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What a step does.
@@ -97,10 +121,18 @@ pub enum Body {
         step: PodStep,
         env: BTreeMap<String, Value>,
     },
+    Http {
+        step: HttpStep,
+        headers: BTreeMap<String, Value>,
+    },
+    Wait(WaitStep),
+    Pause(PauseStep),
+    /// On objects of the cluster; those on hosts are scripts.
+    Action(Box<ActionStep>),
 }
 
 /// A script's content and environment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScriptBody {
     pub interpreter: Interpreter,
@@ -109,6 +141,12 @@ pub struct ScriptBody {
     /// Revision of the Script, empty for an inline script.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,
+    /// What the values must be that depend on outputs, and so can be judged only on the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepts: Vec<ParameterSpec>,
+    /// It ends with the machine, and has succeeded when that is back.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reboots: bool,
 }
 
 /// A value of the environment: a template, or a secret parameter by name.
@@ -147,7 +185,7 @@ impl Plan {
         self.lanes.iter().map(|l| l.targets.len()).sum()
     }
 
-    /// Identities of what the run touches: hosts by machine and by address, since a machine may be known by either; pods by their UIDs.
+    /// Identities of what the run touches: hosts by machine and by address, since a machine may be known by either; nodes by machine too; pods and workloads by their UIDs.
     pub fn machines(&self) -> BTreeSet<String> {
         let touched = self
             .lanes
@@ -156,7 +194,7 @@ impl Plan {
             .flat_map(|l| &l.targets);
         let names = touched.flat_map(|t| {
             if t.address.is_empty() {
-                [&t.uid, &t.uid]
+                [&t.machine, &t.uid]
             } else {
                 [&t.machine, &t.address]
             }
@@ -164,24 +202,34 @@ impl Plan {
         names.filter(|name| !name.is_empty()).cloned().collect()
     }
 
-    /// The text of a template of this step, on this target.
-    pub fn render(
-        &self,
-        run: template::Run<'_>,
+    /// What the templates of a task can name.
+    pub fn scope<'a>(
+        &'a self,
+        run: template::Run<'a>,
         task: Task,
-        field: &str,
-        text: &str,
-    ) -> Result<String, Refusal> {
+        outputs: &'a BTreeMap<String, String>,
+    ) -> template::Scope<'a> {
         let target = self.target(task);
-        let scope = template::Scope {
+        template::Scope {
             params: &self.params,
             target: template::Target {
                 name: &target.name,
                 address: &target.address,
             },
             run,
-        };
-        template::render(field, text, &scope)
+            item: &self.steps[task.step].item,
+            outputs,
+        }
+    }
+
+    /// Steps that have to come before this one, however far.
+    pub fn before(&self, step: usize) -> BTreeSet<usize> {
+        let (mut left, mut seen) = (vec![step], BTreeSet::new());
+        while let Some(step) = left.pop() {
+            let needs = self.steps[step].needs.iter().copied();
+            left.extend(needs.filter(|&need| seen.insert(need)));
+        }
+        seen
     }
 
     /// Stage and lane of every step, once more, so that a plan read back can be trusted to hang together.

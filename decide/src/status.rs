@@ -185,6 +185,11 @@ fn moving(status: &JobRunStatus, next: &Next) -> Told {
                 .map(|at| format!("the next attempt or batch starts at {at:.0}"))
                 .unwrap_or_default(),
         ),
+        Phase::RollingBack => going(
+            "RollingBack",
+            "RollingBack",
+            format!("{failures}; the steps of onFailure are taken"),
+        ),
         Phase::Cancelling => going("Cancelling", "Cancelling", "ending what runs".into()),
         Phase::Suspended(hold) => held(hold, &failures),
         Phase::Ended(End::Succeeded) if counts.failed > 0 => ended(
@@ -269,15 +274,17 @@ fn count(status: &mut JobRunStatus, plan: &Plan, next: &Next) {
     let (mut ended, mut succeeded) = (0, 0);
     for (lane, targets) in plan.lanes.iter().enumerate() {
         let steps: Vec<_> = (0..plan.steps.len())
-            .filter(|&s| plan.steps[s].lane == lane)
+            .filter(|&s| plan.steps[s].lane == lane && !plan.steps[s].on_failure)
             .collect();
         for target in 0..targets.targets.len() {
             let mut all = steps.iter().map(|&step| next.tasks[step][target]);
-            ended += usize::from(
-                all.clone()
-                    .all(|s| !matches!(s, Standing::Pending | Standing::Running)),
-            );
-            succeeded += usize::from(all.all(Standing::is_done));
+            ended += usize::from(all.all(|s| !matches!(s, Standing::Pending | Standing::Running)));
+            let well = |&step: &usize| {
+                let standing = next.tasks[step][target];
+                standing.is_done()
+                    || (standing == Standing::Failed && plan.steps[step].continue_on_failure)
+            };
+            succeeded += usize::from(steps.iter().all(well));
         }
     }
     let total = plan.total();

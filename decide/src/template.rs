@@ -1,4 +1,4 @@
-//! Templates: `{{ params.unit }}`, `{{ target.name }}`, `{{ run.name }}`. Unknown names are refused, work is bounded, secrets never enter.
+//! Templates: `{{ params.unit }}`, `{{ target.name }}`, `{{ run.name }}`, `{{ item }}`, `{{ outputs.version }}`. Unknown names are refused, work is bounded, secrets never enter.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +7,7 @@ use minijinja::{
     machinery::{Token, tokenize},
     syntax::SyntaxConfig,
 };
+use serde::Serialize;
 
 use crate::Refusal;
 
@@ -17,23 +18,36 @@ const STATEMENTS: [&str; 4] = ["if", "elif", "else", "endif"];
 /// Longest text a template may render to.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// Everything a template can name.
-#[derive(Clone, Debug)]
+/// Everything a template or condition can name.
+#[derive(Clone, Debug, Serialize)]
 pub struct Scope<'a> {
     pub params: &'a BTreeMap<String, String>,
     pub target: Target<'a>,
     pub run: Run<'a>,
+    /// The value of forEach that the step is repeated for.
+    pub item: &'a str,
+    /// What the steps before have handed on.
+    pub outputs: &'a BTreeMap<String, String>,
+}
+
+/// What the templates of a step may name beside its target and run.
+#[derive(Clone, Debug, Default)]
+pub struct Known<'a> {
+    pub params: BTreeSet<&'a str>,
+    pub secrets: BTreeSet<&'a str>,
+    pub outputs: BTreeSet<&'a str>,
+    pub item: bool,
 }
 
 /// The target that a step works on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Target<'a> {
     pub name: &'a str,
     pub address: &'a str,
 }
 
 /// The run that works.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Run<'a> {
     pub name: &'a str,
     pub namespace: &'a str,
@@ -44,9 +58,13 @@ impl Scope<'_> {
         let pairs = |of: [(&str, &str); 2]| {
             Value::from_pairs(of.map(|(k, v)| (k.to_owned(), v.to_owned())))
         };
-        let params = self.params.iter().map(|(k, v)| (k.clone(), v.clone()));
+        let map = |of: &BTreeMap<String, String>| {
+            Value::from_pairs(of.iter().map(|(k, v)| (k.clone(), v.clone())))
+        };
         Value::from_pairs([
-            ("params", Value::from_pairs(params)),
+            ("params", map(self.params)),
+            ("outputs", map(self.outputs)),
+            ("item", Value::from(self.item)),
             (
                 "target",
                 pairs([("name", self.target.name), ("address", self.target.address)]),
@@ -73,31 +91,38 @@ pub fn passes_on(template: &str) -> Option<&str> {
 }
 
 /// Refuses a template that does not parse, or that names what is not there.
-pub fn check(
-    field: &str,
-    template: &str,
-    params: &BTreeSet<&str>,
-    secrets: &BTreeSet<&str>,
-) -> Result<(), Refusal> {
+pub fn check(field: &str, template: &str, known: &Known<'_>) -> Result<(), Refusal> {
     narrow(field, template)?;
     let environment = environment();
     let parsed = environment
         .template_from_str(template)
         .map_err(|error| broken(field, &error))?;
     for name in parsed.undeclared_variables(true) {
-        let known = match name.strip_prefix("params.") {
-            Some(param) if secrets.contains(param) => return Err(sensitive(field, param)),
-            Some(param) => params.contains(param),
-            None => matches!(
-                name.as_str(),
-                "target.name" | "target.address" | "run.name" | "run.namespace"
-            ),
+        let is_known = match name.split_once('.') {
+            Some(("params", param)) if known.secrets.contains(param) => {
+                return Err(sensitive(field, param));
+            }
+            Some(("params", param)) => known.params.contains(param),
+            Some(("outputs", output)) => known.outputs.contains(output),
+            Some(("target", "name" | "address") | ("run", "name" | "namespace")) => true,
+            None => name == "item" && known.item,
+            Some(_) => false,
         };
-        if !known {
-            return Err(unknown(field, &name, params));
+        if !is_known {
+            return Err(unknown(field, &name, known));
         }
     }
     Ok(())
+}
+
+/// Whether the text depends on what steps hand on, so that it can be rendered only once they have.
+pub fn awaits_outputs(template: &str) -> bool {
+    let environment = environment();
+    let parsed = environment.template_from_str(template);
+    parsed.is_ok_and(|parsed| {
+        let names = parsed.undeclared_variables(true);
+        names.iter().any(|name| name.starts_with("outputs"))
+    })
 }
 
 /// The template's text in this scope.
@@ -162,20 +187,18 @@ fn sensitive(field: &str, param: &str) -> Refusal {
     )
 }
 
-fn unknown(field: &str, name: &str, params: &BTreeSet<&str>) -> Refusal {
-    let params: Vec<_> = params.iter().map(|p| format!("params.{p}")).collect();
-    let known = [
-        params.join(", "),
-        "target.name, target.address, run.name, run.namespace".to_owned(),
-    ];
-    let known = known
-        .into_iter()
-        .filter(|k| !k.is_empty())
-        .collect::<Vec<_>>()
-        .join(", ");
+fn unknown(field: &str, name: &str, known: &Known<'_>) -> Refusal {
+    let params = known.params.iter().map(|name| format!("params.{name}"));
+    let outputs = known.outputs.iter().map(|name| format!("outputs.{name}"));
+    let item = known.item.then(|| "item".to_owned());
+    let fixed = "target.name, target.address, run.name, run.namespace".to_owned();
+    let all = params.chain(outputs).chain(item).chain([fixed]);
     Refusal::new(
         "UnknownValue",
-        format!("{field} names {name}; a template here can name {known}"),
+        format!(
+            "{field} names {name}; a template here can name {}",
+            all.collect::<Vec<_>>().join(", ")
+        ),
     )
 }
 
@@ -189,8 +212,13 @@ mod tests {
 
     #[test]
     fn a_template_may_only_name_what_is_there() {
-        let check =
-            |text| check("f", text, &names(&["unit"]), &names(&["password"])).map_err(|r| r.reason);
+        let known = Known {
+            params: names(&["unit"]),
+            secrets: names(&["password"]),
+            outputs: names(&["version"]),
+            item: false,
+        };
+        let check = |text| check("f", text, &known).map_err(|r| r.reason);
         for (template, verdict) in [
             ("plain", Ok(())),
             ("{{ params.unit }}-{{ target.name }}", Ok(())),
@@ -204,6 +232,10 @@ mod tests {
                 Err("BadTemplate"),
             ),
             ("{{ params.other }}", Err("UnknownValue")),
+            ("v{{ outputs.version }}", Ok(())),
+            ("{{ outputs.other }}", Err("UnknownValue")),
+            ("{{ outputs }}", Err("UnknownValue")),
+            ("{{ item }}", Err("UnknownValue")),
             ("{{ unit }}", Err("UnknownValue")),
             ("{{ params }}", Err("UnknownValue")),
             ("x{{ params.password }}", Err("SensitiveInTemplate")),
@@ -226,11 +258,19 @@ mod tests {
                 name: "r",
                 namespace: "n",
             },
+            item: "i",
+            outputs: &[("version".to_owned(), "1.2".to_owned())].into(),
         };
         assert_eq!(
             render("f", "{{ params.unit }}@{{ target.address }}", &scope).expect("valid"),
             "web@10.0.0.1"
         );
+        assert_eq!(
+            render("f", "{{ outputs.version }}-{{ item }}", &scope).expect("valid"),
+            "1.2-i"
+        );
+        let missing = render("f", "{{ outputs.other }}", &scope);
+        assert_eq!(missing.expect_err("nobody gave it").reason, "BadTemplate");
         let long = "{{ params.unit }}".repeat(MAX_BYTES / 3 + 1);
         assert_eq!(
             render("f", &long, &scope).expect_err("too long").reason,

@@ -181,9 +181,8 @@ fn made(of: &mut Unstructured<'_>) -> Result<(Plan, Ledger, Control)> {
                 .collect()
         })
         .collect::<Result<_>>()?;
-    let order: Vec<usize> = (0..steps).collect();
-    let stages = graph::stages(&order, &needs, &lane_of);
-    let steps = order.iter().map(|&s| {
+    let stages = graph::stages(&needs, &lane_of, &vec![false; steps]);
+    let steps = (0..steps).map(|s| {
         Ok(json!({
             "name": format!("s{s}"), "lane": lane_of[s], "stage": stages[s], "needs": needs[s],
             "body": {"script": {"interpreter": "Shell", "content": "true", "env": {}}},

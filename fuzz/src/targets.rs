@@ -114,14 +114,15 @@ fn job(text: &str) {
     let Ok((lanes, of_step)) = graph::lanes(&job) else {
         return assert!(checked.is_err());
     };
-    assert_eq!(of_step.len(), job.steps.len());
+    assert_eq!(of_step.len(), graph::nodes(&job).len());
     let target = |name: &str| PlannedTarget {
         name: name.to_owned(),
         uid: format!("{name}-uid"),
         ..PlannedTarget::default()
     };
     let targets = lanes.iter().map(|lane| match lane {
-        graph::LaneSpec::Hosts(of) | graph::LaneSpec::Pods(of) => {
+        graph::LaneSpec::Workloads(of) => of.names.iter().map(|name| target(name)).collect(),
+        graph::LaneSpec::Hosts(of) | graph::LaneSpec::Pods(of) | graph::LaneSpec::Nodes(of) => {
             let _ = of.selector.as_ref().map(Selector::query);
             of.names.iter().map(|name| target(name)).collect()
         }

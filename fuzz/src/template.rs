@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use decide::template::{Run, Scope, Target, check, passes_on, render};
+use decide::template::{Known, Run, Scope, Target, check, passes_on, render};
 use libfuzzer_sys::fuzz_target;
 
 /// A rendered text is at most this long.
@@ -21,9 +21,16 @@ fuzz_target!(|text: &str| {
             name: "r",
             namespace: "n",
         },
+        item: "{{ item }}",
+        outputs: &params,
     };
-    let (plain, secret) = (BTreeSet::from(["unit"]), BTreeSet::from(["password"]));
-    let checked = check("f", text, &plain, &secret);
+    let known = Known {
+        params: BTreeSet::from(["unit"]),
+        secrets: BTreeSet::from(["password"]),
+        outputs: BTreeSet::from(["unit"]),
+        item: true,
+    };
+    let checked = check("f", text, &known);
     let rendered = render("f", text, &scope);
     assert_eq!(rendered, render("f", text, &scope), "the same every time");
     if let Ok(rendered) = &rendered {
@@ -35,7 +42,7 @@ fuzz_target!(|text: &str| {
     if let Some(name) = passes_on(text) {
         assert!(!name.contains(['{', '}', '.', ' ']), "one whole name");
         assert!(
-            plain.contains(name) || checked.is_err(),
+            known.params.contains(name) || checked.is_err(),
             "{name:?} is known, or refused"
         );
     }

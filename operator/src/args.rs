@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use decide::Limits;
-use reach::ssh::Range;
+use reach::off_limits::Range;
 
 /// Controllers of Pilothouse.
 #[derive(Clone, Debug, clap::Parser)]

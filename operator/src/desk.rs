@@ -338,6 +338,7 @@ mod tests {
             finished_at: None,
             output_bytes: 0,
             dropped_bytes: 0,
+            outputs: std::collections::BTreeMap::new(),
             via: Via::Pod,
         }
     }

@@ -1,7 +1,7 @@
 //! What this operator knows of the runs it drives: their plans, the rows of records, and the work in flight.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -60,6 +60,13 @@ impl Ledgers {
                 })
             })
             .unwrap_or_default()
+    }
+
+    /// What the steps before a task have handed on to it.
+    pub fn outputs(&self, run: &str, task: Task) -> BTreeMap<String, String> {
+        let plan = self.plan(run);
+        let hands_on = plan.filter(|plan| plan.steps.iter().any(|step| !step.outputs.is_empty()));
+        hands_on.map_or_else(BTreeMap::new, |plan| self.read(run).outputs(&plan, task))
     }
 
     /// The row of an attempt.

@@ -1,4 +1,4 @@
-//! Keeps the fleet away from the cluster's own addresses: nodes and their pods as they come and go, Services, the API server; and from what somebody in charge has named.
+//! Keeps connections for users away from the cluster's own addresses: nodes and their pods as they come and go, Services, the API server; and from what somebody in charge has named.
 
 use std::{net::IpAddr, pin::pin, time::Duration};
 
@@ -9,7 +9,7 @@ use kube::{
     api::ListParams,
     runtime::{WatchStreamExt as _, reflector, watcher},
 };
-use reach::ssh::{Fleet, OffLimits, Range, Whose};
+use reach::off_limits::{Avoided, OffLimits, Range, Whose};
 use tokio::{
     sync::oneshot,
     time::{MissedTickBehavior, interval},
@@ -36,11 +36,11 @@ impl Named {
     }
 }
 
-/// Returns once the fleet knows what to avoid, and keeps it up to date from then on.
-pub async fn watch(client: Client, fleet: Fleet, named: Named) -> Result<()> {
+/// Returns once it is known what to avoid, and keeps it up to date from then on.
+pub async fn watch(client: Client, avoided: Avoided, named: Named) -> Result<()> {
     let fixed = fixed(&client).await?;
     let (known, ready) = oneshot::channel();
-    tokio::spawn(keep(client, fleet, named, fixed, known));
+    tokio::spawn(keep(client, avoided, named, fixed, known));
     // Only a process that ends leaves it unanswered.
     let _ = ready.await;
     Ok(())
@@ -48,7 +48,7 @@ pub async fn watch(client: Client, fleet: Fleet, named: Named) -> Result<()> {
 
 async fn keep(
     client: Client,
-    fleet: Fleet,
+    avoided: Avoided,
     named: Named,
     mut fixed: Vec<(Range, Whose)>,
     known: oneshot::Sender<()>,
@@ -82,7 +82,7 @@ async fn keep(
             continue;
         }
         let of_nodes = nodes.state().into_iter().flat_map(|node| of_node(&node));
-        fleet.avoid(named.and(fixed.iter().cloned().chain(of_nodes)));
+        avoided.set(named.and(fixed.iter().cloned().chain(of_nodes)));
         known.take().map(|known| known.send(()));
     }
 }

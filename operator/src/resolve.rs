@@ -4,13 +4,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crds::v1alpha1::{
     Host, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Selector, Transport,
+    WorkloadKind,
 };
 use decide::{
     Refusal,
     graph::LaneSpec,
     plan::{PlannedTarget, SecretSource},
 };
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment, StatefulSet},
+    core::v1::{Node, Pod, Secret},
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, PartialObjectMeta},
@@ -86,12 +90,29 @@ impl Resolver {
                 let hosts = self.objects::<Host>("hosts.pilothouse.dev", wanted).await?;
                 hosts.iter().map(host).collect()
             }
+            LaneSpec::Nodes(wanted) => {
+                let nodes = Api::<Node>::all(self.client.clone());
+                let nodes = self.found(nodes, "nodes", "the cluster", wanted).await?;
+                Ok(nodes.iter().map(node).collect())
+            }
+            LaneSpec::Workloads(wanted) => {
+                let of = ObjectTargets {
+                    names: wanted.names.clone(),
+                    selector: wanted.selector.clone(),
+                };
+                match wanted.kind {
+                    WorkloadKind::Deployment => self.named::<Deployment>("deployments", &of).await,
+                    WorkloadKind::StatefulSet => {
+                        self.named::<StatefulSet>("statefulsets", &of).await
+                    }
+                    WorkloadKind::DaemonSet => self.named::<DaemonSet>("daemonsets", &of).await,
+                }
+            }
             LaneSpec::Pods(wanted) => {
                 if let Some(selector) = &wanted.selector {
                     return self.running_pods(selector).await;
                 }
-                let pods = self.objects::<Pod>("pods", wanted).await?;
-                Ok(pods.iter().map(pod).collect())
+                self.named::<Pod>("pods", wanted).await
             }
         }
     }
@@ -105,7 +126,7 @@ impl Resolver {
             let pods = api.list_metadata(&page).await;
             let pods = pods.map_err(|e| failed("pods", &self.account, e))?;
             let staying = |p: &&PartialObjectMeta<Pod>| p.metadata.deletion_timestamp.is_none();
-            found.extend(pods.items.iter().filter(staying).map(pod));
+            found.extend(pods.items.iter().filter(staying).map(by_name));
             match pods.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => page = page.continue_token(&token),
                 None => break,
@@ -115,6 +136,22 @@ impl Resolver {
         Ok(found)
     }
 
+    /// Objects of the run's namespace of which no more is planned with than who they are.
+    async fn named<K>(&self, what: &str, wanted: &ObjectTargets) -> Result<Vec<PlannedTarget>, Gap>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        Ok(self
+            .objects::<K>(what, wanted)
+            .await?
+            .iter()
+            .map(by_name)
+            .collect())
+    }
+
     async fn objects<K>(&self, what: &str, wanted: &ObjectTargets) -> Result<Vec<K>, Gap>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -122,7 +159,20 @@ impl Resolver {
             + std::fmt::Debug
             + DeserializeOwned,
     {
-        let api = self.api::<K>();
+        let place = format!("namespace {}", self.namespace);
+        self.found(self.api::<K>(), what, &place, wanted).await
+    }
+
+    async fn found<K>(
+        &self,
+        api: Api<K>,
+        what: &str,
+        place: &str,
+        wanted: &ObjectTargets,
+    ) -> Result<Vec<K>, Gap>
+    where
+        K: kube::Resource + Clone + std::fmt::Debug + DeserializeOwned,
+    {
         let Some(selector) = &wanted.selector else {
             let mut found = Vec::with_capacity(wanted.names.len());
             for name in &wanted.names {
@@ -130,7 +180,7 @@ impl Resolver {
                     .get_opt(name)
                     .await
                     .map_err(|e| failed(what, &self.account, e))?;
-                found.push(one.ok_or_else(|| missing("TargetNotFound", format!("targets name {what} {name}, which is not in namespace {}; correct the name or create it", self.namespace)))?);
+                found.push(one.ok_or_else(|| missing("TargetNotFound", format!("targets name {what} {name}, which is not in {place}; correct the name or create it")))?);
             }
             return Ok(found);
         };
@@ -220,8 +270,7 @@ pub async fn scripts(
     let api: Api<Script> = Api::namespaced(client.clone(), namespace);
     let mut found = BTreeMap::new();
     for name in job
-        .steps
-        .iter()
+        .all_steps()
         .filter_map(|s| s.script.as_ref())
         .map(|s| &s.name)
     {
@@ -264,14 +313,24 @@ fn host(host: &Host) -> Result<PlannedTarget, Gap> {
         uid: host.uid().unwrap_or_default(),
         address: host.spec.address.clone(),
         machine: facts.map(|f| f.machine_id.clone()).unwrap_or_default(),
+        node: host.spec.node_name.clone().unwrap_or_default(),
         plain: host.spec.transport == Transport::Plain,
     })
 }
 
-fn pod(pod: &impl ResourceExt) -> PlannedTarget {
+fn by_name(object: &impl ResourceExt) -> PlannedTarget {
     PlannedTarget {
-        name: pod.name_any(),
-        uid: pod.uid().unwrap_or_default(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
         ..PlannedTarget::default()
+    }
+}
+
+fn node(node: &Node) -> PlannedTarget {
+    let status = node.status.as_ref();
+    let info = status.and_then(|status| status.node_info.as_ref());
+    PlannedTarget {
+        machine: info.map(|info| info.machine_id.clone()).unwrap_or_default(),
+        ..by_name(node)
     }
 }

@@ -56,6 +56,7 @@ pub fn row(namespace: &str, run: &str, target: &str, state: State) -> Execution 
         finished_at: None,
         output_bytes: 0,
         dropped_bytes: 0,
+        outputs: std::collections::BTreeMap::new(),
         via: Via::Journal,
     }
 }

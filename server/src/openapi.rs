@@ -59,7 +59,12 @@ const FIELDS: &[(&str, &str, &str)] = &[
     (
         "via",
         "string",
-        "By which way it was done: Journal, Plain, Exec or Pod.",
+        "By which way it was done: Journal, Plain, Exec, Pod, Api, Probe or Http.",
+    ),
+    (
+        "outputs",
+        "object",
+        "Values that the step has handed on, by name.",
     ),
 ];
 
@@ -186,6 +191,7 @@ mod tests {
             finished_at: Some(Timestamp::UNIX_EPOCH),
             output_bytes: 1,
             dropped_bytes: 1,
+            outputs: [("o".into(), "v".into())].into(),
             via: Via::Journal,
         };
         let json = serde_json::to_value(full).expect("json");

@@ -40,7 +40,8 @@ use super::{Duration, ParameterSpec, Requester, Share, Step, Targets};
 )]
 #[x_kube(
     validation = Rule::new("self.steps.all(s, s.needs.all(n, self.steps.exists(t, t.name == n)))").message("needs names a step that this job does not have"),
-    validation = Rule::new("has(self.targets) || self.steps.all(s, has(s.pod) || has(s.targets))").message("a step without a pod body needs targets, its own or the job's"),
+    validation = Rule::new("has(self.targets) || self.steps.all(s, has(s.pod) || has(s.http) || has(s.wait) || has(s.pause) || has(s.targets))").message("a step with this body needs targets, its own or the job's"),
+    validation = Rule::new("!has(self.onFailure) || self.onFailure.all(s, size(s.needs) == 0 && s.runOn == 'Success' && !self.steps.exists(t, t.name == s.name))").message("a step of onFailure has a name of its own and no needs or runOn; they go one after the other"),
 )]
 pub struct JobSpec {
     /// description for people who look for a job.
@@ -65,9 +66,21 @@ pub struct JobSpec {
     #[schemars(length(min = 1, max = 50))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub steps: Vec<Step>,
+    /// onFailure are steps, one after the other, that a run takes after it has failed, such as a roll-back: each on those of its targets on which the run has begun something. A run that is cancelled does not take them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub on_failure: Vec<Step>,
     /// requestedBy is who wrote this spec last. Stamped by the API server; what is written here is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<Requester>,
+}
+
+impl JobSpec {
+    /// Steps, and those of onFailure.
+    pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().chain(&self.on_failure)
+    }
 }
 
 /// How work rolls over its targets.

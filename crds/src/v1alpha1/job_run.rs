@@ -134,7 +134,7 @@ pub struct JobRunStatus {
     /// observedGeneration is the generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// summary is one word for people: Waiting, Running, Suspended, Cancelling, Succeeded, Skipped, Failed, Cancelled or Refused. Programs read conditions.
+    /// summary is one word for people: Waiting, Running, RollingBack, Suspended, Cancelling, Succeeded, Skipped, Failed, Cancelled or Refused. Programs read conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub summary: Option<String>,
@@ -157,9 +157,9 @@ pub struct JobRunStatus {
     /// targets counts the run's targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<TargetCounts>,
-    /// steps counts what became of each step.
+    /// steps counts what became of each step; those of forEach each by itself, as `step.0`.
     #[serde(default)]
-    #[schemars(length(max = 50))]
+    #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub steps: Vec<StepStatus>,
     /// notes name promises that are weaker than usual, such as hosts on which nothing may be copied.
@@ -176,7 +176,7 @@ pub struct JobRunStatus {
     pub forgiven_failures: Option<i32>,
     /// skippedSteps are the steps that somebody had count as done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 50), inner(length(max = 63)))]
+    #[schemars(length(max = 100), inner(length(max = 66)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub skipped_steps: Vec<String>,
     /// retried are failures that somebody granted another attempt.
@@ -213,7 +213,7 @@ pub enum Asked {
 #[serde(rename_all = "camelCase")]
 pub struct Retried {
     /// step that failed.
-    #[schemars(length(max = 63))]
+    #[schemars(length(max = 66))]
     pub step: String,
     /// attempt that failed; the next one is granted.
     pub attempt: i32,
@@ -233,7 +233,7 @@ pub struct ActionTaken {
     pub action: Action,
     /// step that it was about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
+    #[schemars(length(max = 66))]
     pub step: Option<String>,
     /// maxParallel that it set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -266,7 +266,7 @@ pub struct TargetCounts {
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
     /// name of the step.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 66))]
     pub name: String,
     /// pending is how many targets have not started.
     pub pending: i32,

@@ -23,6 +23,11 @@ pub fn label_map(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A piece of an object of any kind.
+pub fn object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
 /// A calendar date, which the API server checks.
 pub fn date(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date", "maxLength": 10})

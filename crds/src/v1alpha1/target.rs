@@ -1,4 +1,4 @@
-//! Where a step does its work: hosts, pods, or nowhere in particular.
+//! Where a step does its work: hosts, pods, workloads, nodes, or nowhere in particular.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 
-/// Exactly one of `hosts`, `pods` and `none`.
+/// Exactly one of `hosts`, `pods`, `workloads`, `nodes` and `none`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.hosts), has(self.pods), has(self.none)].filter(x, x).size() == 1").message("targets is exactly one of hosts, pods and none"))]
+#[x_kube(validation = Rule::new("[has(self.hosts), has(self.pods), has(self.workloads), has(self.nodes), has(self.none)].filter(x, x).size() == 1").message("targets is exactly one of hosts, pods, workloads, nodes and none"))]
 pub struct Targets {
     /// hosts are Host objects of the run's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -19,7 +19,13 @@ pub struct Targets {
     /// pods are running pods of the run's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<ObjectTargets>,
-    /// none is for a job whose steps are all pods: a pod step runs once, whatever the targets are. Steps of other bodies refuse it.
+    /// workloads are Deployments, StatefulSets or DaemonSets of the run's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<WorkloadTargets>,
+    /// nodes are nodes of the cluster; the run's account must be allowed to read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<ObjectTargets>,
+    /// none is for work that is done once: a pod step, whatever the targets are, and http, wait and pause. Steps of other bodies refuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<NoTargets>,
 }
@@ -41,6 +47,31 @@ pub struct ObjectTargets {
     /// selector picks targets by their labels when the run is planned; batches take them by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
+}
+
+/// Workloads of one kind, by names or by a selector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.selector) != (size(self.names) > 0)").message("give either names or a selector"))]
+pub struct WorkloadTargets {
+    /// kind of the workloads: Deployment, StatefulSet or DaemonSet.
+    pub kind: WorkloadKind,
+    /// names of the targets, in the order in which batches take them.
+    #[serde(default)]
+    #[schemars(length(max = 2000), inner(length(min = 1, max = 253)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub names: Vec<String>,
+    /// selector picks targets by their labels when the run is planned; batches take them by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
+}
+
+/// Kinds of workloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WorkloadKind {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
 }
 
 /// A label selector; all its parts must hold.

@@ -170,16 +170,16 @@ fn wakes(
     scope.parts().map(of).unzip()
 }
 
-/// Keeps the fleet from where no Host leads; what the cluster's own addresses are can be asked only with rights in all of it.
+/// Keeps connections for users from where no Host or URL leads; what the cluster's own addresses are can be asked only with rights in all of it.
 async fn keep_off(args: Args, ctx: &Context) -> Result<()> {
     let named = Named {
         allowed: args.outbound_allow,
         denied: args.outbound_deny,
     };
     if ctx.scope.is_every_namespace() {
-        return off_limits::watch(ctx.client.clone(), ctx.fleet.clone(), named).await;
+        return off_limits::watch(ctx.client.clone(), ctx.fleet.avoided().clone(), named).await;
     }
-    ctx.fleet.avoid(named.and(std::iter::empty()));
+    ctx.fleet.avoided().set(named.and(std::iter::empty()));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! A script on a host: exactly once through the toolkit's journal, or at most once where nothing may be copied.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crds::{
     execution::{State, Via},
@@ -24,6 +24,12 @@ const PIECES: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Carries a script to the task's host and follows it to its end.
 pub async fn script(work: &Work, script: &ScriptBody) -> Outcome {
+    let (outcome, given) = carried(work, script).await;
+    work.handing_on(outcome, given)
+}
+
+/// The same with what its output hands on, declared or not.
+pub async fn carried(work: &Work, script: &ScriptBody) -> (Outcome, BTreeMap<String, String>) {
     match work.prepared(|| prepared(work, script)).await {
         Ok((target, request)) if work.row.via == Via::Plain => {
             plainly(work, &target, &request).await
@@ -32,13 +38,15 @@ pub async fn script(work: &Work, script: &ScriptBody) -> Outcome {
             let target = work.reached.get_or_init(|| target);
             journaled(work, target, request).await
         }
-        Err(outcome) => outcome,
+        Err(outcome) => (outcome, BTreeMap::new()),
     }
 }
 
 async fn prepared(work: &Work, script: &ScriptBody) -> Result<(Target, Request), Outcome> {
     let target = machine(work).await?;
-    let values = work.values(&script.env).await?;
+    let mut values = work.values(&script.env).await?;
+    work.acceptable(&script.accepts, &values)?;
+    values.env.extend(work.marked());
     let step = work.step();
     let request = Request {
         version: journal::VERSION,
@@ -65,7 +73,7 @@ async fn prepared(work: &Work, script: &ScriptBody) -> Result<(Target, Request),
 }
 
 /// The task's host, if it is still the machine that was planned with.
-async fn machine(work: &Work) -> Result<Target, Outcome> {
+pub async fn machine(work: &Work) -> Result<Target, Outcome> {
     let resolver = work.resolver()?;
     let planned = work.target();
     let found = resolver.host(&planned.name, "targets").await?;
@@ -81,7 +89,11 @@ async fn machine(work: &Work) -> Result<Target, Outcome> {
     Ok(target::of(&resolver, &found, false).await?)
 }
 
-async fn journaled(work: &Work, target: &Target, request: Request) -> Outcome {
+async fn journaled(
+    work: &Work,
+    target: &Target,
+    request: Request,
+) -> (Outcome, BTreeMap<String, String>) {
     let (sink, pieces) = mpsc::channel(PIECES);
     let forwarding = work.forwarding(pieces);
     let windows = Windows {
@@ -102,12 +114,12 @@ async fn journaled(work: &Work, target: &Target, request: Request) -> Outcome {
     .await;
     drop(sink);
     // The chunks go to records before the row that ends the execution.
-    forwarding.await.expect("forwarding does not panic");
+    let given = forwarding.await.expect("forwarding does not panic");
     if is_stale(&seen) {
         // Where a newer leader has taken over, this process ends within its lease and must not write what the other knows better.
         tokio::time::sleep(2 * work.ctx.lease).await;
     }
-    told(seen)
+    (told(seen), given)
 }
 
 fn is_stale(seen: &Result<Seen, host::Error>) -> bool {
@@ -203,7 +215,11 @@ fn ended_as(end: &End) -> Outcome {
     }
 }
 
-async fn plainly(work: &Work, target: &Target, request: &Request) -> Outcome {
+async fn plainly(
+    work: &Work,
+    target: &Target,
+    request: &Request,
+) -> (Outcome, BTreeMap<String, String>) {
     let (sink, pieces) = mpsc::channel(PIECES);
     let forwarding = work.forwarding(pieces);
     let delivery = work.step().delivery_timeout.get();
@@ -212,8 +228,8 @@ async fn plainly(work: &Work, target: &Target, request: &Request) -> Outcome {
         () = work.cancel.cancelled() => Outcome::new(State::Unknown, "CancelledPlain", "the connection was closed; without the toolkit nobody can say whether it has ended"),
     };
     drop(sink);
-    forwarding.await.expect("forwarding does not panic");
-    outcome
+    let given = forwarding.await.expect("forwarding does not panic");
+    (outcome, given)
 }
 
 fn key(work: &Work) -> KeyRequest {

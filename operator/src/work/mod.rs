@@ -2,12 +2,17 @@
 
 mod exec;
 mod host;
+mod http;
+mod object;
 mod outcome;
 mod pod;
+mod reboot;
 pub mod target;
 mod values;
+mod wait;
 
 use std::{
+    collections::BTreeMap,
     pin::pin,
     sync::{Arc, OnceLock},
     task::Poll,
@@ -18,7 +23,11 @@ use crds::{
     execution::{Execution, LogChunk, State, TargetKind, VERSION, Via},
     key::EffectKey,
 };
-use decide::plan::{Body, Plan, PlannedStep, PlannedTarget, Task};
+use decide::{
+    outputs,
+    plan::{Body, Plan, PlannedStep, PlannedTarget, Task},
+    template,
+};
 use futures::poll;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +52,14 @@ pub struct RunFacts {
 }
 
 impl RunFacts {
+    /// The run as templates name it.
+    pub fn as_named(&self) -> template::Run<'_> {
+        template::Run {
+            name: &self.name,
+            namespace: &self.namespace,
+        }
+    }
+
     pub fn key(&self, task: Task, attempt: i32) -> EffectKey {
         EffectKey {
             cluster: self.cluster.clone(),
@@ -77,6 +94,7 @@ impl RunFacts {
             finished_at: None,
             output_bytes: 0,
             dropped_bytes: 0,
+            outputs: BTreeMap::new(),
             via: via(step, lane.kind, target),
         }
     }
@@ -88,6 +106,9 @@ fn via(step: &PlannedStep, kind: TargetKind, target: &PlannedTarget) -> Via {
         (Body::Exec(_), _) => Via::Exec,
         (Body::Script(_), _) if target.plain => Via::Plain,
         (Body::Script(_), _) => Via::Journal,
+        (Body::Action(_), _) => Via::Api,
+        (Body::Http { step, .. }, _) if !step.method.is_safe() => Via::Http,
+        (Body::Http { .. } | Body::Wait(_) | Body::Pause(_), _) => Via::Probe,
     }
 }
 
@@ -100,10 +121,14 @@ pub struct Work {
     pub cancel: CancellationToken,
     /// An earlier leader may have started it.
     pub joining: bool,
+    /// What the steps before have handed on.
+    pub outputs: BTreeMap<String, String>,
     /// The host as it was reached, which is where the journal is.
     reached: OnceLock<reach::ssh::Target>,
 }
 
+/// The variable in which a script or pod finds what stands before an output.
+const OUTPUT: &str = "PILOTHOUSE_OUTPUT";
 /// How long a lost target is sought beyond the time its work may take.
 const SOUGHT: Duration = Duration::from_mins(2);
 /// Rest between two tries of what comes before an effect.
@@ -160,6 +185,7 @@ fn take(
         row,
         cancel,
         joining,
+        outputs: ctx.ledgers.outputs(&run.uid, task),
         reached: OnceLock::new(),
     })
 }
@@ -237,10 +263,18 @@ impl Work {
     }
 
     async fn effect(&self) -> Outcome {
+        if let Err(outcome) = self.admitted() {
+            return outcome;
+        }
         match &self.step().body {
+            Body::Script(script) if script.reboots => reboot::machine(self, script).await,
             Body::Script(script) => host::script(self, script).await,
             Body::Exec(exec) => exec::command(self, exec).await,
             Body::Pod { step, env } => pod::step(self, step, env).await,
+            Body::Http { step, headers } => http::request(self, step, headers).await,
+            Body::Wait(step) => wait::until(self, step).await,
+            Body::Pause(step) => wait::pause(self, step).await,
+            Body::Action(action) => object::operation(self, action).await,
         }
     }
 
@@ -251,7 +285,7 @@ impl Work {
             .metrics
             .executions
             .get_or_create(&Ended {
-                via: via_name(row.via),
+                via: row.via.as_str(),
                 state: row.state.as_str(),
             })
             .inc();
@@ -261,18 +295,52 @@ impl Work {
         self.release().await;
     }
 
-    /// Hands pieces of output to records until their sender is gone.
-    fn forwarding(&self, mut pieces: mpsc::Receiver<impl Chunk>) -> JoinHandle<()> {
+    /// Hands pieces of output to records until their sender is gone; then there is what the output hands on.
+    fn forwarding(
+        &self,
+        mut pieces: mpsc::Receiver<impl Chunk>,
+    ) -> JoinHandle<BTreeMap<String, String>> {
         let (desk, key) = (self.ctx.desk.clone(), self.row.key.clone());
         let namespace = self.run.namespace.clone();
+        let mut reader = outputs::Reader::new(self.mark());
         tokio::spawn(async move {
             while let Some(piece) = pieces.recv().await {
                 if let Some((offset, data)) = piece.chunk() {
+                    reader.read(&data);
                     let key = key.clone();
                     desk.log(&namespace, LogChunk { key, offset, data }).await;
                 }
             }
+            reader.finish()
         })
+    }
+
+    /// What stands before an output of this attempt.
+    fn mark(&self) -> String {
+        outputs::mark(&self.row.key.digest())
+    }
+
+    /// The environment that tells a script or pod how to hand something on.
+    fn marked(&self) -> Option<(String, String)> {
+        let step = self.step();
+        let reboots = matches!(&step.body, Body::Script(script) if script.reboots);
+        (reboots || !step.outputs.is_empty()).then(|| (OUTPUT.to_owned(), self.mark()))
+    }
+
+    /// The outcome with what was handed on, or a failure where that is not what was declared.
+    fn handing_on(&self, outcome: Outcome, given: BTreeMap<String, String>) -> Outcome {
+        if outcome.state != State::Succeeded || self.step().outputs.is_empty() {
+            return outcome;
+        }
+        match outputs::accept(&self.step().outputs, given) {
+            Ok(outputs) => Outcome { outputs, ..outcome },
+            Err(refusal) => Outcome {
+                state: State::Failed,
+                reason: refusal.reason.to_owned(),
+                message: refusal.message,
+                ..outcome
+            },
+        }
     }
 
     /// Lets the source forget the result. A host that does not hear it sweeps by age; a pod is let go at the run's end.
@@ -280,7 +348,7 @@ impl Work {
         match self.row.via {
             Via::Journal => host::forget(self).await,
             Via::Pod => pod::release(self).await,
-            Via::Plain | Via::Exec => {}
+            Via::Plain | Via::Exec | Via::Api | Via::Probe | Via::Http => {}
         }
     }
 }
@@ -303,14 +371,5 @@ impl Chunk for reach::host::Progress {
             Self::Output(output) => Some((output.offset, output.data)),
             Self::Started(_) => None,
         }
-    }
-}
-
-fn via_name(via: Via) -> &'static str {
-    match via {
-        Via::Journal => "Journal",
-        Via::Plain => "Plain",
-        Via::Exec => "Exec",
-        Via::Pod => "Pod",
     }
 }

@@ -1,6 +1,6 @@
 //! How an attempt ended, whatever carried it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crds::{
     execution::{Execution, MESSAGE_BYTES, State},
@@ -28,6 +28,8 @@ pub struct Outcome {
     pub finished_at: Option<Timestamp>,
     pub output_bytes: u64,
     pub dropped_bytes: u64,
+    /// What the step hands on.
+    pub outputs: BTreeMap<String, String>,
 }
 
 impl Outcome {
@@ -41,6 +43,7 @@ impl Outcome {
             finished_at: None,
             output_bytes: 0,
             dropped_bytes: 0,
+            outputs: BTreeMap::new(),
         }
     }
 
@@ -110,6 +113,7 @@ impl Outcome {
             finished_at: Some(self.finished_at.unwrap_or(now)),
             output_bytes: self.output_bytes,
             dropped_bytes: self.dropped_bytes,
+            outputs: self.outputs,
             ..row
         }
     }

@@ -45,7 +45,10 @@ async fn prepared(
         };
         (name.clone(), from)
     };
-    let env = env.iter().map(source).collect();
+    let marked = work
+        .marked()
+        .map(|(name, mark)| (name, EnvValue::Plain(mark)));
+    let env = env.iter().map(source).chain(marked).collect();
     Ok((
         work.resolver()?.client,
         wanted(work, step, env)?,
@@ -99,8 +102,8 @@ async fn carried(work: &Work, client: &Client, wanted: &StepPod, mask: &[SecretS
     let forwarding = work.forwarding(pieces);
     let outcome = followed(work, client, &placed, mask, sink).await;
     // The chunks go to records before the row that ends the execution.
-    forwarding.await.expect("forwarding does not panic");
-    outcome
+    let given = forwarding.await.expect("forwarding does not panic");
+    work.handing_on(outcome, given)
 }
 
 /// Follows the pod; asking again while the API is away is safe, because the pod is the record of its own end.
@@ -163,6 +166,7 @@ impl From<pod::Outcome> for Outcome {
             finished_at: Some(of.finished_at),
             output_bytes: of.volume.output_bytes,
             dropped_bytes: of.volume.dropped_bytes,
+            outputs: BTreeMap::new(),
         }
     }
 }

@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use decide::{plan::Value, template};
+use crds::v1alpha1::ParameterSpec;
+use decide::{
+    condition::{self, Conditions},
+    parameters,
+    plan::Value,
+    template,
+};
 use kube::ResourceExt as _;
 use secrecy::SecretString;
 
@@ -18,12 +24,25 @@ pub struct Values {
 impl Work {
     /// The text of a template on this target.
     pub fn render(&self, field: &str, text: &str) -> Result<String, Outcome> {
-        let run = template::Run {
-            name: &self.run.name,
-            namespace: &self.run.namespace,
-        };
+        let run = self.run.as_named();
         let field = format!("steps.{}.{field}", self.step().name);
-        Ok(self.run.plan.render(run, self.task, &field, text)?)
+        let scope = self.run.plan.scope(run, self.task, &self.outputs);
+        Ok(template::render(&field, text, &scope)?)
+    }
+
+    /// Whether the step's `when` holds. A condition that is false has left the task out before; here it is asked for what is wrong with it.
+    pub fn admitted(&self) -> Result<(), Outcome> {
+        let Some(when) = &self.step().when else {
+            return Ok(());
+        };
+        let field = format!("steps.{}.when", self.step().name);
+        let scope = self
+            .run
+            .plan
+            .scope(self.run.as_named(), self.task, &self.outputs);
+        let holds = condition::with_room(|| Conditions::default().holds(&field, when, &scope));
+        holds.transpose()?;
+        Ok(())
     }
 
     pub fn render_all(&self, field: &str, texts: &[String]) -> Result<Vec<String>, Outcome> {
@@ -45,6 +64,21 @@ impl Work {
             values.env.insert(name.clone(), text);
         }
         Ok(values)
+    }
+
+    /// Refuses values that are not what their parameters were declared to be; those that depend on outputs are known only now.
+    pub fn acceptable(&self, declared: &[ParameterSpec], values: &Values) -> Result<(), Outcome> {
+        for parameter in declared {
+            if let Some(value) = values.env.get(&parameter.name) {
+                let field = format!(
+                    "steps.{}.script.parameters.{}",
+                    self.step().name,
+                    parameter.name
+                );
+                parameters::accepts(&field, parameter, value)?;
+            }
+        }
+        Ok(())
     }
 
     /// The value of a secret parameter. A Secret that changed since the plan was frozen fails what is left.

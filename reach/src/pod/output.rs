@@ -62,7 +62,7 @@ impl Recorder {
     }
 
     /// Takes what came next on a stream.
-    pub(super) async fn record(&mut self, stream: Stream, raw: &[u8]) {
+    pub async fn record(&mut self, stream: Stream, raw: &[u8]) {
         let mut masked = Vec::with_capacity(raw.len());
         self.masks
             .push(stream, raw, &mut |_, part| masked.extend_from_slice(part));
@@ -70,7 +70,7 @@ impl Recorder {
     }
 
     /// Hands on everything held back until now.
-    pub(super) async fn finish(mut self) -> Volume {
+    pub async fn finish(mut self) -> Volume {
         let mut rest = Vec::new();
         self.masks
             .finish(&mut |_, part| rest.extend_from_slice(part));

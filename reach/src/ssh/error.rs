@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::Whose;
+use crate::off_limits::Whose;
 
 /// A step on the way to a machine that did not succeed.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,13 +12,13 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Error, Exchange, OffLimits, SeenKey, Target,
+    Error, Exchange, SeenKey, Target,
     connect::connect,
     exchange::Open,
     limiter::Limiter,
     pool::{self, Bounds, Lease, Pool, Tidy},
 };
-use crate::Fence;
+use crate::{Fence, off_limits::Avoided};
 
 /// How much is done at once and how long things are waited for.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ pub struct Fleet(Arc<Inner>);
 struct Inner {
     limits: Limits,
     fence: Fence,
-    off_limits: RwLock<OffLimits>,
+    avoided: Avoided,
     /// One a team: a team's machines that never answer use up no other team's places.
     limiters: Mutex<HashMap<String, Limiter>>,
     pool: Arc<Pool>,
@@ -90,28 +90,25 @@ impl Fleet {
         Self(Arc::new(Inner {
             limits,
             fence,
-            off_limits: RwLock::default(),
+            avoided: Avoided::default(),
             limiters: Mutex::default(),
             pool: Pool::new(bounds),
         }))
     }
 
-    /// From now on no connection is opened to these addresses.
-    pub fn avoid(&self, off_limits: OffLimits) {
-        let now = self.0.off_limits.write();
-        *now.unwrap_or_else(PoisonError::into_inner) = off_limits;
+    /// Addresses to which no connection is opened.
+    pub fn avoided(&self) -> &Avoided {
+        &self.0.avoided
     }
 
     /// Whether a connection may be opened to an address in the name of this target.
     pub(super) fn judge(&self, target: &Target, ip: IpAddr) -> Result<(), Error> {
-        let off_limits = self.0.off_limits.read();
-        let off_limits = off_limits.unwrap_or_else(PoisonError::into_inner);
-        match off_limits.judge(ip, target.node.as_deref()) {
+        match self.0.avoided.judge(ip, target.node.as_deref()) {
             None => Ok(()),
             Some(whose) => Err(Error::AddressOffLimits {
                 address: target.address.clone(),
                 ip,
-                whose: whose.clone(),
+                whose,
             }),
         }
     }

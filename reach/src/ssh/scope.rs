@@ -2,10 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{
-    Error,
-    range::{NoRange, Range},
-};
+use super::Error;
+use crate::off_limits::{NoRange, Range};
 
 /// Addresses that a Secret names: IP addresses, CIDR ranges, host names with `*` and `?`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -81,6 +81,7 @@ fn row(producer: usize, run: usize, uid: &str, step: &str, target: usize) -> Exe
         finished_at: Some(Timestamp::UNIX_EPOCH),
         output_bytes: 4096,
         dropped_bytes: 0,
+        outputs: std::collections::BTreeMap::new(),
         via: Via::Journal,
     }
 }

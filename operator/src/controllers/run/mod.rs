@@ -162,11 +162,19 @@ async fn moves(
         }
         Err(error) => return Err(error),
     };
-    let mut next = decide::run::next(&kept.plan, &ledger, &control.decided, now);
+    let (name, namespace) = (run.name_any(), run.namespace().unwrap_or_default());
+    let named = decide::template::Run {
+        name: &name,
+        namespace: &namespace,
+    };
+    let decide = |control: &decide::control::Control| {
+        decide::run::next(&kept.plan, named, &ledger, control, now)
+    };
+    let mut next = decide(&control.decided);
     if control.resumes(run) {
         // The threshold counts from the failures that stand when somebody resumes.
         control.decided.forgiven = next.failed_targets;
-        next = decide::run::next(&kept.plan, &ledger, &control.decided, now);
+        next = decide(&control.decided);
     }
     if let Some(message) = ctx.desk.away().filter(|_| !next.start.is_empty()) {
         return waiting("WaitingForRecords", message);

@@ -8,15 +8,28 @@ use serde::{Deserialize, Serialize};
 
 use super::{Duration, Interpreter, Targets, schema};
 
-/// One step; exactly one of the bodies `script`, `inline`, `exec` and `pod`.
+mod action;
+mod flow;
+mod http;
+mod wait;
+
+pub use action::*;
+pub use flow::*;
+pub use http::*;
+pub use wait::*;
+
+/// One step; exactly one of the bodies `script`, `inline`, `exec`, `pod`, `http`, `wait`, `pause` and `action`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.script), has(self.inline), has(self.exec), has(self.pod)].filter(x, x).size() == 1").message("a step has exactly one body: script, inline, exec or pod"),
+    validation = Rule::new("[has(self.script), has(self.inline), has(self.exec), has(self.pod), has(self.http), has(self.wait), has(self.pause), has(self.action)].filter(x, x).size() == 1").message("a step has exactly one body: script, inline, exec, pod, http, wait, pause or action"),
     validation = Rule::new("!has(self.pod) || !has(self.targets)").message("a pod step runs once and takes no targets"),
     validation = Rule::new("!(self.name in self.needs)").message("a step cannot need itself"),
     validation = Rule::new("!has(self.exec) || self.retries == 0").message("exec happens at most once and takes no retries"),
     validation = Rule::new("!has(self.runAs) || has(self.script) || has(self.inline)").message("runAs is for script and inline"),
+    validation = Rule::new("self.runOn == 'Success' || size(self.needs) > 0").message("runOn is about the steps that this one needs; name them"),
+    validation = Rule::new("size(self.outputs) == 0 || has(self.script) || has(self.inline) || has(self.pod)").message("outputs come from script, inline and pod"),
+    validation = Rule::new("size(self.outputs) == 0 || size(self.forEach) == 0").message("a step of forEach has no outputs; there would be several of each"),
 )]
 pub struct Step {
     /// name of the step, unique in its Job.
@@ -30,6 +43,26 @@ pub struct Step {
     #[schemars(length(max = 50), inner(length(min = 1, max = 63)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub needs: Vec<String>,
+    /// runOn says what has to have become of the steps in `needs` on a target: Success (default), Failure or Always. A step for Failure is left out where nothing failed.
+    #[serde(default)]
+    pub run_on: RunOn,
+    /// when is a CEL expression over params, target, run, item and outputs; where it is false, the step is left out and counts as done. Example: `params.env == 'prod' && outputs.state != 'clean'`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub when: Option<String>,
+    /// forEach repeats the step for each of these values, which templates name as `{{ item }}`. May be templates. They go side by side, and what needs the step waits for all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 1024)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub for_each: Vec<String>,
+    /// outputs are values that the step hands to those that need it, named there as `{{ outputs.NAME }}`. A script or pod prints each on a line of its own: `$PILOTHOUSE_OUTPUT NAME=VALUE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub outputs: Vec<Output>,
+    /// continueOnFailure has the run go on as if the step had succeeded where it has not; it does not count towards maxFailures. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continue_on_failure: bool,
     /// targets of this step in place of the Job's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Targets>,
@@ -45,6 +78,18 @@ pub struct Step {
     /// pod runs a container of its own, once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodStep>,
+    /// http sends one request for each target, or one where there are no targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpStep>,
+    /// wait waits until an object meets a condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<WaitStep>,
+    /// pause does nothing for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseStep>,
+    /// action does one operation on each target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<ActionStep>,
     /// runAs is the user on the host. Default: the user that the Host logs in as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z_][a-z0-9_-]*$"))]
@@ -62,6 +107,35 @@ pub struct Step {
     /// backoff is the wait before the first retry; it doubles each time, up to 5m. Default 5s.
     #[serde(default = "five_seconds")]
     pub backoff: Duration,
+}
+
+impl Step {
+    /// A step that has no body yet, with every default.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            needs: Vec::new(),
+            run_on: RunOn::default(),
+            when: None,
+            for_each: Vec::new(),
+            outputs: Vec::new(),
+            continue_on_failure: false,
+            targets: None,
+            script: None,
+            inline: None,
+            exec: None,
+            pod: None,
+            http: None,
+            wait: None,
+            pause: None,
+            action: None,
+            run_as: None,
+            timeout: ten_minutes(),
+            delivery_timeout: two_minutes(),
+            retries: 0,
+            backoff: five_seconds(),
+        }
+    }
 }
 
 fn ten_minutes() -> Duration {

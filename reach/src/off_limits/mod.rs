@@ -1,9 +1,15 @@
-//! Addresses that nobody is taken to in the name of a Host: this machine itself, link-local services, and what belongs to the cluster. A machine that is a node
+//! Addresses that nobody is taken to in the name of a Host or of a URL: this machine itself, link-local services, and what belongs to the cluster. A machine that is a node
 //! of the cluster is reached only as that node.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use super::Range;
+mod range;
+
+pub use range::{NoRange, Range};
 
 /// Never a machine that work is done on: unspecified, loopback, link-local and multicast.
 const NEVER: [&str; 8] = [
@@ -24,7 +30,7 @@ pub enum Whose {
     Nobodys,
     ApiServer,
     Services,
-    /// What somebody in charge keeps Hosts away from.
+    /// What somebody in charge keeps Hosts and URLs away from.
     Denied,
     /// The node itself, or a pod on it.
     Node(String),
@@ -63,13 +69,30 @@ impl OffLimits {
     }
 
     /// Whose the address is, where a machine that is this node, or none, may not be sought there.
-    pub(super) fn judge(&self, ip: IpAddr, node: Option<&str>) -> Option<&Whose> {
+    fn judge(&self, ip: IpAddr, node: Option<&str>) -> Option<&Whose> {
         if self.excepted.iter().any(|range| range.contains(ip)) {
             return None;
         }
         let of = |(range, _): &&(Range, Whose)| range.contains(ip);
         let mut owners = self.ranges.iter().filter(of).map(|(_, whose)| whose);
         owners.find(|whose| !matches!(whose, Whose::Node(name) if Some(name.as_str()) == node))
+    }
+}
+
+/// What is off limits just now. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Avoided(Arc<RwLock<OffLimits>>);
+
+impl Avoided {
+    /// From now on no connection is opened to these addresses.
+    pub fn set(&self, off_limits: OffLimits) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = off_limits;
+    }
+
+    /// Whose the address is, where a machine that is this node, or none, may not be sought there.
+    pub fn judge(&self, ip: IpAddr, node: Option<&str>) -> Option<Whose> {
+        let now = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        now.judge(ip, node).cloned()
     }
 }
 

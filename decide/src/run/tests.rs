@@ -16,21 +16,26 @@ use super::*;
 use crate::control::{Control, Taken};
 use crate::plan::{Body, Lane, PlannedTarget, ScriptBody, VERSION};
 
-fn at(second: i64) -> Timestamp {
+pub fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("valid")
 }
 
-fn step(name: &str, lane: usize, needs: &[usize]) -> PlannedStep {
+pub fn step(name: &str, lane: usize, needs: &[usize]) -> PlannedStep {
     PlannedStep {
         name: name.into(),
         lane,
         stage: 0,
         needs: needs.to_vec(),
+        run_on: RunOn::Success,
+        when: None,
+        item: String::new(),
+        outputs: Vec::new(),
+        continue_on_failure: false,
+        on_failure: false,
         body: Body::Script(ScriptBody {
             interpreter: Interpreter::Shell,
             content: "true".into(),
-            env: BTreeMap::new(),
-            revision: String::new(),
+            ..ScriptBody::default()
         }),
         run_as: None,
         timeout: Duration::from_secs(60),
@@ -40,11 +45,11 @@ fn step(name: &str, lane: usize, needs: &[usize]) -> PlannedStep {
     }
 }
 
-fn plan(targets: &[usize], mut steps: Vec<PlannedStep>, strategy: Rolling) -> Plan {
-    let order = topological(&steps).expect("no cycle");
+pub fn plan(targets: &[usize], mut steps: Vec<PlannedStep>, strategy: Rolling) -> Plan {
     let needs: Vec<_> = steps.iter().map(|s| s.needs.clone()).collect();
     let lanes: Vec<_> = steps.iter().map(|s| s.lane).collect();
-    for (i, stage) in crate::graph::stages(&order, &needs, &lanes)
+    let last: Vec<_> = steps.iter().map(|s| s.on_failure).collect();
+    for (i, stage) in crate::graph::stages(&needs, &lanes, &last)
         .into_iter()
         .enumerate()
     {
@@ -77,7 +82,15 @@ fn plan(targets: &[usize], mut steps: Vec<PlannedStep>, strategy: Rolling) -> Pl
     }
 }
 
-fn attempt(number: i32, state: State, finished: i64) -> Attempt {
+pub fn next(plan: &Plan, ledger: &Ledger, control: &Control, now: Timestamp) -> Next {
+    let run = template::Run {
+        name: "r",
+        namespace: "n",
+    };
+    super::next(plan, run, ledger, control, now)
+}
+
+pub fn attempt(number: i32, state: State, finished: i64) -> Attempt {
     let final_ = state.is_terminal();
     Attempt {
         number,
@@ -88,11 +101,11 @@ fn attempt(number: i32, state: State, finished: i64) -> Attempt {
     }
 }
 
-fn task(step: usize, target: usize) -> Task {
+pub fn task(step: usize, target: usize) -> Task {
     Task { step, target }
 }
 
-fn ledger(of: &[(Task, Attempt)]) -> Ledger {
+pub fn ledger(of: &[(Task, Attempt)]) -> Ledger {
     let mut ledger = Ledger::default();
     for &(task, attempt) in of {
         ledger.set(task, attempt);
@@ -100,7 +113,7 @@ fn ledger(of: &[(Task, Attempt)]) -> Ledger {
     ledger
 }
 
-fn starts(next: &Next) -> Vec<(usize, usize, i32)> {
+pub fn starts(next: &Next) -> Vec<(usize, usize, i32)> {
     next.start
         .iter()
         .map(|(t, n)| (t.step, t.target, *n))

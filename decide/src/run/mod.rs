@@ -1,13 +1,20 @@
 //! What a run does next: which tasks start, which are settled or cancelled, and whether the run waits or has ended.
 
-use crds::{execution::State, v1alpha1::OnThreshold};
+use crds::{
+    execution::State,
+    v1alpha1::{OnThreshold, RunOn},
+};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    condition::{self, Conditions},
     control::Control,
     ledger::{Attempt, Ledger},
     plan::{Plan, PlannedStep, Task, batches, topological},
+    template,
 };
+
+mod left_out;
 
 /// Longest wait between two attempts.
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
@@ -43,6 +50,8 @@ impl Next {
 pub enum Phase {
     #[default]
     Running,
+    /// It has failed, and takes the steps of onFailure.
+    RollingBack,
     /// Nothing new starts.
     Suspended(Hold),
     Cancelling,
@@ -91,8 +100,28 @@ impl Standing {
 }
 
 /// The next moves, from the frozen plan, what has happened, and what people asked for.
-pub fn next(plan: &Plan, ledger: &Ledger, control: &Control, now: Timestamp) -> Next {
-    let mut view = View::new(plan, ledger, control);
+pub fn next(
+    plan: &Plan,
+    run: template::Run<'_>,
+    ledger: &Ledger,
+    control: &Control,
+    now: Timestamp,
+) -> Next {
+    let decide = || decided(plan, run, ledger, control, now);
+    if plan.steps.iter().all(|step| step.when.is_none()) {
+        return decide();
+    }
+    condition::with_room(decide).expect("conditions are evaluated where they may panic")
+}
+
+fn decided(
+    plan: &Plan,
+    run: template::Run<'_>,
+    ledger: &Ledger,
+    control: &Control,
+    now: Timestamp,
+) -> Next {
+    let mut view = View::new(plan, run, ledger, control);
     let failed = view.failed_targets();
     let tripped =
         failed.saturating_sub(control.forgiven) > plan.strategy.max_failures.within(plan.total());
@@ -107,13 +136,31 @@ pub fn next(plan: &Plan, ledger: &Ledger, control: &Control, now: Timestamp) -> 
         ..Next::default()
     };
     view.pick_up(&mut next, control.cancel);
-    view.skip(stop);
-    if !stop && hold.is_none() {
-        view.start(&mut next, now);
+    view.leave_out(stop);
+    let rolling_back = view.roll_back(stop, hold);
+    if !control.cancel && hold != Some(Hold::Asked) {
+        let starts = if rolling_back {
+            Starts::RollBack
+        } else if stop || hold.is_some() {
+            Starts::Handlers
+        } else {
+            Starts::All
+        };
+        view.start(&mut next, starts, now);
     }
-    next.phase = view.phase(control.cancel, stop, hold, failed);
+    next.phase = view.phase(stop, hold, rolling_back, failed);
     next.tasks = view.tasks;
     next
+}
+
+/// Which steps may start something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Starts {
+    All,
+    /// Those alone that are for what has failed.
+    Handlers,
+    /// Those of onFailure alone.
+    RollBack,
 }
 
 /// Where every task stands by its attempts and the will of people.
@@ -144,37 +191,41 @@ pub fn standings(plan: &Plan, ledger: &Ledger, control: &Control) -> Vec<Vec<Sta
 /// The plan's tasks with their standings.
 struct View<'a> {
     plan: &'a Plan,
+    run: template::Run<'a>,
     ledger: &'a Ledger,
     control: &'a Control,
     order: Vec<usize>,
     tasks: Vec<Vec<Standing>>,
+    conditions: Conditions,
 }
 
 impl<'a> View<'a> {
-    fn new(plan: &'a Plan, ledger: &'a Ledger, control: &'a Control) -> Self {
+    fn new(
+        plan: &'a Plan,
+        run: template::Run<'a>,
+        ledger: &'a Ledger,
+        control: &'a Control,
+    ) -> Self {
         let order =
             topological(&plan.steps).expect("a plan that was frozen or read back has no cycle");
         Self {
             plan,
+            run,
             ledger,
             control,
             order,
             tasks: standings(plan, ledger, control),
+            conditions: Conditions::default(),
         }
     }
 
     /// Targets, by lane, on which some step has failed for good.
     fn failed_targets(&self) -> usize {
         let failed = |lane: usize, target: usize| {
-            let steps = self
-                .plan
-                .steps
-                .iter()
-                .enumerate()
-                .filter(|(_, s)| s.lane == lane);
-            steps
-                .into_iter()
-                .any(|(step, _)| self.tasks[step][target] == Standing::Failed)
+            let all = self.plan.steps.iter().enumerate();
+            let mut counted =
+                all.filter(|(_, s)| s.lane == lane && !s.on_failure && !s.continue_on_failure);
+            counted.any(|(step, _)| self.tasks[step][target] == Standing::Failed)
         };
         let lanes = self.plan.lanes.iter().enumerate();
         lanes
@@ -207,37 +258,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Marks what will never start: everything when the run stops, else what waits for something that did not succeed.
-    fn skip(&mut self, stop: bool) {
-        for index in 0..self.order.len() {
-            let step = self.order[index];
-            for target in 0..self.tasks[step].len() {
-                if self.tasks[step][target] == Standing::Pending
-                    && (stop || self.is_hopeless(step, target))
-                {
-                    self.tasks[step][target] = Standing::Skipped;
-                }
-            }
-        }
-    }
-
-    fn is_hopeless(&self, step: usize, target: usize) -> bool {
-        let planned = &self.plan.steps[step];
-        planned.needs.iter().any(|&need| {
-            let row = &self.tasks[need];
-            if self.plan.steps[need].lane == planned.lane {
-                matches!(row[target], Standing::Failed | Standing::Skipped)
-            } else {
-                !row.is_empty()
-                    && row
-                        .iter()
-                        .all(|s| matches!(s, Standing::Failed | Standing::Skipped))
-            }
-        })
-    }
-
     /// Starts what may start, batch by batch, within maxParallel.
-    fn start(&self, next: &mut Next, now: Timestamp) {
+    fn start(&self, next: &mut Next, starts: Starts, now: Timestamp) {
         let parallel = self.control.max_parallel;
         let parallel = usize::try_from(parallel.unwrap_or(self.plan.strategy.max_parallel))
             .unwrap_or(1)
@@ -246,6 +268,9 @@ impl<'a> View<'a> {
         let mut again: Option<Timestamp> = None;
         let mut earliest = |at: Timestamp| again = Some(again.map_or(at, |a| a.min(at)));
         for &step in &self.order {
+            if !self.may_start(step, starts) {
+                continue;
+            }
             let open = match self.open_targets(step, now) {
                 Ok(open) => open,
                 Err(at) => {
@@ -271,6 +296,15 @@ impl<'a> View<'a> {
         next.again = again;
     }
 
+    fn may_start(&self, step: usize, starts: Starts) -> bool {
+        let planned = &self.plan.steps[step];
+        match starts {
+            Starts::All => !planned.on_failure,
+            Starts::Handlers => !planned.on_failure && planned.run_on != RunOn::Success,
+            Starts::RollBack => planned.on_failure,
+        }
+    }
+
     /// The number of the next attempt, and the earliest moment for it.
     fn due(&self, task: Task) -> (i32, Option<Timestamp>) {
         let Some(attempt) = self.ledger.get(task) else {
@@ -292,11 +326,15 @@ impl<'a> View<'a> {
     fn needs_met(&self, task: Task) -> bool {
         let planned = &self.plan.steps[task.step];
         planned.needs.iter().all(|&need| {
-            if self.plan.steps[need].lane == planned.lane {
-                self.tasks[need][task.target].is_done()
-            } else {
-                self.tasks[need].iter().all(|s| s.is_final())
-            }
+            let alone = self.plan.steps[need].lane == planned.lane;
+            self.seen_by(task, need).all(|target| {
+                let strict = alone && planned.run_on == RunOn::Success;
+                if strict {
+                    self.is_well(need, target)
+                } else {
+                    self.tasks[need][target].is_final()
+                }
+            })
         })
     }
 
@@ -355,30 +393,43 @@ impl<'a> View<'a> {
             .max()
     }
 
-    fn phase(&self, cancel: bool, stop: bool, hold: Option<Hold>, failed: usize) -> Phase {
+    fn phase(&self, stop: bool, hold: Option<Hold>, rolling_back: bool, failed: usize) -> Phase {
         let done = self.tasks.iter().flatten().all(|s| s.is_final());
         match (done, hold) {
-            (false, _) if cancel => Phase::Cancelling,
+            (false, _) if self.control.cancel => Phase::Cancelling,
+            (false, Some(Hold::Asked)) if rolling_back => Phase::Suspended(Hold::Asked),
+            (false, _) if rolling_back => Phase::RollingBack,
             (false, Some(hold)) if !stop => Phase::Suspended(hold),
             (false, _) => Phase::Running,
             // What failed may be retried as long as nobody has said that it stays so.
             (true, Some(Hold::ThresholdExceeded)) if !stop => {
                 Phase::Suspended(Hold::ThresholdExceeded)
             }
-            (true, _) => Phase::Ended(self.end(cancel, failed)),
+            (true, _) => Phase::Ended(self.ended(failed)),
         }
     }
 
-    fn end(&self, cancel: bool, failed: usize) -> End {
-        let mut all = self.tasks.iter().flatten();
-        let whole = all.clone().all(|s| s.is_done());
-        if self.tasks.iter().all(Vec::is_empty) {
+    fn end(&self) -> End {
+        self.ended(self.failed_targets())
+    }
+
+    fn ended(&self, failed: usize) -> End {
+        let all = self
+            .main()
+            .flat_map(|(step, row)| (0..row.len()).map(move |target| (step, target)));
+        let tasks: Vec<_> = all.collect();
+        let whole = tasks
+            .iter()
+            .all(|&(step, target)| self.is_well(step, target));
+        let succeeded =
+            |&(step, target): &(usize, usize)| self.tasks[step][target] == Standing::Succeeded;
+        if tasks.is_empty() {
             End::Skipped
-        } else if cancel && !whole {
+        } else if self.control.cancel && !whole {
             End::Cancelled
         } else if failed > self.plan.strategy.max_failures.within(self.plan.total()) {
             End::Failed
-        } else if all.any(|s| *s == Standing::Succeeded) || failed == 0 {
+        } else if tasks.iter().any(succeeded) || failed == 0 {
             End::Succeeded
         } else {
             End::Failed
@@ -413,5 +464,6 @@ fn backoff(step: &PlannedStep, attempt: i32) -> SignedDuration {
 }
 
 #[cfg(test)]
-#[path = "run_tests.rs"]
+mod flow_tests;
+#[cfg(test)]
 mod tests;
