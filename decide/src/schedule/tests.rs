@@ -285,6 +285,17 @@ fn a_task_is_finished_after_its_last_run_and_stalled_where_it_can_have_none() {
 }
 
 #[test]
+fn a_schedule_that_cannot_be_read_is_told_once() {
+    let mut task = task(json!({}), "2026-11-24T00:00:00Z");
+    let refusal = Err(Refusal::new("TimeZoneUnknown", "no such zone"));
+    let told = status(&task, &refusal, at("2026-11-24T12:00:00Z"));
+    assert!(find_condition(&told.conditions, "Stalled").is_some());
+    task.status = Some(told);
+    let again = status(&task, &refusal, at("2026-11-24T12:00:09Z"));
+    assert_eq!(task.status, Some(again), "there is nothing new to write");
+}
+
+#[test]
 fn what_did_not_fire_before_and_after_a_run_is_told_apart() {
     let busy = World {
         active: 1,
