@@ -189,6 +189,18 @@ fn a_schedule_that_was_changed_makes_up_for_nothing_of_the_one_before() {
 }
 
 #[test]
+fn a_task_that_nobody_has_looked_at_yet_fires_from_its_creation_on() {
+    let over = json!({"schedule": {"every": "10s"}});
+    let mut task = task(over, "2026-01-01T00:00:00Z");
+    task.status = Some(ScheduledTaskStatus {
+        observed_generation: Some(-1),
+        ..ScheduledTaskStatus::default()
+    });
+    let (next, _) = turn(&task, &World::default(), "2026-01-01T00:00:11Z");
+    assert_eq!(told(&next), (vec!["2026-01-01T00:00:10Z".into()], vec![]));
+}
+
+#[test]
 fn a_clock_that_was_ahead_holds_nothing_up() {
     let ahead = task(json!({}), "2027-06-01T00:00:00Z");
     let (next, _) = turn(&ahead, &World::default(), "2026-11-24T00:00:00Z");
