@@ -231,7 +231,7 @@ async fn each_kind_is_told_of_as_it_is_in_every_state() {
         stage,
         seen: Vec::new(),
     };
-    let expires = Timestamp::now() + SignedDuration::from_secs(5);
+    let expires = Timestamp::now() + SignedDuration::from_secs(10);
     let expires = expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     told.create(&OBJECTS.replace("EXPIRES", &expires)).await;
     told.create(AGAIN).await;
