@@ -170,6 +170,12 @@ fn every_spec_says_who_wrote_it_and_every_status_what_it_speaks_of() {
             Some("int64"),
             "{kind}: status.observedGeneration"
         );
+        let seen = find("status").and_then(|schema| schema.default.as_ref());
+        assert_eq!(
+            seen.map(|seen| seen.0["observedGeneration"].clone()),
+            Some((-1).into()),
+            "{kind}: without a status it is taken for ready before anybody has looked at it"
+        );
         assert!(
             find("status.phase").is_none(),
             "{kind}: a phase is no source of truth"

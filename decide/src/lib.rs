@@ -1,10 +1,12 @@
 //! Pure decisions: a world in, a plan out. The same world gives the same answer; time is an argument, and nothing here touches anything.
 
+pub mod action;
 pub mod condition;
 pub mod control;
 pub mod freeze;
 pub mod graph;
 pub mod host;
+pub mod job;
 pub mod lease;
 pub mod ledger;
 pub mod limits;

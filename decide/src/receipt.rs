@@ -6,12 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::Refusal;
 
+/// The refusal of a run whose name another run has had.
+pub const ALREADY_BEGUN: &str = "AlreadyBegun";
+
 /// A run that nobody has ever looked at, and that is older than its start deadline.
 pub fn overdue(run: &JobRun, now: Timestamp) -> Option<Refusal> {
     let created = run.metadata.creation_timestamp.as_ref()?.0;
     let deadline = run.spec.start_deadline;
     let allowed = SignedDuration::try_from(deadline.get()).unwrap_or(SignedDuration::MAX);
-    if run.status.is_some() || now.duration_since(created) <= allowed {
+    if run.was_seen() || now.duration_since(created) <= allowed {
         return None;
     }
     Some(Refusal::new(
@@ -24,22 +27,28 @@ pub fn overdue(run: &JobRun, now: Timestamp) -> Option<Refusal> {
 
 /// The receipt that stands under a run's name is another's, or speaks of another plan.
 pub fn repeated(claimed: &Receipt, stands: &Receipt) -> Option<Refusal> {
-    let began = match (
+    let (reason, began) = match (
         claimed.run_uid == stands.run_uid,
         claimed.plan == stands.plan,
     ) {
         (true, true) => return None,
-        (true, false) => format!(
-            "this run began at {:.0} with a plan that is lost",
-            stands.at
+        (true, false) => (
+            "PlanLost",
+            format!(
+                "this run began at {:.0} with a plan that is lost",
+                stands.at
+            ),
         ),
-        (false, _) => format!(
-            "a run of this name began at {:.0} (UID {})",
-            stands.at, stands.run_uid
+        (false, _) => (
+            ALREADY_BEGUN,
+            format!(
+                "a run of this name began at {:.0} (UID {})",
+                stands.at, stands.run_uid
+            ),
         ),
     };
     Some(Refusal::new(
-        "AlreadyBegun",
+        reason,
         format!(
             "{began}, and no name begins twice in a namespace, so that a run that is restored or applied anew does nothing; create it under another name, or with generateName"
         ),
@@ -68,9 +77,15 @@ mod tests {
         assert_eq!(overdue(&run("1m"), at(1_060)), None);
         let late = overdue(&run("1m"), at(1_061)).expect("refused");
         assert_eq!(late.reason, "StartDeadlineExceeded");
-        let mut seen = run("1m");
-        seen.status = Some(JobRunStatus::default());
-        assert_eq!(overdue(&seen, at(9_000)), None);
+        let seen_as = |generation| JobRun {
+            status: Some(JobRunStatus {
+                observed_generation: Some(generation),
+                ..JobRunStatus::default()
+            }),
+            ..run("1m")
+        };
+        assert!(overdue(&seen_as(-1), at(9_000)).is_some());
+        assert_eq!(overdue(&seen_as(1), at(9_000)), None);
     }
 
     #[test]
@@ -84,9 +99,12 @@ mod tests {
             at: at(1_000),
         };
         let stands = receipt("1", "p");
-        let verdict = |uid, plan| repeated(&receipt(uid, plan), &stands).map(|r| r.message);
+        let verdict = |uid, plan| repeated(&receipt(uid, plan), &stands);
         assert_eq!(verdict("1", "p"), None);
-        assert!(verdict("1", "q").is_some_and(|m| m.contains("with a plan that is lost")));
-        assert!(verdict("2", "p").is_some_and(|m| m.contains("UID 1")));
+        let lost = verdict("1", "q").expect("refused");
+        assert_eq!(lost.reason, "PlanLost");
+        let again = verdict("2", "p").expect("refused");
+        assert_eq!(again.reason, "AlreadyBegun");
+        assert!(again.message.contains("UID 1"), "{again}");
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     Refusal,
     control::Control,
     plan::Plan,
+    receipt::ALREADY_BEGUN,
     run::{End, Hold, Next, Phase, Standing},
 };
 
@@ -106,7 +107,7 @@ pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
 pub fn expires(run: &JobRun) -> Option<Timestamp> {
     let status = run.status.as_ref()?;
     let failed = find_condition(&status.conditions, "Failed");
-    if failed.is_some_and(|c| c.reason == "AlreadyBegun") {
+    if failed.is_some_and(|c| c.reason == ALREADY_BEGUN) {
         // Git brought it back; it would bring it back again and again.
         return None;
     }
@@ -348,8 +349,13 @@ fn tell(
         }
         Some(Err(reason)) => {
             set(&Verdict::yes("Failed", reason, &told.message));
-            set(&Verdict::yes("Stalled", reason, &told.message));
-            set(&Verdict::no("Ready", reason, &told.message));
+            if reason == ALREADY_BEGUN {
+                // Git brought it back; there is nothing left to do, and nothing for anybody to correct.
+                set(&Verdict::yes("Ready", reason, &told.message));
+            } else {
+                set(&Verdict::yes("Stalled", reason, &told.message));
+                set(&Verdict::no("Ready", reason, &told.message));
+            }
         }
         None => {
             set(&Verdict::yes(
@@ -388,15 +394,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_turn_that_failed_is_told_and_changes_nothing_else() {
-        let before = JobRunStatus {
-            plan_hash: Some("sha256:0".into()),
-            asked: Some(Asked::Suspend),
-            progress: Some("1/2".into()),
-            ..JobRunStatus::default()
-        };
-        let turn = Turn {
+    /// One that failed.
+    fn turn() -> Turn<'static> {
+        Turn {
             frozen: None,
             control: None,
             taken: &[],
@@ -406,8 +406,79 @@ mod tests {
                 category: "Observe",
                 message: "cannot read Scripts",
             },
+        }
+    }
+
+    /// What kstatus makes of conditions, where neither the generation nor a deletion says more.
+    fn kstatus(status: &JobRunStatus) -> &'static str {
+        let ready = find_condition(&status.conditions, "Ready").map(|c| c.status.as_str());
+        let is = |type_| condition_is_true(&status.conditions, type_);
+        match (is("Reconciling"), is("Stalled"), ready) {
+            (true, false, Some("Unknown")) => "InProgress",
+            (false, true, Some("False")) => "Failed",
+            (false, false, Some("True")) => "Current",
+            told => panic!("{told:?} contradict each other"),
+        }
+    }
+
+    #[test]
+    fn kstatus_is_told_the_same_by_all_of_its_conditions() {
+        let refused = |reason| Refusal::new(reason, "");
+        let phase = |phase| Next {
+            phase,
+            ..Next::default()
         };
-        let after = status(&run(before.clone()), &turn, Timestamp::UNIX_EPOCH);
+        let (missing, again) = (refused("JobNotFound"), refused(ALREADY_BEGUN));
+        let [running, held, done, failed] = [
+            Phase::Running,
+            Phase::Suspended(Hold::ThresholdExceeded),
+            Phase::Ended(End::Succeeded),
+            Phase::Ended(End::Failed),
+        ]
+        .map(phase);
+        let waiting = Outlook::Waiting {
+            reason: "WaitingForMachine",
+            message: "",
+        };
+        let ways = [
+            vec![
+                (waiting.clone(), "InProgress"),
+                (Outlook::Refused(&missing), "Failed"),
+            ],
+            vec![
+                (waiting, "InProgress"),
+                (Outlook::Refused(&again), "Current"),
+            ],
+            vec![
+                (Outlook::Moving(&held), "InProgress"),
+                (Outlook::Moving(&failed), "Failed"),
+            ],
+            vec![
+                (Outlook::Moving(&running), "InProgress"),
+                (Outlook::Moving(&done), "Current"),
+            ],
+            vec![(Outlook::Cancelled, "Failed")],
+        ];
+        for way in ways {
+            let mut run = run(JobRunStatus::default());
+            for (outlook, wanted) in way {
+                let turn = Turn { outlook, ..turn() };
+                let told = status(&run, &turn, Timestamp::UNIX_EPOCH);
+                assert_eq!(kstatus(&told), wanted, "{:?}", turn.outlook);
+                run.status = Some(told);
+            }
+        }
+    }
+
+    #[test]
+    fn a_turn_that_failed_is_told_and_changes_nothing_else() {
+        let before = JobRunStatus {
+            plan_hash: Some("sha256:0".into()),
+            asked: Some(Asked::Suspend),
+            progress: Some("1/2".into()),
+            ..JobRunStatus::default()
+        };
+        let after = status(&run(before.clone()), &turn(), Timestamp::UNIX_EPOCH);
         let found = |type_| {
             find_condition(&after.conditions, type_).map(|c| (c.status.as_str(), c.reason.as_str()))
         };

@@ -4,6 +4,7 @@ pub mod away;
 pub mod cluster;
 pub mod etcd;
 pub mod guest;
+pub mod health;
 pub mod helm;
 pub mod manifest;
 pub mod namespace;

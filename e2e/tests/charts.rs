@@ -1,6 +1,6 @@
 //! The charts as Helm renders them: values that are wrong are refused, and whatever is rendered keeps the promises about rights and pods.
 
-use std::{env, path::Path, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
 use e2e::Manifest;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ const SETTINGS: [&[&str]; 6] = [
     ],
     &[
         "--set",
-        "serviceMonitor.enabled=true,networkPolicy.enabled=true,policies.stamping=Mutate,rbac.aggregateToView=false,commonLabels.team=a",
+        "serviceMonitor.enabled=true,networkPolicy.enabled=true,policies.stamping=Mutate,rbac.aggregateToView=false,argocd.healthScripts=true,commonLabels.team=a",
     ],
 ];
 
@@ -334,6 +334,27 @@ fn one_replica_takes_no_disruption_budget() {
         !titles(&["--set", "operator.replicas=1"]).contains(&budget),
         "it would block every drain"
     );
+}
+
+#[test]
+fn argo_cd_gets_a_script_for_every_kind() {
+    let objects = rendered(&["--set", "argocd.healthScripts=true"]);
+    let (_, merged) = objects
+        .iter()
+        .find(|(title, _)| title == "ConfigMap pilothouse-argocd-health")
+        .expect("it was asked for");
+    let keys = merged["data"].as_object().expect("keys");
+    let kinds: Vec<_> = crds::v1alpha1::all()
+        .into_iter()
+        .map(|crd| crd.spec.names.kind)
+        .collect();
+    assert_eq!(keys.len(), kinds.len());
+    for kind in kinds {
+        let file = format!("{CHART}/files/argocd/{kind}.lua");
+        let script = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let key = format!("resource.customizations.health.pilothouse.dev_{kind}");
+        assert_eq!(keys[&key], script, "{kind}");
+    }
 }
 
 fn titles(settings: &[&str]) -> Vec<String> {

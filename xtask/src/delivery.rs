@@ -92,7 +92,7 @@ pub fn publish(checkout: &Checkout, tools: &Tools, product: Option<&Product>) ->
     let folder = checkout.local().join("bin");
     fs::create_dir_all(&folder).about("create", &folder)?;
     let plugin = product.map(|product| product.binaries.join("kubectl-pilothouse"));
-    for program in ["kubectl", "helm", "etcdutl"]
+    for program in ["kubectl", "helm", "etcdutl", "health"]
         .map(|name| tools.path(name))
         .into_iter()
         .chain(plugin.as_deref())

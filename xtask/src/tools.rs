@@ -1,4 +1,4 @@
-//! Kubernetes, containerd, CoreDNS and Helm, built from their Go modules; `e2e/cluster/*/go.mod` pin the versions.
+//! Kubernetes, containerd, CoreDNS and Helm, and what asks the libraries of GitOps tools, built from their Go modules; `e2e/cluster/*/go.mod` pin the versions.
 
 use std::{
     path::{Path, PathBuf},
@@ -30,7 +30,7 @@ struct Module {
 }
 
 /// All that a cluster that is already there needs.
-const CLIENTS: [Module; 2] = [
+const CLIENTS: [Module; 3] = [
     Module {
         name: "addons",
         flags: &[],
@@ -44,6 +44,13 @@ const CLIENTS: [Module; 2] = [
         link: KUBERNETES,
         cgo: true,
         packages: &["k8s.io/kubernetes/cmd/kubectl"],
+    },
+    Module {
+        name: "health",
+        flags: &[],
+        link: "-s -w",
+        cgo: false,
+        packages: &["./health"],
     },
 ];
 

@@ -77,12 +77,12 @@ pub enum Action {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunActionStatus {
-    /// conditions: Applied is True when the run has taken the action in, False when it no longer could.
+    /// conditions: Applied is True when the run has taken the action in, False when it no longer could; Stalled is True in the latter case.
     #[serde(default)]
     #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// observedGeneration is the generation that this status speaks of.
+    /// observedGeneration is the generation that this status speaks of; -1 until the operator has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }

@@ -151,12 +151,12 @@ pub enum Sharing {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobStatus {
-    /// conditions: Ready is True when a run of this job could be planned, Scripts and templates included.
+    /// conditions: Ready is True when a run of this job could be planned, Scripts and templates included; Stalled is True while something in the job has to be corrected first.
     #[serde(default)]
     #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// observedGeneration is the generation that this status speaks of.
+    /// observedGeneration is the generation that this status speaks of; -1 until the operator has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// steps is how many steps the job has.

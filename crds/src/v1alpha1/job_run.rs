@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Duration, JobSpec, LocalRef, Requester, SecretKeyRef, schema};
+use super::{Action, Duration, JobSpec, LocalRef, Requester, SecretKeyRef, schema, schema::UNSEEN};
 use crate::names::DEFAULT_RUNNER;
 
 /// Default of `startDeadline`.
@@ -80,7 +80,7 @@ pub struct JobRunSpec {
     /// startDeadline is how long after its creation the run may wait for the operator's first look at it; one that is found later is refused, since a backup or an old etcd may have brought it back. Default 10m.
     #[serde(default = "start_deadline")]
     pub start_deadline: Duration,
-    /// ttlAfterFinished is how long after its end the run is deleted; its records stay longer, and its name never begins again. One that Git has brought back, and that was refused as AlreadyBegun, stays. Default: it stays.
+    /// ttlAfterFinished is how long after its end the run is deleted; its records stay longer, and its name never begins again. One that Git has brought back, and that was refused as AlreadyBegun, stays and is Ready. Default: it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_after_finished: Option<Duration>,
     /// onBehalfOf is the chain of objects that this run comes from, the nearest first. Only the operator may give it.
@@ -131,7 +131,7 @@ pub struct JobRunStatus {
     #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// observedGeneration is the generation that this status speaks of.
+    /// observedGeneration is the generation that this status speaks of; -1 until the operator has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// summary is one word for people: Waiting, Running, RollingBack, Suspended, Cancelling, Succeeded, Skipped, Failed, Cancelled or Refused. Programs read conditions.
@@ -286,6 +286,12 @@ pub struct StepStatus {
 }
 
 impl JobRun {
+    /// Whether an operator has ever looked at it.
+    pub fn was_seen(&self) -> bool {
+        let observed = self.status.as_ref().and_then(|s| s.observed_generation);
+        observed.is_some_and(|generation| generation != UNSEEN)
+    }
+
     /// Whether the run has ended, well or not.
     pub fn is_finished(&self) -> bool {
         self.status.as_ref().is_some_and(|status| {

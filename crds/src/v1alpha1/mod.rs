@@ -43,5 +43,6 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         ScheduledTask::crd(),
     ]
     .map(schema::without_null)
+    .map(schema::with_unseen_status)
     .into()
 }

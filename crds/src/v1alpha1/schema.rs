@@ -1,9 +1,13 @@
-//! Schema pieces that a derive cannot express: bounded maps, conditions, and the absence of null.
+//! Schema pieces that a derive cannot express: bounded maps, conditions, the absence of null, and the status before the first look.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::json;
+
+/// The generation that the status of an object speaks of that nobody has looked at yet.
+pub const UNSEEN: i64 = -1;
 
 /// A map of at most 300 short texts, as parameters and environment are.
 pub fn text_map(_: &mut SchemaGenerator) -> Schema {
@@ -71,6 +75,20 @@ pub fn without_null(mut crd: CustomResourceDefinition) -> CustomResourceDefiniti
             .iter_mut()
             .filter_map(|schema| schema.open_api_v3_schema.as_mut())
             .for_each(refuse_null);
+    }
+    crd
+}
+
+/// Gives an object a status from its creation on: kstatus takes one without for one that is as it should be.
+pub fn with_unseen_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut();
+        let fields = schema
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+            .and_then(|schema| schema.properties.as_mut());
+        if let Some(status) = fields.and_then(|fields| fields.get_mut("status")) {
+            status.default = Some(JSON(json!({"observedGeneration": UNSEEN})));
+        }
     }
     crd
 }

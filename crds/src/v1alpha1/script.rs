@@ -88,7 +88,7 @@ pub struct ScriptStatus {
     #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// observedGeneration is the generation that this status speaks of.
+    /// observedGeneration is the generation that this status speaks of; -1 until the operator has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// revision counts the changes of interpreter, content and parameters, from 1.

@@ -293,16 +293,14 @@ fn settled(task: &ScheduledTask, now: Timestamp) -> Timestamp {
         .creation_timestamp
         .as_ref()
         .map_or(now, |t| t.0);
-    let Some(status) = &task.status else {
-        return created.min(now);
-    };
-    if status.schedule_digest.as_deref() != Some(&digest(&task.spec)) {
+    let status = task.status.as_ref();
+    let known = status.and_then(|s| s.schedule_digest.as_deref());
+    if known.is_some_and(|known| known != digest(&task.spec)) {
         // What the schedule of before would have fired is not this one's to make up for.
         return now;
     }
     status
-        .settled_until
-        .as_ref()
+        .and_then(|s| s.settled_until.as_ref())
         .map_or(created, |t| t.0)
         .min(now)
 }

@@ -40,10 +40,11 @@ pub fn status(
         Err(refusal) => stalled(refusal.reason, &refusal.message),
     };
     let generation = task.metadata.generation;
-    status.conditions.retain(|c| c.type_ != "Stalled");
     if verdict.status == "False" {
         let stalled = Verdict::yes("Stalled", verdict.reason, verdict.message.clone());
         set_condition(&mut status.conditions, &stalled, generation, now);
+    } else {
+        status.conditions.retain(|c| c.type_ != "Stalled");
     }
     set_condition(&mut status.conditions, &verdict, generation, now);
     status

@@ -189,6 +189,18 @@ fn a_schedule_that_was_changed_makes_up_for_nothing_of_the_one_before() {
 }
 
 #[test]
+fn a_task_that_nobody_has_looked_at_yet_fires_from_its_creation_on() {
+    let over = json!({"schedule": {"every": "10s"}});
+    let mut task = task(over, "2026-01-01T00:00:00Z");
+    task.status = Some(ScheduledTaskStatus {
+        observed_generation: Some(-1),
+        ..ScheduledTaskStatus::default()
+    });
+    let (next, _) = turn(&task, &World::default(), "2026-01-01T00:00:11Z");
+    assert_eq!(told(&next), (vec!["2026-01-01T00:00:10Z".into()], vec![]));
+}
+
+#[test]
 fn a_clock_that_was_ahead_holds_nothing_up() {
     let ahead = task(json!({}), "2027-06-01T00:00:00Z");
     let (next, _) = turn(&ahead, &World::default(), "2026-11-24T00:00:00Z");
@@ -282,6 +294,17 @@ fn a_task_is_finished_after_its_last_run_and_stalled_where_it_can_have_none() {
     );
     let closed = json!({"calendars": {"exclude": [{"from": "2026-01-01", "to": "9999-12-31"}]}});
     assert_eq!(ready(closed, Some(4)), is("False", "NeverFires"));
+}
+
+#[test]
+fn a_schedule_that_cannot_be_read_is_told_once() {
+    let mut task = task(json!({}), "2026-11-24T00:00:00Z");
+    let refusal = Err(Refusal::new("TimeZoneUnknown", "no such zone"));
+    let told = status(&task, &refusal, at("2026-11-24T12:00:00Z"));
+    assert!(find_condition(&told.conditions, "Stalled").is_some());
+    task.status = Some(told);
+    let again = status(&task, &refusal, at("2026-11-24T12:00:09Z"));
+    assert_eq!(task.status, Some(again), "there is nothing new to write");
 }
 
 #[test]

@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crds::v1alpha1::{
-    Asked, JobRun, RunAction, RunActionStatus, Verdict, find_condition, set_condition,
-};
+use crds::v1alpha1::{Asked, JobRun, RunAction, find_condition};
+use decide::Refusal;
 use kube::{Api, ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 
 use super::valid;
@@ -22,8 +21,8 @@ pub async fn reconcile(
     ctx: Arc<Context>,
 ) -> Result<Action> {
     let action = valid(&action)?;
-    let mut status = action.status.clone().unwrap_or_default();
-    if find_condition(&status.conditions, "Applied").is_some()
+    let conditions = action.status.as_ref().map(|status| &status.conditions);
+    if conditions.is_some_and(|told| find_condition(told, "Applied").is_some())
         || action.metadata.deletion_timestamp.is_some()
     {
         return Ok(Action::await_change());
@@ -37,41 +36,26 @@ pub async fn reconcile(
         .get_opt(name)
         .await
         .map_err(observing(format!("JobRun {name}")))?;
-    let verdict = match run {
-        None => Verdict::no(
-            "Applied",
+    let answer = match run {
+        None => Err(Refusal::new(
             "RunNotFound",
             format!(
                 "spec.runRef.name: there is no JobRun {name}; correct the name and create the action anew"
             ),
-        ),
-        Some(run) if run.creation_timestamp() > action.creation_timestamp() => Verdict::no(
-            "Applied",
+        )),
+        Some(run) if run.creation_timestamp() > action.creation_timestamp() => Err(Refusal::new(
             "RunIsNewer",
             format!("JobRun {name} was created after this action"),
-        ),
+        )),
         // The run ended because of it, by an operator that did not get to say so.
-        Some(run) if run.is_finished() && was_heard(action, &run) => {
-            Verdict::yes("Applied", "TakenIn", "")
-        }
-        Some(run) if run.is_finished() => Verdict::no(
-            "Applied",
+        Some(run) if run.is_finished() && was_heard(action, &run) => Ok(()),
+        Some(run) if run.is_finished() => Err(Refusal::new(
             "RunEnded",
             format!("JobRun {name} had ended before"),
-        ),
+        )),
         Some(_) => return Ok(Action::requeue(SOON)),
     };
-    let generation = action.metadata.generation;
-    status = RunActionStatus {
-        observed_generation: generation,
-        ..status
-    };
-    set_condition(
-        &mut status.conditions,
-        &verdict,
-        generation,
-        jiff::Timestamp::now(),
-    );
+    let status = decide::action::status(action, &answer, jiff::Timestamp::now());
     report::status(&ctx.client, action, "pilothouse-runaction", &status).await?;
     ctx.succeeded(action);
     Ok(Action::await_change())

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crds::v1alpha1::{Job, JobStatus, Verdict, set_condition};
+use crds::v1alpha1::{Job, Verdict};
 use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 
 use super::valid;
@@ -33,7 +33,7 @@ pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Re
         Ok(Err(refusal)) => Verdict::no("Ready", refusal.reason, &refusal.message),
         Err(error) => Verdict::unknown("Ready", error.category(), chain(*error)),
     };
-    let status = status(job, &verdict, jiff::Timestamp::now());
+    let status = decide::job::status(job, &verdict, jiff::Timestamp::now());
     if job.status.as_ref() != Some(&status) {
         report::status(&ctx.client, job, "pilothouse-job", &status).await?;
     }
@@ -45,17 +45,4 @@ pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Re
     } else {
         MISSING
     }))
-}
-
-fn status(job: &Job, verdict: &Verdict, now: jiff::Timestamp) -> JobStatus {
-    let mut status = job.status.clone().unwrap_or_default();
-    status.observed_generation = job.metadata.generation;
-    status.steps = i32::try_from(job.spec.steps.len()).ok();
-    set_condition(
-        &mut status.conditions,
-        verdict,
-        job.metadata.generation,
-        now,
-    );
-    status
 }

@@ -8,9 +8,7 @@ use std::{
 use crds::{
     names::FINALIZER_RUN,
     receipt::Receipt,
-    v1alpha1::{
-        JobRun, JobRunStatus, RunAction, RunActionStatus, Verdict, find_condition, set_condition,
-    },
+    v1alpha1::{JobRun, JobRunStatus, RunAction, find_condition},
 };
 use decide::{
     Refusal, receipt,
@@ -241,16 +239,7 @@ async fn applied(
     verdict: &Result<(), Refusal>,
     now: Timestamp,
 ) -> Result<()> {
-    let generation = action.metadata.generation;
-    let mut status = RunActionStatus {
-        observed_generation: generation,
-        ..action.status.clone().unwrap_or_default()
-    };
-    let verdict = match verdict {
-        Ok(()) => Verdict::yes("Applied", "TakenIn", ""),
-        Err(refusal) => Verdict::no("Applied", refusal.reason, &refusal.message),
-    };
-    set_condition(&mut status.conditions, &verdict, generation, now);
+    let status = decide::action::status(action, verdict, now);
     report::status(&ctx.client, action, "pilothouse-runaction", &status).await
 }
 

@@ -1,0 +1,16 @@
+-- A Job is healthy when a run of it could be planned. One that lacks a Script, or a parameter of one, may still get it from the same sync.
+local health = { status = "Progressing", message = "the operator has not looked at it yet" }
+if obj.status == nil or obj.status.observedGeneration ~= obj.metadata.generation then
+  return health
+end
+for _, condition in ipairs(obj.status.conditions or {}) do
+  if condition.type == "Stalled" and condition.status == "True" then
+    return { status = "Degraded", message = condition.reason .. ": " .. condition.message }
+  elseif condition.type == "Ready" then
+    health.message = condition.reason .. ": " .. condition.message
+    if condition.status == "True" then
+      health.status = "Healthy"
+    end
+  end
+end
+return health
