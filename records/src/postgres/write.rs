@@ -8,7 +8,6 @@ use std::{
 };
 
 use crds::execution::Execution;
-use futures::future::try_join;
 use jiff::Timestamp;
 use tokio_postgres::{
     binary_copy::BinaryCopyInWriter,
@@ -50,22 +49,80 @@ pub async fn rows(turn: &mut Turn<'_>, told: &[&ReadyRow], now: Timestamp) -> Re
 /// Names by which a row is found: of its namespace, and its own.
 type Name = (String, String);
 
+/// A run as rows name it: its UID, its namespace's, and its name.
+type Run<'a> = (&'a str, &'a str, &'a str);
+
+fn run(ready: &ReadyRow) -> Run<'_> {
+    let row = &ready.row;
+    (&row.key.run, &row.namespace_uid, &row.run)
+}
+
+/// What the database has of a run, which most often is nothing: then none of its rows has to be asked for.
+#[derive(Clone, Copy, Default)]
+struct Begun {
+    /// A row of this UID.
+    rows: bool,
+    /// A name that begins with the run's.
+    names: bool,
+}
+
+async fn begun<'a>(
+    turn: &mut Turn<'_>,
+    told: &[&'a ReadyRow],
+) -> Result<HashMap<Run<'a>, Begun>, Failed> {
+    let mut begun: HashMap<Run<'_>, Begun> = HashMap::new();
+    for ready in told {
+        begun.entry(run(ready)).or_default();
+    }
+    let asked: Vec<Run<'_>> = begun.keys().copied().collect();
+    let uids: Vec<&str> = asked.iter().map(|(uid, _, _)| *uid).collect();
+    let namespaces: Vec<&str> = asked.iter().map(|(_, namespace, _)| *namespace).collect();
+    let names: Vec<&str> = asked.iter().map(|(_, _, name)| *name).collect();
+    for found in turn.query(BEGUN, &[&uids, &namespaces, &names]).await? {
+        let of_run = Begun {
+            rows: found.try_get(1)?,
+            names: found.try_get(2)?,
+        };
+        begun.insert(asked[place(found.try_get(0)?)], of_run);
+    }
+    Ok(begun)
+}
+
+const BEGUN: &str = "
+    SELECT asked.n,
+        EXISTS (SELECT FROM executions e WHERE e.run_uid = asked.run_uid),
+        EXISTS (SELECT FROM executions e WHERE e.namespace_uid = asked.namespace_uid AND e.name >= asked.prefix || '.' AND e.name < asked.prefix || '/')
+    FROM (SELECT n, run_uid, namespace_uid, replace(run, '/', '.') AS prefix
+        FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS runs (run_uid, namespace_uid, run, n)) AS asked";
+
 /// Rows that the database has of these keys, and which of their names are taken.
 async fn asked<'a>(
     turn: &mut Turn<'_>,
     told: &[&'a ReadyRow],
 ) -> Result<(HashMap<Key<'a>, Entry<'a>>, HashSet<Name>), Failed> {
+    let begun = begun(turn, told).await?;
+    let of_begun = |wanted: fn(&Begun) -> bool| -> Vec<&'a ReadyRow> {
+        let rows = told.iter().filter(|ready| wanted(&begun[&run(ready)]));
+        rows.copied().collect()
+    };
+    let by_name = of_begun(|run| run.names).into_iter().map(first_name);
+    let taken = taken(turn, by_name.collect()).await?;
+    let by_key = of_begun(|run| run.rows);
+    Ok((known(turn, &by_key).await?, taken.into_iter().collect()))
+}
+
+/// Rows that the database has of these keys.
+async fn known<'a>(
+    turn: &mut Turn<'_>,
+    told: &[&'a ReadyRow],
+) -> Result<HashMap<Key<'a>, Entry<'a>>, Failed> {
+    let mut known = HashMap::new();
+    if told.is_empty() {
+        return Ok(known);
+    }
     let runs: Vec<&str> = told.iter().map(|r| r.row.key.run.as_str()).collect();
     let digests: Vec<&[u8]> = told.iter().map(|r| r.digest.as_slice()).collect();
-    let uids: Vec<&str> = told.iter().map(|r| r.row.namespace_uid.as_str()).collect();
-    let names: Vec<&str> = told.iter().map(|r| r.name.as_str()).collect();
-    let by_key = turn.prepared(BY_KEY).await?;
-    let by_name = turn.prepared(BY_NAME).await?;
-    let keys: [&(dyn ToSql + Sync); 2] = [&runs, &digests];
-    let both: [&(dyn ToSql + Sync); 2] = [&uids, &names];
-    let tx = turn.transaction();
-    let (stored, taken) = try_join(tx.query(&by_key, &keys), tx.query(&by_name, &both)).await?;
-    let mut known = HashMap::new();
+    let stored = turn.query(BY_KEY, &[&runs, &digests]).await?;
     for found in stored {
         let (n, body): (i64, String) = (found.try_get(0)?, found.try_get(1)?);
         let ready = told[place(n)];
@@ -79,9 +136,7 @@ async fn asked<'a>(
         };
         known.insert(key(ready), entry);
     }
-    let name = |found: tokio_postgres::Row| Ok((found.try_get(0)?, found.try_get(1)?));
-    let taken: Result<_, tokio_postgres::Error> = taken.into_iter().map(name).collect();
-    Ok((known, taken?))
+    Ok(known)
 }
 
 const BY_KEY: &str = "
