@@ -27,8 +27,15 @@ const SCOPED: [&[&str]; 2] = [
     ],
 ];
 
+/// Records in PostgreSQL.
+const POSTGRES: &[&str] = &[
+    "--set",
+    "records.postgres.secretRef.name=database,records.postgres.caSecretRef.name=database-ca,networkPolicy.enabled=true",
+];
+
 /// Settings that between them render every template.
-const SETTINGS: [&[&str]; 6] = [
+const SETTINGS: [&[&str]; 7] = [
+    POSTGRES,
     SCOPED[0],
     SCOPED[1],
     &[],
@@ -47,7 +54,7 @@ const SETTINGS: [&[&str]; 6] = [
 ];
 
 /// What is wrong, and how Helm says so.
-const REFUSED: [(&[&str], &str); 15] = [
+const REFUSED: [(&[&str], &str); 16] = [
     (
         &["--set", "typo=1"],
         "additional properties 'typo' not allowed",
@@ -70,6 +77,10 @@ const REFUSED: [(&[&str], &str); 15] = [
     (
         &["--set", "certificates.mode=existingSecret"],
         "/certificates/existingSecret/name",
+    ),
+    (
+        &["--set", "records.postgres.replicas=0"],
+        "/records/postgres/replicas",
     ),
     (
         &["--set", "rbac.runners=null"],
@@ -355,6 +366,33 @@ fn argo_cd_gets_a_script_for_every_kind() {
         let key = format!("resource.customizations.health.pilothouse.dev_{kind}");
         assert_eq!(keys[&key], script, "{kind}");
     }
+}
+
+#[test]
+fn with_postgresql_the_store_is_pods_without_a_volume_that_may_reach_it() {
+    let rendered = rendered(POSTGRES);
+    let find = |wanted: &str| rendered.iter().find(|(title, _)| title == wanted);
+    assert!(find("StatefulSet pilothouse-server").is_none());
+    let (_, store) = find("Deployment pilothouse-server").expect("it is rendered");
+    assert_eq!(store["spec"]["replicas"], 2);
+    let pod = &store["spec"]["template"]["spec"];
+    let args = pod["containers"][0]["args"].to_string();
+    assert!(
+        !args.contains("database"),
+        "no argument leads to the connection string"
+    );
+    let files = &pod["volumes"][0]["projected"]["sources"];
+    assert_eq!(
+        (&files[0]["secret"]["name"], &files[1]["secret"]["name"]),
+        (&json!("database"), &json!("database-ca"))
+    );
+    assert!(find("PodDisruptionBudget pilothouse-server").is_some());
+    let (_, policy) = find("NetworkPolicy pilothouse-server").expect("it is rendered");
+    let egress = policy["spec"]["egress"].as_array().expect("ways out");
+    let ways = egress
+        .iter()
+        .filter(|way| way["ports"] == json!([{"port": 5432}]));
+    assert_eq!(ways.count(), 1);
 }
 
 fn titles(settings: &[&str]) -> Vec<String> {

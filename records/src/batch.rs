@@ -40,6 +40,8 @@ pub enum Rejected {
     TooFar(u64),
     #[error("{0} is empty")]
     Empty(&'static str),
+    #[error("{0} has a NUL character")]
+    Nul(&'static str),
 }
 
 /// The row with what it says to people cut to what is kept, so that no length of theirs has it refused.
@@ -74,11 +76,11 @@ fn check_row(row: &Execution) -> Result<(), Rejected> {
         if value.is_empty() {
             return Err(Rejected::Empty(field));
         }
-        not_longer(field, value, MAX_NAME)?;
+        named(field, value)?;
     }
-    not_longer("namespace", &row.namespace, MAX_NAME)?;
-    not_longer("target", &row.target, MAX_NAME)?;
-    not_longer("job", row.job.as_deref().unwrap_or_default(), MAX_NAME)?;
+    named("namespace", &row.namespace)?;
+    named("target", &row.target)?;
+    named("job", row.job.as_deref().unwrap_or_default())?;
     not_longer(
         "reason",
         row.reason.as_deref().unwrap_or_default(),
@@ -110,6 +112,14 @@ fn at_most(what: &'static str, found: usize, limit: usize) -> Result<(), Rejecte
         return Err(Rejected::TooMany { what, found, limit });
     }
     Ok(())
+}
+
+/// What rows are chosen by; no name of Kubernetes has a NUL, which not every database can keep.
+fn named(field: &'static str, value: &str) -> Result<(), Rejected> {
+    if value.contains('\0') {
+        return Err(Rejected::Nul(field));
+    }
+    not_longer(field, value, MAX_NAME)
 }
 
 fn not_longer(field: &'static str, value: &str, limit: usize) -> Result<(), Rejected> {

@@ -429,7 +429,9 @@ async fn bad_batches_are_refused(store: &dyn Store) {
     long.message = Some("x".repeat(2_000));
     let mut nameless = row("bad", "r", "a", State::Started);
     nameless.namespace_uid = String::new();
-    for bad in [newer, long, nameless] {
+    let mut torn = row("bad", "r", "a", State::Started);
+    torn.target = "a\0b".into();
+    for bad in [newer, long, nameless, torn] {
         let good = row("bad", "r", "b", State::Started);
         let refused = store.append(rows([good, bad])).await;
         assert!(matches!(refused, Err(Error::Rejected(_))));

@@ -6,7 +6,15 @@ mod batch;
 pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod options;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(all(feature = "postgres", feature = "conformance"))]
+pub mod private;
 mod query;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod ready;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
@@ -15,7 +23,13 @@ pub use batch::{
     MAX_BATCH_BYTES, MAX_BATCH_LOGS, MAX_BATCH_ROWS, MAX_BATCHES, MAX_CHUNK_BYTES, Rejected, check,
     shortened,
 };
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use options::Options;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+pub use postgres::{Amount, MigrateError, migrate};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresStore, Settings, SettingsError, restored};
 pub use query::{Column, Cursor, Query, Row, Selector, Term};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{BackupError, Options, SqliteStore, backup, restore};
+pub use sqlite::{BackupError, SqliteStore, backup, restore};
 pub use store::{Changes, Error, Page, Piece, Position, Reply, Retention, Store, Swept};

@@ -57,7 +57,7 @@ pub trait Store: Send + Sync + 'static {
 pub struct Position {
     /// Last position given to a change of a row.
     pub seq: i64,
-    /// Counts commits of this process, so that log readers wake too.
+    /// Counts commits, so that log readers wake too.
     pub commits: u64,
 }
 
@@ -128,7 +128,7 @@ pub enum Error {
     },
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl Error {
     pub(crate) fn unavailable(
         step: &'static str,

@@ -1,9 +1,9 @@
 //! Serves what is too numerous for etcd: the aggregated API of `records.pilothouse.dev`, the operator's ingest, health and metrics. Runs as
-//! the store, which there is one of, or as a front before it.
+//! the store, which there is one of unless PostgreSQL keeps the records, or as a front before it.
 
 mod accept;
 pub mod api;
-mod backup;
+mod command;
 mod discovery;
 mod door;
 mod failure;

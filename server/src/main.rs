@@ -13,7 +13,7 @@ async fn main() -> ExitCode {
     telemetry::init();
     let options = Options::parse();
     let ended: Result<(), Box<dyn Error>> = match options.command {
-        Some(command) => command.carry_out(&options.data_dir).map_err(Into::into),
+        Some(command) => command.carry_out(&options).await.map_err(Into::into),
         None => run::run(options).await.map_err(Into::into),
     };
     match ended {

@@ -6,7 +6,9 @@ use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ObjectReference;
 
-use crate::backup::Command;
+use records::Settings;
+
+use crate::{command::Command, slot::Keeping};
 
 /// Serves the records of Pilothouse: the aggregated API for people, the ingest for the operator.
 #[derive(Clone, Debug, Parser)]
@@ -18,10 +20,17 @@ pub struct Options {
     /// Folder of the database, on a volume of its own.
     #[arg(
         long,
+        global = true,
         env = "PILOTHOUSE_DATA_DIR",
         default_value = "/var/lib/pilothouse-records"
     )]
     pub data_dir: PathBuf,
+    /// File with the connection string of PostgreSQL, which then keeps the records in place of the folder; there may be several stores on it.
+    #[arg(long, global = true, env = "PILOTHOUSE_POSTGRES_URL_FILE")]
+    pub postgres_url_file: Option<PathBuf>,
+    /// File with the authorities (PEM) of PostgreSQL's certificate; without it the connection string has to say sslmode=disable.
+    #[arg(long, global = true, env = "PILOTHOUSE_POSTGRES_CA_FILE")]
+    pub postgres_ca_file: Option<PathBuf>,
     /// Where a front listens for the API server (TLS).
     #[arg(long, env = "PILOTHOUSE_API_ADDR", default_value = "0.0.0.0:6443")]
     pub api_addr: SocketAddr,
@@ -98,6 +107,17 @@ pub enum TlsMode {
 }
 
 impl Options {
+    /// Where records are kept.
+    pub fn keeping(&self) -> Keeping {
+        match &self.postgres_url_file {
+            Some(url_file) => Keeping::Postgres(Settings {
+                url_file: url_file.clone(),
+                ca_file: self.postgres_ca_file.clone(),
+            }),
+            None => Keeping::Folder(self.data_dir.clone()),
+        }
+    }
+
     /// Full name of the account that may write.
     pub fn operator(&self) -> String {
         let default = || self.account("pilothouse-operator");
@@ -179,6 +199,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::{Options, age, size};
+    use crate::slot::Keeping;
 
     #[test]
     fn ages_and_sizes_are_read_or_refused() {
@@ -198,5 +219,13 @@ mod tests {
             "system:serviceaccount:ops:pilothouse-operator"
         );
         assert_eq!(options.dns_names()[0], "pilothouse-server.ops.svc");
+    }
+
+    #[test]
+    fn records_are_kept_in_the_folder_unless_postgresql_is_named() {
+        let keeping = |words: &[&str]| Options::parse_from(words).keeping();
+        assert!(matches!(keeping(&["server"]), Keeping::Folder(_)));
+        let words = ["server", "--postgres-url-file=/postgres/url"];
+        assert!(matches!(keeping(&words), Keeping::Postgres(_)));
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     object::{GROUP, VERSION},
     options::{Options, TlsMode},
     retention::{self, Limits},
-    slot::Slot,
+    slot::{Keeping, Slot},
     volume::{self, Volume},
 };
 
@@ -91,9 +91,13 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
     let mut registry = Registry::default();
     let (metrics, slot) = (Metrics::new(&mut registry), Slot::default());
     let shutdown = &ground.shutdown;
+    let keeping = options.keeping();
     let volume = Volume {
         folder: options.data_dir.clone(),
-        measure: volume::percent,
+        measure: match keeping {
+            Keeping::Folder(_) => volume::percent,
+            Keeping::Postgres(_) => volume::elsewhere,
+        },
     };
     let api = Api {
         slot: slot.clone(),
@@ -127,10 +131,10 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
     let events = Events::new(ground.client.clone(), "pilothouse-server", &options.pod);
     let about = options.this_pod();
     tokio::spawn(volume.watch(events, about, metrics.clone(), shutdown.clone()));
-    tokio::spawn(slot.clone().open(options.data_dir, shutdown.clone()));
+    tokio::spawn(slot.clone().open(keeping, shutdown.clone()));
     let runs = retention::runs(&ground.client, &options.namespaces);
-    let keeping = retention::keep(runs, slot, limits, metrics, shutdown.clone());
-    tokio::spawn(keeping);
+    let sweeping = retention::keep(runs, slot, limits, metrics, shutdown.clone());
+    tokio::spawn(sweeping);
     until_ended(listeners, ground.shutdown).await
 }
 

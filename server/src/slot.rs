@@ -7,8 +7,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use records::{Options, SqliteStore, Store};
+use records::{Options, PostgresStore, Settings, SqliteStore, Store};
 use serving::telemetry::chain;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -37,15 +38,12 @@ impl Slot {
         let _ = self.store.set(store);
     }
 
-    /// Opens the folder, again and again until it can be opened.
-    pub async fn open(self, folder: PathBuf, shutdown: CancellationToken) {
+    /// Opens the store, again and again until it can be opened.
+    pub async fn open(self, keeping: Keeping, shutdown: CancellationToken) {
         let opening = async {
             loop {
-                let folder = folder.clone();
-                let open = move || SqliteStore::open(&folder, Options::default(), Timestamp::now());
-                match tokio::task::spawn_blocking(open).await {
-                    Ok(Ok(store)) => break self.fill(Arc::new(store)),
-                    Ok(Err(e)) => tracing::error!(error = chain(&e), "store is not available"),
+                match keeping.open().await {
+                    Ok(store) => break self.fill(store),
                     Err(e) => tracing::error!(error = chain(&e), "store is not available"),
                 }
                 tokio::time::sleep(RETRY).await;
@@ -53,5 +51,38 @@ impl Slot {
             tracing::info!("store is open");
         };
         shutdown.run_until_cancelled(opening).await;
+    }
+}
+
+/// Where records are kept.
+#[derive(Clone, Debug)]
+pub enum Keeping {
+    /// In SQLite, by one process.
+    Folder(PathBuf),
+    /// In PostgreSQL, by any number of them.
+    Postgres(Settings),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("the store cannot be opened")]
+    Store(#[from] records::Error),
+    #[error("opening the store came to no end")]
+    Task(#[from] JoinError),
+}
+
+impl Keeping {
+    async fn open(&self) -> Result<Arc<dyn Store>, OpenError> {
+        let options = Options::default();
+        match self.clone() {
+            Self::Folder(folder) => {
+                let open = move || SqliteStore::open(&folder, options, Timestamp::now());
+                Ok(Arc::new(spawn_blocking(open).await??))
+            }
+            Self::Postgres(settings) => {
+                let store = PostgresStore::open(settings, options, Timestamp::now()).await?;
+                Ok(Arc::new(store))
+            }
+        }
     }
 }

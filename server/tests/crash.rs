@@ -9,6 +9,7 @@ use crds::execution::{Execution, State};
 use records::{
     client::Client,
     conformance::{row, rows},
+    private::PrivatePostgres,
 };
 use tokio::{sync::mpsc, time::sleep};
 
@@ -22,7 +23,18 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 #[tokio::test]
 async fn rows_acknowledged_over_the_network_survive_kills_of_the_server() {
+    survives(&Stand::set(&env::temp_dir()).await).await;
+}
+
+#[tokio::test]
+async fn rows_acknowledged_over_the_network_survive_kills_of_a_server_on_postgresql() {
+    let postgres = PrivatePostgres::start(&[]).unwrap();
+    let settings = postgres.database("records").unwrap();
     let stand = Stand::set(&env::temp_dir()).await;
+    survives(&stand.on(&settings)).await;
+}
+
+async fn survives(stand: &Stand) {
     let (tell, mut heard) = mpsc::unbounded_channel();
     for writer in 0..WRITERS {
         tokio::spawn(write(stand.client(), writer, tell.clone()));

@@ -5,6 +5,7 @@ use std::{path::Path, process::Command};
 use crate::{
     checkout::Checkout,
     error::{Error, Result},
+    packages,
     plane::{Plane, Recipe},
     processes::Processes,
     product,
@@ -44,6 +45,9 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
             names.join(", ")
         )));
     };
+    if name == "records" && arguments == [POSTGRES] {
+        return on_postgres(checkout, steps);
+    }
     let program = format!("bench-{name}");
     let program = steps.run("release build", |log| {
         Ok(product::compile(checkout, log, true, &[&program])?.remove(0))
@@ -73,6 +77,23 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
         }
     }
     seen(bench.args(arguments))
+}
+
+/// What the bench of records is told when it measures PostgreSQL, which it starts itself.
+const POSTGRES: &str = "--postgres";
+
+/// Needs no plane: the store and PostgreSQL are all there is.
+fn on_postgres(checkout: &Checkout, steps: &Steps) -> Result<()> {
+    steps.step("PostgreSQL", packages::postgres)?;
+    let program = steps.run("release build", |log| {
+        Ok(product::compile(checkout, log, true, &["bench-records"])?.remove(0))
+    })?;
+    // Unlike /tmp, which may be memory, it is on a disk.
+    seen(
+        Command::new(program)
+            .env("TMPDIR", "/var/tmp")
+            .arg(POSTGRES),
+    )
 }
 
 /// Runs a program whose output is for the person at the screen.

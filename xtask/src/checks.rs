@@ -13,6 +13,7 @@ use crate::{
     guests::Guests,
     install::{At, Cluster},
     network::Network,
+    packages,
     plane::{Plane, Recipe},
     product,
     steps::{Log, Steps},
@@ -62,6 +63,7 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     steps.run("generated files", |log| {
         product::generate(checkout, log, &["--check"])
     })?;
+    steps.step("PostgreSQL for tests", packages::postgres)?;
     let units = ["test", "--quiet", "--workspace", "--exclude", "e2e", "--"];
     seen(cargo(&units).args(&wishes.filter))?;
     fuzz::fuzz(checkout, steps, None, if wishes.long { 3_600 } else { 120 })?;

@@ -88,7 +88,7 @@ enum Command {
     /// Measure one thing, beside what people use for it today.
     Bench {
         name: String,
-        #[arg(last = true)]
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Write the container image as a tar, without an engine.

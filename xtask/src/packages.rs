@@ -1,9 +1,9 @@
 //! What the machine itself has to have; missing pieces are installed as root on Debian and Ubuntu, otherwise named in one line.
 
-use std::{env, path::Path, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
 use crate::{
-    error::{Error, Result},
+    error::{About as _, Error, Result},
     steps::{Log, Outcome},
 };
 
@@ -32,6 +32,25 @@ pub fn ensure(log: &Log) -> Result<((), Outcome)> {
     install(log, &NEEDED)
 }
 
+/// Where Debian has PostgreSQL, whose programs are in no `PATH`, and what says that installing it starts none.
+const POSTGRES: &str = "/usr/lib/postgresql";
+const POSTGRES_CLUSTERS: &str = "/etc/postgresql-common/createcluster.conf";
+
+/// PostgreSQL for tests and benches, which start servers of their own.
+pub fn postgres(log: &Log) -> Result<((), Outcome)> {
+    let versions = fs::read_dir(POSTGRES).into_iter().flatten().flatten();
+    let mut programs = versions.map(|version| version.path().join("bin/postgres"));
+    if programs.any(|program| program.is_file()) {
+        return Ok(((), Outcome::Cached));
+    }
+    let clusters = Path::new(POSTGRES_CLUSTERS);
+    if !clusters.exists() && nix::unistd::geteuid().is_root() {
+        fs::create_dir_all("/etc/postgresql-common").about("create", clusters)?;
+        fs::write(clusters, "create_main_cluster = false\n").about("write", clusters)?;
+    }
+    get(log, &["postgresql"])
+}
+
 /// Installs the packages of the programs that are missing.
 pub fn install(log: &Log, needed: &[(&str, &str)]) -> Result<((), Outcome)> {
     let missing: Vec<&str> = needed
@@ -39,6 +58,10 @@ pub fn install(log: &Log, needed: &[(&str, &str)]) -> Result<((), Outcome)> {
         .filter(|(program, _)| !found(program))
         .map(|&(_, package)| package)
         .collect();
+    get(log, &missing)
+}
+
+fn get(log: &Log, missing: &[&str]) -> Result<((), Outcome)> {
     if missing.is_empty() {
         return Ok(((), Outcome::Cached));
     }

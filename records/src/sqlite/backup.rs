@@ -17,7 +17,7 @@ const COPY: &str = "backup.sqlite";
 /// What is being handed in.
 const INCOMING: &str = "incoming.sqlite";
 /// What the store becomes when it is opened next.
-const RESTORED: &str = "restored.sqlite";
+pub const RESTORED: &str = "restored.sqlite";
 
 /// Why a store was not copied or brought back.
 #[derive(Debug, thiserror::Error)]

@@ -18,40 +18,20 @@ use crds::{
     receipt::Receipt,
 };
 use jiff::Timestamp;
+use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Changes, Error, Page, Piece, Position, Query, Reply, Retention, Row, Store, Swept, check,
+    Changes, Error, Options, Page, Piece, Position, Query, Reply, Retention, Row, Store, Swept,
+    check, ready::Ready,
 };
 pub use backup::{BackupError, backup, restore};
 use checkpoints::Copier;
 use readers::Readers;
-use write::Ready;
 use writer::{Command, Writer};
 
 /// Name of the database in its folder.
 const FILE: &str = "records.sqlite";
-
-/// How the store uses the machine.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Commands that may wait for the writer; senders wait beyond it.
-    pub queue: usize,
-    /// Commands committed together at most.
-    pub group: usize,
-    /// Connections for readers.
-    pub readers: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            queue: 1024,
-            group: 512,
-            readers: 4,
-        }
-    }
-}
 
 /// A store in a folder.
 #[derive(Clone)]
@@ -63,11 +43,8 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens or creates the store in a folder, and brings its schema up to date.
     pub fn open(folder: &Path, options: Options, now: Timestamp) -> Result<Self, Error> {
-        let lock = lock(folder).map_err(|e| Error::unavailable("lock the data folder", e))?;
-        backup::settle(folder).map_err(|e| Error::unavailable("bring back a backup", e))?;
+        let (mut connection, lock) = alone(folder, now)?;
         let file = folder.join(FILE);
-        let mut connection =
-            schema::open(&file, now).map_err(|e| Error::unavailable("open the database", e))?;
         let seq =
             read::position(&connection).map_err(|e| Error::unavailable("read the position", e))?;
         let copier = Copier::beside(&mut connection, &file)?;
@@ -90,6 +67,21 @@ impl SqliteStore {
             .await
             .map_err(|e| Error::unavailable("hear from the writer", e))?
     }
+}
+
+/// The database of a folder that nobody else has open, in its latest schema, and the lock that keeps it so.
+pub(crate) fn alone(folder: &Path, now: Timestamp) -> Result<(Connection, File), Error> {
+    let lock = lock(folder).map_err(|e| Error::unavailable("lock the data folder", e))?;
+    backup::settle(folder).map_err(|e| Error::unavailable("bring back a backup", e))?;
+    let connection = schema::open(&folder.join(FILE), now);
+    let connection = connection.map_err(|e| Error::unavailable("open the database", e))?;
+    Ok((connection, lock))
+}
+
+/// Whether a folder has a store, or a backup that becomes one.
+#[cfg(feature = "postgres")]
+pub(crate) fn is_there(folder: &Path) -> bool {
+    folder.join(FILE).exists() || folder.join(backup::RESTORED).exists()
 }
 
 /// Two writers on one file would give positions that no watcher of the other hears of.

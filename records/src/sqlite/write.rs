@@ -1,11 +1,12 @@
 //! How a batch becomes rows: a key is inserted once, then moves from Started to one terminal state and never again; every visible change takes
 //! the next position.
 
-use crds::execution::{Batch, Execution, LogChunk};
+use crds::execution::{Execution, LogChunk};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
 use super::read;
+use crate::ready::{Ready, ReadyRow};
 
 /// Positions handed out within one transaction.
 pub struct Positions {
@@ -29,57 +30,6 @@ impl Positions {
         tx.prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'seq'")?
             .execute([self.seq])?;
         Ok(())
-    }
-}
-
-/// A batch as the writer wants it: what can be done before its turn is done.
-pub struct Ready {
-    rows: Vec<ReadyRow>,
-    logs: Vec<LogChunk>,
-}
-
-struct ReadyRow {
-    row: Execution,
-    digest: [u8; 32],
-    name: String,
-    body: String,
-}
-
-impl Ready {
-    pub fn new(batch: Batch) -> Self {
-        Self {
-            rows: batch.rows.into_iter().map(ReadyRow::new).collect(),
-            logs: batch.logs,
-        }
-    }
-}
-
-impl ReadyRow {
-    fn new(row: Execution) -> Self {
-        Self {
-            digest: row.key.digest_bytes(),
-            // A name is one segment of a URL; a container's target has two parts.
-            name: row.name().replace('/', "."),
-            body: serde_json::to_string(&row).expect("a row is strings and numbers"),
-            row,
-        }
-    }
-
-    /// What is known once this was told of a row: who and what it is stays, for it is listed and watched by that.
-    fn told_of(&self, known: Execution) -> Execution {
-        let news = self.row.clone();
-        Execution {
-            key: known.key,
-            namespace: known.namespace,
-            namespace_uid: known.namespace_uid,
-            run: known.run,
-            job: known.job,
-            step: known.step,
-            target_kind: known.target_kind,
-            target: known.target,
-            attempt: known.attempt,
-            ..news
-        }
     }
 }
 
@@ -118,8 +68,7 @@ fn upsert(
         .optional()?;
     let Some((id, body)) = stored else {
         // The name belongs to another key: an earlier run of the same name. The digest tells them apart.
-        let name = format!("{}.{}", ready.name, hex::encode(&digest[..4]));
-        return add(insert, positions.next(), &name, ready, now).map(drop);
+        return add(insert, positions.next(), &ready.second_name(), ready, now).map(drop);
     };
     let known = read::execution(&body, 1)?;
     if known.state.is_terminal() {

@@ -12,12 +12,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Options,
     checkpoints::Copier,
     receipt, sweep,
-    write::{self, Positions, Ready},
+    write::{self, Positions},
 };
-use crate::{Error, Position, Retention, Swept};
+use crate::{Error, Options, Position, Retention, Swept, ready::Ready};
 
 /// Time for which a group is filled; whoever comes later waits for the next.
 const FILL: Duration = Duration::from_millis(20);

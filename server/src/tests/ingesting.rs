@@ -13,7 +13,7 @@ use records::MAX_BATCHES;
 
 use super::*;
 
-async fn post(world: &World, token: &str, body: impl Into<Body>) -> Response {
+pub async fn post(world: &World, token: &str, body: impl Into<Body>) -> Response {
     let request =
         Request::post("/ingest/v1/batches").header("Authorization", format!("Bearer {token}"));
     world

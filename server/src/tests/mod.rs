@@ -4,6 +4,7 @@
 mod fronting;
 mod ingesting;
 mod logs;
+mod on_postgres;
 mod over_tls;
 mod reading;
 mod watching;
@@ -101,7 +102,7 @@ impl Review for Rights {
 struct World {
     api: Router,
     ingest: Router,
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     namespaces: watch::Sender<Option<Arc<Known>>>,
     shutdown: CancellationToken,
     folder: TempDir,
@@ -115,7 +116,7 @@ fn known(pairs: &[(&str, &str)]) -> Arc<Known> {
 impl World {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let store = Arc::new(
+        let store: Arc<dyn Store> = Arc::new(
             SqliteStore::open(folder.path(), Options::default(), Timestamp::now()).unwrap(),
         );
         let slot = Slot::default();
@@ -131,7 +132,7 @@ impl World {
         Self::with(slot, store, folder, measure)
     }
 
-    fn with(slot: Slot, store: Arc<SqliteStore>, folder: TempDir, measure: Measure) -> Self {
+    fn with(slot: Slot, store: Arc<dyn Store>, folder: TempDir, measure: Measure) -> Self {
         let (namespaces, heard) = watch::channel(Some(known(&[("a", "a-uid"), ("b", "b-uid")])));
         let shutdown = CancellationToken::new();
         let api = api::router(Api {

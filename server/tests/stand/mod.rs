@@ -9,7 +9,7 @@ use std::{
 use axum::{Json, Router, http::StatusCode, routing::post};
 use crds::names::RECORDS_AUDIENCE;
 use jiff::Timestamp;
-use records::client::Client;
+use records::{Settings, client::Client};
 use serde_json::{Value, json};
 use serving::Material;
 use tempfile::TempDir;
@@ -22,6 +22,7 @@ pub struct Stand {
     folder: TempDir,
     bundle: String,
     port: u16,
+    keeping: String,
 }
 
 /// A running server, killed when dropped.
@@ -55,10 +56,17 @@ impl Stand {
         }
         let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         Self {
+            keeping: format!("--data-dir={}/data", folder.path().display()),
             folder,
             bundle: material.bundle(),
             port: free.local_addr().expect("an address").port(),
         }
+    }
+
+    /// The same with records in PostgreSQL.
+    pub fn on(self, postgres: &Settings) -> Self {
+        let keeping = format!("--postgres-url-file={}", postgres.url_file.display());
+        Self { keeping, ..self }
     }
 
     /// Starts a server on the folder; it takes what comes once it is up.
@@ -68,7 +76,7 @@ impl Stand {
             .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
             .env("RUST_LOG", "off")
             .args([
-                format!("--data-dir={folder}/data"),
+                self.keeping.clone(),
                 format!("--store-addr=127.0.0.1:{}", self.port),
                 "--health-addr=127.0.0.1:0".to_owned(),
                 "--tls-mode=files".to_owned(),

@@ -1,17 +1,20 @@
 //! Producers that each wait for their acknowledgement before they send the next batch.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crds::execution::Batch;
 use futures::future::try_join_all;
-use records::{SqliteStore, Store as _, client::Client};
+use records::{Store, client::Client};
 
 use crate::{Result, row};
 
 /// Takes batches, and answers once they are on disk.
 #[derive(Clone)]
 pub enum Sink {
-    Process(SqliteStore),
+    Process(Arc<dyn Store>),
     Network(Client),
 }
 
