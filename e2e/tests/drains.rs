@@ -37,32 +37,45 @@ subjects: [{kind: ServiceAccount, name: pilothouse-runner, namespace: NAMESPACE}
 async fn leader(stage: &Stage) -> Option<String> {
     let leases: Api<Lease> = Api::namespaced(stage.client.clone(), SYSTEM);
     let lease = leases.get("pilothouse-operator").await.ok()?;
-    lease.spec?.holder_identity.filter(|holder| !holder.is_empty())
+    lease
+        .spec?
+        .holder_identity
+        .filter(|holder| !holder.is_empty())
 }
 
 async fn node_of(stage: &Stage, component: &str, name: Option<&str>) -> Option<String> {
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), SYSTEM);
     let of = ListParams::default().labels(&format!("app.kubernetes.io/component={component}"));
     let found = pods.list(&of).await.ok()?.items;
-    let mut found = found.into_iter().filter(|pod| name.is_none_or(|name| name.starts_with(&pod.name_any())));
+    let mut found = found
+        .into_iter()
+        .filter(|pod| name.is_none_or(|name| name.starts_with(&pod.name_any())));
     found.find_map(|pod| pod.spec?.node_name)
 }
 
 /// Has the leader be on another node than the records, whose volume cannot move. Then: the leader, and its node.
 async fn leader_apart(stage: &Stage) -> (String, String) {
-    let records = node_of(stage, "server", None).await.expect("the store is on a node");
+    let records = node_of(stage, "server", None)
+        .await
+        .expect("the store is on a node");
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), SYSTEM);
-    eventually("a leader on another node than the records", PATIENCE, || async {
-        let leader = leader(stage).await?;
-        let node = node_of(stage, "operator", Some(&leader)).await?;
-        if node != records {
-            return Some((leader, node));
-        }
-        let all = pods.list(&ListParams::default()).await.ok()?;
-        let pod = all.into_iter().find(|pod| leader.starts_with(&pod.name_any()))?;
-        let _ = pods.delete(&pod.name_any(), &DeleteParams::default()).await;
-        None
-    })
+    eventually(
+        "a leader on another node than the records",
+        PATIENCE,
+        || async {
+            let leader = leader(stage).await?;
+            let node = node_of(stage, "operator", Some(&leader)).await?;
+            if node != records {
+                return Some((leader, node));
+            }
+            let all = pods.list(&ListParams::default()).await.ok()?;
+            let pod = all
+                .into_iter()
+                .find(|pod| leader.starts_with(&pod.name_any()))?;
+            let _ = pods.delete(&pod.name_any(), &DeleteParams::default()).await;
+            None
+        },
+    )
     .await
 }
 
@@ -72,12 +85,19 @@ async fn the_node_of_the_leader_is_drained_and_rebooted_and_the_run_ends_right()
     stage.apply(RIGHTS).await;
     let (before, node) = leader_apart(&stage).await;
     let nodes: Api<Node> = Api::all(stage.client.clone());
-    let boot = |node: &Node| node.status.as_ref()?.node_info.as_ref().map(|info| info.boot_id.clone());
+    let boot = |node: &Node| {
+        node.status
+            .as_ref()?
+            .node_info
+            .as_ref()
+            .map(|info| info.boot_id.clone())
+    };
     let found = nodes.get(&node).await.expect("it is there");
     let first = boot(&found);
     let address = found.status.and_then(|status| {
         let mut all = status.addresses?.into_iter();
-        all.find(|address| address.type_ == "InternalIP").map(|address| address.address)
+        all.find(|address| address.type_ == "InternalIP")
+            .map(|address| address.address)
     });
     let address = address.expect("a node has an address");
     stage
@@ -94,19 +114,47 @@ steps:
     stage.run("night", &job.replace("NODE", &node)).await;
     let status = stage.ends("night").await.status.expect("status");
     let rows = stage.executions("night").await;
-    assert_eq!(status.summary.as_deref(), Some("Succeeded"), "{status:#?}\n{rows:#?}");
+    assert_eq!(
+        status.summary.as_deref(),
+        Some("Succeeded"),
+        "{status:#?}\n{rows:#?}"
+    );
     assert_eq!(rows.len(), 4, "each once: {rows:#?}");
-    for (step, target) in [("empty", "machine"), ("again", "machine"), ("back", "machine"), ("ready", "")] {
+    for (step, target) in [
+        ("empty", "machine"),
+        ("again", "machine"),
+        ("back", "machine"),
+        ("ready", ""),
+    ] {
         assert_eq!(state(&rows, step, target), "Succeeded");
     }
     assert_ne!(leader(&stage).await, Some(before), "it went with its node");
     let other = |node: Option<&Node>| {
-        node.is_some_and(|node| boot(node) != first && node.spec.as_ref().is_some_and(|s| s.unschedulable != Some(true)))
+        node.is_some_and(|node| {
+            boot(node) != first
+                && node
+                    .spec
+                    .as_ref()
+                    .is_some_and(|s| s.unschedulable != Some(true))
+        })
     };
-    wait_for(nodes, &node, "another boot, and open to pods", PATIENCE, other).await;
+    wait_for(
+        nodes,
+        &node,
+        "another boot, and open to pods",
+        PATIENCE,
+        other,
+    )
+    .await;
     let gone = DeleteParams::default();
     let name = format!("e2e-{}", stage.name());
-    let _ = Api::<ClusterRoleBinding>::all(stage.client.clone()).delete(&name, &gone).await;
-    let _ = Api::<ClusterRole>::all(stage.client.clone()).delete(&name, &gone).await;
-    let _ = Api::<Host>::namespaced(stage.client.clone(), stage.name()).delete("machine", &gone).await;
+    let _ = Api::<ClusterRoleBinding>::all(stage.client.clone())
+        .delete(&name, &gone)
+        .await;
+    let _ = Api::<ClusterRole>::all(stage.client.clone())
+        .delete(&name, &gone)
+        .await;
+    let _ = Api::<Host>::namespaced(stage.client.clone(), stage.name())
+        .delete("machine", &gone)
+        .await;
 }

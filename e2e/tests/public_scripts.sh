@@ -5,6 +5,7 @@ home=/var/tmp/STORY
 remove() {
   systemctl stop "STORY-*" 2>/dev/null || true
   rm -f /run/systemd/system/STORY-*.service /etc/cron.d/STORY /etc/sysctl.d/90-pilothouse.conf /run/reboot-required /run/reboot-required.pkgs
+  rmdir /etc/cron.d 2>/dev/null || true
   systemctl daemon-reload
   systemctl reset-failed "STORY-*" 2>/dev/null || true
   rm -rf "$home" /var/log/STORY /srv/STORY /var/backups/STORY

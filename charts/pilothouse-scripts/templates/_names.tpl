@@ -10,6 +10,15 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{/* Hosts or pods as JSON. The default is not among the values, since Helm would mix its labels into a selector that is given. */}}
+{{- define "scripts.targets" -}}
+{{- if .names -}}
+{{- dict "names" .names | toJson -}}
+{{- else -}}
+{{- dict "selector" (.selector | default (dict "matchLabels" (dict "pilothouse.dev/public-scripts" "true"))) | toJson -}}
+{{- end -}}
+{{- end }}
+
 {{/* What there is and what is chosen, as JSON: names of all files, by kind, and of those that include and exclude leave. */}}
 {{- define "scripts.choice" -}}
 {{- $uses := dict }}
