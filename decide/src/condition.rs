@@ -73,12 +73,7 @@ fn evaluate(program: &Program, variables: &impl Serialize) -> Result<bool, Strin
 pub fn check(field: &str, text: &str, known: &[&str]) -> Result<(), Refusal> {
     let checked = with_room(|| {
         let program = compile(field, text)?;
-        let references = program.references();
-        let unknown = references
-            .variables()
-            .into_iter()
-            .find(|name| !known.contains(name));
-        unknown.map_or(Ok(()), |name| {
+        unknown(program.expression(), known, &[]).map_or(Ok(()), |name| {
             let known = known.join(", ");
             Err(bad(
                 field,
@@ -134,41 +129,55 @@ fn narrow(text: &str) -> Result<(), &'static str> {
 
 /// Whether a loop is within a loop, whose work nothing bounds.
 fn nested(of: &IdedExpr, within: bool) -> bool {
-    let any = |all: &[IdedExpr], within| all.iter().any(|one| nested(one, within));
-    match &of.expr {
-        Expr::Comprehension(_) if within => true,
-        Expr::Comprehension(inner) => [
-            &inner.iter_range,
-            &inner.loop_step,
-            &inner.loop_cond,
-            &inner.result,
-        ]
+    let is_loop = matches!(of.expr, Expr::Comprehension(_));
+    let mut parts = parts(of).into_iter();
+    (is_loop && within) || parts.any(|part| nested(part, within || is_loop))
+}
+
+/// The first variable that is neither known nor a loop's own.
+fn unknown<'a>(of: &'a IdedExpr, known: &[&str], own: &[&'a str]) -> Option<&'a str> {
+    if let Expr::Ident(name) = &of.expr {
+        let is_known = known.contains(&name.as_str()) || own.contains(&name.as_str());
+        return (!is_known).then_some(name);
+    }
+    let mut own = own.to_vec();
+    if let Expr::Comprehension(inner) = &of.expr {
+        own.extend([inner.iter_var.as_str(), inner.accu_var.as_str()]);
+        own.extend(inner.iter_var2.as_deref());
+    }
+    parts(of)
         .into_iter()
-        .any(|part| nested(part, true)),
-        Expr::Call(call) => {
-            call.target
-                .as_ref()
-                .is_some_and(|target| nested(target, within))
-                || any(&call.args, within)
-        }
-        Expr::List(list) => any(&list.elements, within),
-        Expr::Map(map) => map
-            .entries
-            .iter()
-            .any(|entry| entry_nested(&entry.expr, within)),
-        Expr::Struct(of) => of
-            .entries
-            .iter()
-            .any(|entry| entry_nested(&entry.expr, within)),
-        Expr::Select(select) => nested(&select.operand, within),
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => false,
+        .find_map(|part| unknown(part, known, &own))
+}
+
+/// What an expression is made of.
+fn parts(of: &IdedExpr) -> Vec<&IdedExpr> {
+    match &of.expr {
+        Expr::Comprehension(inner) => vec![
+            &inner.iter_range,
+            &inner.accu_init,
+            &inner.loop_cond,
+            &inner.loop_step,
+            &inner.result,
+        ],
+        Expr::Call(call) => call
+            .target
+            .as_deref()
+            .into_iter()
+            .chain(&call.args)
+            .collect(),
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Map(map) => map.entries.iter().flat_map(|e| of_entry(&e.expr)).collect(),
+        Expr::Struct(of) => of.entries.iter().flat_map(|e| of_entry(&e.expr)).collect(),
+        Expr::Select(select) => vec![&select.operand],
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
     }
 }
 
-fn entry_nested(entry: &EntryExpr, within: bool) -> bool {
+fn of_entry(entry: &EntryExpr) -> Vec<&IdedExpr> {
     match entry {
-        EntryExpr::StructField(field) => nested(&field.value, within),
-        EntryExpr::MapEntry(entry) => nested(&entry.key, within) || nested(&entry.value, within),
+        EntryExpr::StructField(field) => vec![&field.value],
+        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
     }
 }
 
@@ -235,6 +244,9 @@ mod tests {
     #[test]
     fn a_condition_may_only_name_what_is_there() {
         assert_eq!(check("when", "params.a == 'b'", &["params"]), Ok(()));
+        let own = "object.list.exists(c, c.type == 'Ready') && object.list.map(n, n) == []";
+        assert_eq!(check("until", own, &["object"]), Ok(()));
+        assert!(check("until", "object.list.exists(c, d)", &["object"]).is_err());
         let refused = check("when", "secrets.a == 'b'", &["params", "run"]).expect_err("unknown");
         assert!(
             refused

@@ -3,7 +3,7 @@
 use crds::v1alpha1::Host;
 use e2e::{
     Stage, eventually,
-    stage::{PATIENCE, SYSTEM, state},
+    stage::{PATIENCE, SYSTEM},
     wait_for,
 };
 use k8s_openapi::api::{
@@ -120,14 +120,10 @@ steps:
         "{status:#?}\n{rows:#?}"
     );
     assert_eq!(rows.len(), 4, "each once: {rows:#?}");
-    for (step, target) in [
-        ("empty", "machine"),
-        ("again", "machine"),
-        ("back", "machine"),
-        ("ready", ""),
-    ] {
-        assert_eq!(state(&rows, step, target), "Succeeded");
-    }
+    assert!(
+        rows.iter().all(|row| row["state"] == "Succeeded"),
+        "{rows:#?}"
+    );
     assert_ne!(leader(&stage).await, Some(before), "it went with its node");
     let other = |node: Option<&Node>| {
         node.is_some_and(|node| {

@@ -2,7 +2,7 @@
 
 use e2e::{
     Guest, Stage, eventually,
-    stage::{PATIENCE, refusal, state},
+    stage::{PATIENCE, refusal},
 };
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, ResourceExt as _, api::ListParams};
@@ -39,6 +39,34 @@ spec:
       - {name: web, image: 'local/busybox:1', command: [/bin/sh, -c, 'while true; do sleep 1; done'], env: [{name: V, value: '1'}], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
 ";
 
+/// A server of HTTP in what the smallest Python has. It says which token it was shown, and keeps what is posted.
+const SERVER: &str = r"
+import socket
+door = socket.create_server(('', 18080))
+while True:
+    peer, _ = door.accept()
+    try:
+        peer.settimeout(5)
+        text = b''
+        while b'\r\n\r\n' not in text:
+            piece = peer.recv(65536)
+            if not piece: break
+            text += piece
+        head, _, body = text.partition(b'\r\n\r\n')
+        lines = head.decode().split('\r\n')
+        if len(lines[0].split()) != 3: continue
+        method, path, _ = lines[0].split()
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(':') for line in lines[1:])}
+        while len(body) < int(fields.get('content-length', 0)): body += peer.recv(65536)
+        if method == 'POST': open('/var/tmp/18080-posts', 'ab').write(body + b'\n')
+        status = '302 Found' if path == '/moved' else '200 OK'
+        said = ('status UP ' + path).encode()
+        seen = fields.get('x-token')
+        peer.sendall(f'HTTP/1.1 {status}\r\nLocation: http://127.0.0.1/\r\nX-Seen: {seen}\r\nContent-Length: {len(said)}\r\nConnection: close\r\n\r\n'.encode() + said)
+    except OSError: pass
+    finally: peer.close()
+";
+
 async fn succeeds(stage: &Stage, run: &str) -> Vec<Value> {
     let ended = stage.ends(run).await;
     let rows = stage.executions(run).await;
@@ -52,10 +80,19 @@ async fn succeeds(stage: &Stage, run: &str) -> Vec<Value> {
 }
 
 fn row<'a>(rows: &'a [Value], step: &str, target: &str) -> &'a Value {
-    let found = rows
-        .iter()
-        .find(|r| r["step"] == step && r["target"] == target);
+    let found = rows.iter().find(|r| is_of(r, step, target));
     found.unwrap_or_else(|| panic!("no row of {step} on {target:?} in {rows:#?}"))
+}
+
+/// What is done once names no target.
+fn is_of(row: &Value, step: &str, target: &str) -> bool {
+    row["step"] == step && row["target"].as_str().unwrap_or_default() == target
+}
+
+fn state<'a>(rows: &'a [Value], step: &str, target: &str) -> &'a str {
+    row(rows, step, target)["state"]
+        .as_str()
+        .unwrap_or_default()
 }
 
 #[tokio::test]
@@ -129,20 +166,8 @@ onFailure:
 async fn a_url_is_asked_and_what_is_off_limits_is_not() {
     let stage = Stage::set("http").await;
     stage.hosts_seen().await;
-    let server = "import http.server,sys
-class H(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(302 if self.path == '/moved' else 200)
-        self.send_header('Location', 'http://127.0.0.1/'); self.send_header('X-Seen', str(self.headers.get('X-Token'))); self.end_headers()
-        self.wfile.write(b'status UP ' + self.path.encode())
-    def do_POST(self):
-        size = int(self.headers.get('Content-Length', 0)); open('/var/tmp/PORT-posts', 'ab').write(self.rfile.read(size) + b'\\n')
-        self.send_response(201); self.end_headers()
-    def log_message(self, *a): pass
-http.server.HTTPServer(('', PORT), H).serve_forever()";
-    let server = server.replace("PORT", "18080");
     Guest("vm1").sh(&format!(
-        "rm -f /var/tmp/18080-posts; cat > /var/tmp/story-http.py <<'EOF'\n{server}\nEOF\nsystemctl stop story-http 2>/dev/null; systemd-run --quiet --collect --unit story-http python3 /var/tmp/story-http.py; for i in $(seq 50); do python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 18080))' 2>/dev/null && exit 0; sleep 0.2; done; exit 1"
+        "rm -f /var/tmp/18080-posts; cat > /var/tmp/story-http.py <<'EOF'\n{SERVER}EOF\nsystemctl stop story-http 2>/dev/null; systemd-run --quiet --collect --unit story-http python3 /var/tmp/story-http.py; for i in $(seq 50); do python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 18080))' 2>/dev/null && exit 0; sleep 0.2; done; exit 1"
     ));
     stage
         .secret("token", "Opaque", &[("value", "hidden-4711-token")])

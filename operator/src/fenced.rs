@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 
 /// A client that waits for the fence before each request.
 pub fn client(config: Config, fence: &Fence) -> Result<Client> {
+    let mut config = config;
+    // What is asked again beneath the fence is not judged again; and an eviction that a budget forbids is an answer, not a fault to be tried until it passes.
+    config.default_retry = false;
     let builder = ClientBuilder::try_from(config).map_err(|e| Error::Connect(Box::new(e)))?;
     let layer = layer_fn(|inner| Fenced {
         inner,

@@ -50,6 +50,10 @@ impl Error {
     /// The error with what the API server said.
     pub fn said(&self) -> String {
         match self {
+            Self::Request {
+                source: kube::Error::Api(status),
+                ..
+            } => format!("{self}: {}", status.message),
             Self::Request { source, .. } => format!("{self}: {source}"),
             _ => self.to_string(),
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crds::{execution::TargetKind, v1alpha1::ActionStep};
 use jiff::Timestamp;
 use kube::{Client, core::DynamicObject};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
@@ -69,19 +69,17 @@ pub async fn carry_out(
 ) -> Outcome {
     let (began, mut rest, mut last) = (Instant::now(), REST, String::new());
     let mut asked = Asked::default();
-    loop {
-        let waits = match progress(client, task, &mut asked).await {
-            Ok(Progress::Done(said)) => {
+    while !cancel.is_cancelled() && Instant::now() < deadline {
+        let looked = timeout_at(deadline, progress(client, task, &mut asked)).await;
+        let waits = match looked {
+            Ok(Ok(Progress::Done(said))) => {
                 tell(&said);
                 return Outcome::Done(said);
             }
-            Ok(Progress::Waiting(said)) => said,
-            Err(error)
-                if error.is_passing() || (error.is_forbidden() && began.elapsed() < SETTLING) =>
-            {
-                error.said()
-            }
-            Err(error) => return Outcome::Failed(error),
+            Ok(Ok(Progress::Waiting(said))) => said,
+            Ok(Err(error)) if error.is_passing() || is_settling(&error, began) => error.said(),
+            Ok(Err(error)) => return Outcome::Failed(error),
+            Err(_) => break,
         };
         if waits != last {
             tell(&waits);
@@ -90,13 +88,19 @@ pub async fn carry_out(
         }
         tokio::select! {
             () = sleep(rest.min(deadline.saturating_duration_since(Instant::now()))) => {}
-            () = cancel.cancelled() => return Outcome::Cancelled(last),
-        }
-        if Instant::now() >= deadline {
-            return Outcome::TimedOut(last);
+            () = cancel.cancelled() => {}
         }
         rest = (rest * 2).min(MAX_REST);
     }
+    if cancel.is_cancelled() {
+        Outcome::Cancelled(last)
+    } else {
+        Outcome::TimedOut(last)
+    }
+}
+
+fn is_settling(error: &Error, began: Instant) -> bool {
+    error.is_forbidden() && began.elapsed() < SETTLING
 }
 
 /// What was asked for already by this process; it is not asked for twice where somebody else has changed it since.

@@ -28,8 +28,8 @@ pub use wait::*;
     validation = Rule::new("!has(self.exec) || self.retries == 0").message("exec happens at most once and takes no retries"),
     validation = Rule::new("!has(self.runAs) || has(self.script) || has(self.inline)").message("runAs is for script and inline"),
     validation = Rule::new("self.runOn == 'Success' || size(self.needs) > 0").message("runOn is about the steps that this one needs; name them"),
-    validation = Rule::new("size(self.outputs) == 0 || has(self.script) || has(self.inline) || has(self.pod)").message("outputs come from script, inline and pod"),
-    validation = Rule::new("size(self.outputs) == 0 || size(self.forEach) == 0").message("a step of forEach has no outputs; there would be several of each"),
+    validation = Rule::new("!has(self.outputs) || has(self.script) || has(self.inline) || has(self.pod)").message("outputs come from script, inline and pod"),
+    validation = Rule::new("!has(self.outputs) || !has(self.forEach)").message("a step of forEach has no outputs; there would be several of each"),
 )]
 pub struct Step {
     /// name of the step, unique in its Job.
