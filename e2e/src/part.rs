@@ -14,17 +14,27 @@ pub struct Part(pub &'static str);
 impl Part {
     /// Ends it at once, with everything in its session, and nothing written that was not on disk.
     pub async fn cut_off(self) {
-        let file = state_folder().join("run").join(format!("{}.pid", self.0));
-        let text = fs::read_to_string(&file).expect("it was started by xtask");
-        let session = text.split(' ').next().expect("a process id");
         let ended = Command::new("pkill")
-            .args(["-KILL", "-s", session])
+            .args(["-KILL", "-s", &self.session()])
             .status();
         assert!(ended.expect("pkill starts").success(), "{} runs", self.0);
-        // A guest takes a moment to die, in which xtask would take it for one that runs; a server's ports are its own until its last thread is gone.
-        let what = format!("end of {}", self.0);
-        eventually(&what, SOON, || async { (!is_alive(session)).then_some(()) }).await;
+        self.ended(SOON).await;
         println!("{} is cut off", self.0);
+    }
+
+    /// Waits until it has ended. A guest takes a moment to die, in which xtask would take it for one that runs; a server's ports are its own until its last thread is gone.
+    pub async fn ended(self, patience: Duration) {
+        let (what, session) = (format!("end of {}", self.0), self.session());
+        eventually(&what, patience, || async {
+            (!is_alive(&session)).then_some(())
+        })
+        .await;
+    }
+
+    fn session(self) -> String {
+        let file = state_folder().join("run").join(format!("{}.pid", self.0));
+        let text = fs::read_to_string(&file).expect("it was started by xtask");
+        text.split(' ').next().expect("a process id").to_owned()
     }
 
     /// Starts again whatever has ended, and waits until the nodes are ready.

@@ -2,7 +2,7 @@
 
 use crds::v1alpha1::Host;
 use e2e::{
-    Stage, eventually,
+    Part, Stage, eventually,
     stage::{PATIENCE, SYSTEM},
     wait_for,
 };
@@ -112,6 +112,14 @@ steps:
 - {name: back, needs: [again], runOn: Always, action: {uncordon: {}}}
 - {name: ready, needs: [back], targets: {none: {}}, wait: {object: {apiVersion: v1, kind: Node, name: NODE}, until: \"object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')\"}, timeout: 3m}";
     stage.run("night", &job.replace("NODE", &node)).await;
+    // A guest that reboots ends, and is started again as a machine would by itself.
+    let guest = if node == "node1" {
+        Part("guest-node1")
+    } else {
+        Part("guest-node2")
+    };
+    guest.ended(PATIENCE).await;
+    Part::all_started();
     let status = stage.ends("night").await.status.expect("status");
     let rows = stage.executions("night").await;
     assert_eq!(

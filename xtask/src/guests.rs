@@ -140,6 +140,8 @@ impl<'a> Guests<'a> {
             "rootflags=barrier=0",
             "con=null",
             "con0=null,fd:1",
+            // A kernel that starts anew within its process finds its network still taken; whoever reboots a guest starts it again.
+            "noreboot",
         ]);
         command.arg(format!("mem={}", guest.memory));
         command.arg(format!(
