@@ -91,7 +91,7 @@ fn step_cases() -> Vec<Case> {
             kind,
             accept: step(&json!({"inline": null, "script": {"name": "restart"}})),
             reject: step(&json!({"script": {"name": "restart"}})),
-            message: "a step has exactly one body: script, inline, exec or pod",
+            message: "a step has exactly one body: script, inline, exec, pod, http, wait, pause or action",
         },
         Case {
             kind,
@@ -124,6 +124,56 @@ fn step_cases() -> Vec<Case> {
     ]
 }
 
+/// How steps depend on each other, and the bodies that ask and act.
+fn flow_cases() -> Vec<Case> {
+    let kind = "Job";
+    let two =
+        |second: &Value| json!({"steps": [{"name": "one", "inline": {"content": "true"}}, second]});
+    let http = |http: &Value| step(&json!({"inline": null, "http": http}));
+    vec![
+        Case {
+            kind,
+            accept: two(
+                &json!({"name": "two", "needs": ["one"], "runOn": "Failure", "inline": {"content": "true"}}),
+            ),
+            reject: two(&json!({"name": "two", "runOn": "Failure", "inline": {"content": "true"}})),
+            message: "runOn is about the steps that this one needs; name them",
+        },
+        Case {
+            kind,
+            accept: step(&json!({"outputs": [{"name": "version"}]})),
+            reject: step(
+                &json!({"inline": null, "exec": {"command": ["true"]}, "outputs": [{"name": "version"}]}),
+            ),
+            message: "outputs come from script, inline and pod",
+        },
+        Case {
+            kind,
+            accept: step(&json!({"forEach": ["a"]})),
+            reject: step(&json!({"forEach": ["a"], "outputs": [{"name": "version"}]})),
+            message: "a step of forEach has no outputs; there would be several of each",
+        },
+        Case {
+            kind,
+            accept: http(&json!({"url": "http://example.org/", "method": "Post", "body": "x"})),
+            reject: http(&json!({"url": "http://example.org/", "body": "x"})),
+            message: "Get and Head send no body",
+        },
+        Case {
+            kind,
+            accept: step(&json!({"inline": null, "action": {"reboot": {}}})),
+            reject: step(&json!({"inline": null, "action": {"reboot": {}, "drain": {}}})),
+            message: "an action is exactly one operation",
+        },
+        Case {
+            kind,
+            accept: json!({"onFailure": [{"name": "undo", "inline": {"content": "true"}}]}),
+            reject: json!({"onFailure": [{"name": "undo", "needs": ["one"], "inline": {"content": "true"}}]}),
+            message: "a step of onFailure has a name of its own and no needs or runOn; they go one after the other",
+        },
+    ]
+}
+
 fn job_cases() -> Vec<Case> {
     let kind = "Job";
     vec![
@@ -137,13 +187,13 @@ fn job_cases() -> Vec<Case> {
             kind,
             accept: json!({"targets": null, "steps": [{"name": "one", "inline": {"content": "true"}, "targets": {"hosts": {"names": ["a"]}}}]}),
             reject: json!({"targets": null}),
-            message: "a step without a pod body needs targets, its own or the job's",
+            message: "a step with this body needs targets, its own or the job's",
         },
         Case {
             kind,
             accept: targets(&json!({"hosts": null, "pods": {"names": ["web-0"]}})),
             reject: targets(&json!({"pods": {"names": ["web-0"]}})),
-            message: "targets is exactly one of hosts, pods and none",
+            message: "targets is exactly one of hosts, pods, workloads, nodes and none",
         },
         Case {
             kind,
@@ -270,6 +320,7 @@ fn cases() -> Vec<Case> {
     let jobs = step_cases()
         .into_iter()
         .chain(job_cases())
+        .chain(flow_cases())
         .chain(parameter_cases("Job"));
     host_cases()
         .into_iter()
