@@ -13,6 +13,10 @@ pub fn order(steps: &[Step]) -> Result<Vec<usize>, Refusal> {
         .enumerate()
         .map(|(i, s)| (s.name.as_str(), i))
         .collect();
+    if index.len() < steps.len() {
+        let message = "spec.steps: two steps have the same name; give each its own";
+        return Err(Refusal::new("StepNotUnique", message));
+    }
     let (mut done, mut out) = (vec![false; steps.len()], Vec::with_capacity(steps.len()));
     while out.len() < steps.len() {
         let ready = |i: &usize| {
@@ -288,6 +292,15 @@ mod tests {
     fn steps_are_ordered_by_their_needs() {
         let job = job(&[step("c", r#""b""#), step("b", r#""a""#), step("a", "")].join(","));
         assert_eq!(order(&job.steps).expect("a chain"), [2, 1, 0]);
+    }
+
+    #[test]
+    fn two_steps_of_one_name_are_refused() {
+        let job = job(&[step("a", ""), step("a", r#""a""#)].join(","));
+        assert_eq!(
+            order(&job.steps).expect_err("twice").reason,
+            "StepNotUnique"
+        );
     }
 
     #[test]

@@ -14,11 +14,18 @@ use decide::{
     ledger::{Attempt, Ledger},
     plan::{Plan, Task, hash},
     run::{Hold, Next, Phase, Standing, next},
+    template::Run,
 };
 use jiff::{SignedDuration, Timestamp};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::{Value, from_value, json};
+
+/// The run as templates and conditions name it.
+const RUN: Run<'_> = Run {
+    name: "r",
+    namespace: "n",
+};
 
 // A text that begins with a brace is a stored plan with its rows; anything else is the stuff of which a sound plan is made.
 fuzz_target!(|data: &[u8]| {
@@ -73,8 +80,12 @@ fn at(second: i64) -> Timestamp {
 
 /// The next moves, after they were held against the plan.
 fn moves(plan: &Plan, ledger: &Ledger, control: &Control, now: Timestamp) -> Next {
-    let found = next(plan, ledger, control, now);
-    assert_eq!(found, next(plan, ledger, control, now), "the same world");
+    let found = next(plan, RUN, ledger, control, now);
+    assert_eq!(
+        found,
+        next(plan, RUN, ledger, control, now),
+        "the same world"
+    );
     let shape: Vec<_> = found.tasks.iter().map(Vec::len).collect();
     let steps = 0..plan.steps.len();
     let planned: Vec<_> = steps.map(|s| plan.lane(s).targets.len()).collect();

@@ -15,7 +15,10 @@ use decide::{
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use libfuzzer_sys::fuzz_target;
-use reach::ssh::{Credentials, HostKeys, Range, Scope};
+use reach::{
+    off_limits::Range,
+    ssh::{Credentials, HostKeys, Scope},
+};
 
 fuzz_target!(|text: &str| {
     match text.split_once('\n') {
