@@ -70,13 +70,40 @@ const FULL: [(&str, &str); 12] = [
     ),
 ];
 
+/// What a step can be besides, each with all that it takes.
+const STEPS: [&str; 19] = [
+    "{runOn: Success, when: 'true', continueOnFailure: true, forEach: [a], inline: {content: c}}",
+    "{outputs: [{name: a, pattern: b, default: c}], inline: {content: c}}",
+    "{http: {url: 'http://a', method: Post, headers: {A: b}, body: c, caBundle: d, expect: {status: [200], body: e, headers: {F: g}}}}",
+    "{wait: {object: {apiVersion: v1, kind: Pod, name: a}, until: 'true', every: 1s}}",
+    "{pause: {duration: 1s}}",
+    "{action: {scale: {replicas: 1, wait: false}}}",
+    "{action: {rolloutRestart: {wait: false}}}",
+    "{action: {rolloutUndo: {wait: false}}}",
+    "{action: {deletePod: {}}}",
+    "{action: {evict: {}}}",
+    "{action: {cordon: {}}}",
+    "{action: {uncordon: {}}}",
+    "{action: {drain: {gracePeriod: 1s, deleteEmptyDirData: true, force: true}}}",
+    "{action: {label: {set: {a: b}}}}",
+    "{action: {annotate: {set: {a: b}}}}",
+    "{action: {patch: {merge: {a: b}}}}",
+    "{action: {service: {unit: a, state: Started}}}",
+    "{action: {reboot: {}}}",
+    "{action: {packageHold: {packages: [a], held: true}}}",
+];
+
 /// Everything that targets can be, of a job and of a step.
-const TARGETS: [&str; 5] = [
+const TARGETS: [&str; 9] = [
     "{none: {}}",
     "{hosts: {names: [a]}}",
     "{pods: {names: [a]}}",
     "{hosts: {selector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]}}}",
     "{pods: {selector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]}}}",
+    "{nodes: {names: [a]}}",
+    "{nodes: {selector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]}}}",
+    "{workloads: {kind: Deployment, names: [a]}}",
+    "{workloads: {kind: DaemonSet, selector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]}}}",
 ];
 
 /// A value that breaks one bound of one field.
@@ -156,11 +183,12 @@ fn full_specs_use_every_field() {
     for (kind, spec) in full() {
         used(&spec_schema(kind), &spec, "", &mut |path| {
             unused.remove(&format!("{kind} {path}"));
-            // A run carries the very job that a Job is.
-            unused.remove(&format!(
-                "{} job.{path}",
-                if kind == "Job" { "JobRun" } else { kind }
-            ));
+            // A run carries the very job that a Job is, and a step of onFailure is what any step is.
+            let last = path.replacen("steps", "onFailure", 1);
+            let run = if kind == "Job" { "JobRun job." } else { kind };
+            unused.remove(&format!("{kind} {last}"));
+            unused.remove(&format!("{run}{path}"));
+            unused.remove(&format!("{run}{last}"));
         });
     }
     // No person writes it; the policies' own tests do.
@@ -175,9 +203,21 @@ fn full() -> Vec<(&'static str, Value)> {
         let targets: Value = read(yaml);
         ("Job", json!({"targets": targets, "steps": [{"name": "one", "exec": {"command": ["c"], "container": "c"}, "targets": targets}]}))
     });
+    let steps = STEPS.map(|yaml| {
+        let mut step: Value = read(yaml);
+        step["name"] = json!("one");
+        (
+            "Job",
+            json!({"targets": {"hosts": {"names": ["a"]}}, "steps": [step]}),
+        )
+    });
+    let last = json!({"name": "two", "inline": {"content": "c"}});
+    let failing = json!({"targets": {"hosts": {"names": ["a"]}}, "steps": [{"name": "one", "inline": {"content": "c"}}], "onFailure": [last]});
     FULL.map(|(kind, yaml)| (kind, read(yaml)))
         .into_iter()
         .chain(targeted)
+        .chain(steps)
+        .chain([("Job", failing)])
         .collect()
 }
 
@@ -244,6 +284,8 @@ fn search(
         });
     }
     match value {
+        // A piece of an object of any kind has no bounds of ours.
+        Value::Object(_) if schema.x_kubernetes_preserve_unknown_fields == Some(true) => {}
         Value::Object(fields) => {
             for (name, value) in fields {
                 let (pointer, field) = (format!("{pointer}/{name}"), format!("{field}.{name}"));
