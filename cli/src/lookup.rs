@@ -112,10 +112,7 @@ async fn lane(cluster: &Cluster, spec: &LaneSpec) -> Result<Vec<PlannedTarget>> 
             Ok(nodes.iter().map(by_name).collect())
         }
         LaneSpec::Workloads(wanted) => {
-            let of = ObjectTargets {
-                names: wanted.names.clone(),
-                selector: wanted.selector.clone(),
-            };
+            let of = wanted.objects();
             match wanted.kind {
                 WorkloadKind::Deployment => named::<Deployment>(cluster, "Deployment", &of).await,
                 WorkloadKind::StatefulSet => {

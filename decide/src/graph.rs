@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crds::v1alpha1::{ActionStep, JobSpec, ObjectTargets, Step, Targets, WorkloadTargets};
+use crds::v1alpha1::{
+    ActionStep, JobSpec, ObjectTargets, Step, Targets, WorkloadKind, WorkloadTargets,
+};
 
 use crate::Refusal;
 
@@ -172,7 +174,7 @@ fn lane(job: &JobSpec, step: &Step) -> Result<LaneSpec, Refusal> {
         LaneSpec::Once => takes.contains(&"none"),
     };
     if fits {
-        return Ok(given);
+        return of_a_kind_that_can(step, given);
     }
     Err(Refusal::new(
         "WrongTargets",
@@ -183,6 +185,32 @@ fn lane(job: &JobSpec, step: &Step) -> Result<LaneSpec, Refusal> {
             takes[0]
         ),
     ))
+}
+
+/// Not every workload has replicas to set, and only a Deployment keeps its templates as ReplicaSets.
+fn of_a_kind_that_can(step: &Step, given: LaneSpec) -> Result<LaneSpec, Refusal> {
+    use WorkloadKind::{DaemonSet, StatefulSet};
+    let action = step.action.as_ref();
+    let scales = action.is_some_and(|action| action.scale.is_some());
+    let undoes = action.is_some_and(|action| action.rollout_undo.is_some());
+    match &given {
+        LaneSpec::Workloads(of)
+            if (scales && of.kind == DaemonSet)
+                || (undoes && matches!(of.kind, DaemonSet | StatefulSet)) =>
+        {
+            let (operation, kinds) = if scales {
+                ("scale", "Deployments and StatefulSets")
+            } else {
+                ("rolloutUndo", "Deployments")
+            };
+            let message = format!(
+                "steps.{}: action.{operation} works on {kinds}, not on a {:?}",
+                step.name, of.kind
+            );
+            Err(Refusal::new("WrongTargets", message))
+        }
+        _ => Ok(given),
+    }
 }
 
 fn spec(targets: &Targets) -> LaneSpec {
@@ -292,6 +320,21 @@ mod tests {
     fn steps_are_ordered_by_their_needs() {
         let job = job(&[step("c", r#""b""#), step("b", r#""a""#), step("a", "")].join(","));
         assert_eq!(order(&job.steps).expect("a chain"), [2, 1, 0]);
+    }
+
+    #[test]
+    fn an_operation_that_a_kind_of_workload_does_not_know_is_refused() {
+        for (operation, kind, fits) in [
+            ("scale\":{\"replicas\":1}", "StatefulSet", true),
+            ("scale\":{\"replicas\":1}", "DaemonSet", false),
+            ("rolloutUndo\":{}", "Deployment", true),
+            ("rolloutUndo\":{}", "StatefulSet", false),
+            ("rolloutRestart\":{}", "DaemonSet", true),
+        ] {
+            let targets = format!(r#""targets":{{"workloads":{{"kind":"{kind}","names":["a"]}}}}"#);
+            let step = format!(r#"{{"name":"x",{targets},"action":{{"{operation}}}}}"#);
+            assert_eq!(lanes(&job(&step)).is_ok(), fits, "{operation} {kind}");
+        }
     }
 
     #[test]

@@ -241,7 +241,7 @@ steps:
 - {name: restart, needs: [undo], action: {rolloutRestart: {}}, timeout: 2m}
 - {name: mark, needs: [restart], action: {label: {set: {by: "{{ run.name }}"}}}}
 - {name: seen, needs: [mark], targets: {none: {}}, wait: {object: {apiVersion: apps/v1, kind: Deployment, name: web}, until: "object.metadata.labels.by == 'works' && object.status.readyReplicas == 2"}, timeout: 1m}
-- {name: never, needs: [seen], targets: {none: {}}, continueOnFailure: true, wait: {object: {apiVersion: v1, kind: ConfigMap, name: there-is-none}, until: "true"}, timeout: 2s}
+- {name: never, needs: [seen], targets: {none: {}}, continueOnFailure: true, wait: {object: {apiVersion: v1, kind: ConfigMap, name: there-is-none}, until: "true"}, timeout: 30s}
 "#;
     stage.run("works", job).await;
     let rows = succeeds(&stage, "works").await;

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Resource, ResourceExt as _, core::DeserializeGuard, runtime::reflector::ObjectRef,
 };
-use reach::ssh::Fleet;
+use reach::{http::Outbound, ssh::Fleet};
 use serving::Events;
 use tokio::sync::mpsc;
 
@@ -42,6 +42,7 @@ pub struct Context {
     pub ledgers: Ledgers,
     pub claims: Claims,
     pub fleet: Fleet,
+    pub outbound: Outbound,
     pub toolkit: Arc<reach::host::Toolkit>,
     pub limits: Limits,
     /// Who the operator is to the API server.

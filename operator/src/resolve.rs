@@ -96,10 +96,7 @@ impl Resolver {
                 Ok(nodes.iter().map(node).collect())
             }
             LaneSpec::Workloads(wanted) => {
-                let of = ObjectTargets {
-                    names: wanted.names.clone(),
-                    selector: wanted.selector.clone(),
-                };
+                let of = wanted.objects();
                 match wanted.kind {
                     WorkloadKind::Deployment => self.named::<Deployment>("deployments", &of).await,
                     WorkloadKind::StatefulSet => {

@@ -9,10 +9,20 @@ use crds::v1alpha1::HttpMethod;
 use http::StatusCode;
 use reqwest::{Certificate, Client, Method, Url, redirect};
 
-use crate::off_limits::{Avoided, Whose};
+use crate::{
+    Fence,
+    off_limits::{Avoided, Whose},
+};
 
 /// Bytes of an answer that are read.
 const BODY: usize = 1 << 20;
+
+/// The way out: only while the fence is open, and never to what is off limits.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    avoided: Avoided,
+    fence: Fence,
+}
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -88,14 +98,43 @@ impl Error {
     }
 }
 
-/// Sends the request and reads the answer.
-pub async fn send(avoided: &Avoided, request: &Request) -> Result<Answer, Error> {
-    let url = Url::parse(&request.url).ok();
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let url = url.ok_or_else(|| Error::BadUrl {
-        url: request.url.clone(),
-    })?;
-    let client = client(request, &url, &addresses(avoided, &url).await?)?;
+impl Outbound {
+    pub fn new(avoided: Avoided, fence: Fence) -> Self {
+        Self { avoided, fence }
+    }
+
+    /// Sends the request and reads the answer.
+    pub async fn send(&self, request: &Request) -> Result<Answer, Error> {
+        let url = Url::parse(&request.url).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url = url.ok_or_else(|| Error::BadUrl {
+            url: request.url.clone(),
+        })?;
+        let addresses = addresses(&self.avoided, &url).await?;
+        let asked = asked(request, url, &addresses)?;
+        self.fence.passed().await;
+        let answer = asked.send().await.map_err(|error| {
+            let error = error.without_url();
+            if error.is_connect() {
+                Error::Connect(error)
+            } else {
+                Error::Answer(error)
+            }
+        })?;
+        Ok(Answer {
+            status: answer.status(),
+            headers: answer.headers().clone(),
+            body: read(answer).await?,
+        })
+    }
+}
+
+fn asked(
+    request: &Request,
+    url: Url,
+    addresses: &[SocketAddr],
+) -> Result<reqwest::RequestBuilder, Error> {
+    let client = client(request, &url, addresses)?;
     let mut builder = client.request(method(request.method), url);
     for (name, value) in &request.headers {
         let sound = http::HeaderName::try_from(name)
@@ -105,23 +144,9 @@ pub async fn send(avoided: &Avoided, request: &Request) -> Result<Answer, Error>
         value.set_sensitive(true);
         builder = builder.header(name, value);
     }
-    if let Some(body) = &request.body {
-        builder = builder.body(body.clone());
-    }
-    let sent = builder.send().await.map_err(|error| {
-        let error = error.without_url();
-        if error.is_connect() {
-            Error::Connect(error)
-        } else {
-            Error::Answer(error)
-        }
-    })?;
-    let (status, headers) = (sent.status(), sent.headers().clone());
-    let body = read(sent).await?;
-    Ok(Answer {
-        status,
-        headers,
-        body,
+    Ok(match &request.body {
+        Some(body) => builder.body(body.clone()),
+        None => builder,
     })
 }
 

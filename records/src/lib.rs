@@ -14,6 +14,8 @@ mod postgres;
 pub mod private;
 mod query;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod queue;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod ready;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -33,6 +33,20 @@ pub enum Column {
 }
 
 impl Column {
+    /// The name that every store gives it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Namespace => "namespace",
+            Self::Run => "run",
+            Self::RunUid => "run_uid",
+            Self::Job => "job",
+            Self::Step => "step",
+            Self::Target => "target",
+            Self::State => "state",
+        }
+    }
+
     /// The value that a row has here; empty when it has none.
     pub fn of<'a>(self, name: &'a str, execution: &'a Execution, state: State) -> &'a str {
         match self {

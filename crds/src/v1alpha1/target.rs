@@ -66,6 +66,16 @@ pub struct WorkloadTargets {
     pub selector: Option<Selector>,
 }
 
+impl WorkloadTargets {
+    /// What is chosen, whatever the kind.
+    pub fn objects(&self) -> ObjectTargets {
+        ObjectTargets {
+            names: self.names.clone(),
+            selector: self.selector.clone(),
+        }
+    }
+}
+
 /// Kinds of workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WorkloadKind {

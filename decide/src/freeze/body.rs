@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crds::v1alpha1::{ActionStep, HttpStep, PodStep, ScriptStep, Step};
-use serde_json::Value as Json;
 
 use super::{Scripts, on_hosts};
 use crate::{
@@ -17,6 +16,14 @@ const PATCH_BYTES: usize = 16 << 10;
 
 /// The body of a step, or what is wrong with it.
 pub fn of(step: &Step, scripts: &Scripts, known: &Known<'_>) -> Result<Body, Refusal> {
+    let body = found(step, scripts, known)?;
+    for text in texts(step, &body) {
+        template::check(&text.field, &text.text, known)?;
+    }
+    Ok(body)
+}
+
+fn found(step: &Step, scripts: &Scripts, known: &Known<'_>) -> Result<Body, Refusal> {
     let field = |body: &str| format!("steps.{}.{body}", step.name);
     if let Some(script) = &step.script {
         return script_body(step, script, scripts, known);
@@ -25,19 +32,17 @@ pub fn of(step: &Step, scripts: &Scripts, known: &Known<'_>) -> Result<Body, Ref
         return Ok(Body::Script(ScriptBody {
             interpreter: inline.interpreter,
             content: inline.content.clone(),
-            env: values(known, &field("inline.env"), &inline.env)?,
+            env: values(known, &inline.env),
             ..ScriptBody::default()
         }));
     }
     if let Some(exec) = &step.exec {
-        texts(known, &field("exec.command"), &exec.command)?;
         return Ok(Body::Exec(exec.clone()));
     }
     if let Some(http) = &step.http {
-        return http_body(&field("http"), http, known);
+        return http_body(&field("http.expect"), http, known);
     }
     if let Some(wait) = &step.wait {
-        template::check(&field("wait.object.name"), &wait.object.name, known)?;
         condition::check(&field("wait.until"), &wait.until, &["object"])?;
         return Ok(Body::Wait(wait.clone()));
     }
@@ -45,38 +50,27 @@ pub fn of(step: &Step, scripts: &Scripts, known: &Known<'_>) -> Result<Body, Ref
         return Ok(Body::Pause(pause.clone()));
     }
     if let Some(action) = &step.action {
-        return action_body(&field("action"), action, known);
+        return action_body(&field("action"), action);
     }
     let pod = step.pod.as_ref();
     let pod =
         pod.ok_or_else(|| Refusal::new("NoBody", format!("steps.{} has no body", step.name)))?;
-    pod_body(&field("pod"), pod, known)
-}
-
-fn pod_body(field: &str, pod: &PodStep, known: &Known<'_>) -> Result<Body, Refusal> {
-    texts(known, &format!("{field}.command"), &pod.command)?;
-    texts(known, &format!("{field}.args"), &pod.args)?;
-    let env = values(known, &format!("{field}.env"), &pod.env)?;
     Ok(Body::Pod {
+        env: values(known, &pod.env),
         step: PodStep {
             env: BTreeMap::new(),
             ..pod.clone()
         },
-        env,
     })
 }
 
 fn http_body(field: &str, http: &HttpStep, known: &Known<'_>) -> Result<Body, Refusal> {
-    template::check(&format!("{field}.url"), &http.url, known)?;
-    if let Some(body) = &http.body {
-        template::check(&format!("{field}.body"), body, known)?;
-    }
     let expected = http.expect.headers.values().chain(&http.expect.body);
     for pattern in expected {
-        parameters::compile(&format!("{field}.expect"), pattern)?;
+        parameters::compile(field, pattern)?;
     }
     Ok(Body::Http {
-        headers: values(known, &format!("{field}.headers"), &http.headers)?,
+        headers: values(known, &http.headers),
         step: HttpStep {
             headers: BTreeMap::new(),
             ..http.clone()
@@ -84,17 +78,9 @@ fn http_body(field: &str, http: &HttpStep, known: &Known<'_>) -> Result<Body, Re
     })
 }
 
-fn action_body(field: &str, action: &ActionStep, known: &Known<'_>) -> Result<Body, Refusal> {
+fn action_body(field: &str, action: &ActionStep) -> Result<Body, Refusal> {
     if let Some(script) = on_hosts::script(action) {
-        for (name, value) in &script.env {
-            if let Value::Text(text) = value {
-                template::check(&format!("{field}.{name}"), text, known)?;
-            }
-        }
         return Ok(Body::Script(script));
-    }
-    for (name, text) in action_texts(action) {
-        template::check(&format!("{field}.{name}"), text, known)?;
     }
     if let Some(patch) = &action.patch {
         let bytes = serde_json::to_vec(&patch.merge).map_or(usize::MAX, |json| json.len());
@@ -107,36 +93,66 @@ fn action_body(field: &str, action: &ActionStep, known: &Known<'_>) -> Result<Bo
     Ok(Body::Action(Box::new(action.clone())))
 }
 
-/// Every template of an action on objects, with its field.
-pub fn action_texts(action: &ActionStep) -> Vec<(String, &str)> {
-    let mut all = Vec::new();
-    for (name, of) in [("label", &action.label), ("annotate", &action.annotate)] {
-        let set = of.iter().flat_map(|marks| &marks.set);
-        all.extend(set.map(|(key, text)| (format!("{name}.set.{key}"), text.as_str())));
-    }
-    if let Some(patch) = &action.patch {
-        for (key, value) in &patch.merge {
-            leaves(&format!("patch.merge.{key}"), value, &mut all);
-        }
-    }
-    all
+/// A template of a step.
+#[derive(Clone)]
+pub struct Template {
+    pub field: String,
+    /// Name of the variable that it is the value of.
+    pub name: String,
+    pub text: String,
 }
 
-/// The texts within a piece of an object.
-fn leaves<'a>(field: &str, value: &'a Json, all: &mut Vec<(String, &'a str)>) {
-    match value {
-        Json::String(text) => all.push((field.to_owned(), text)),
-        Json::Array(items) => {
-            for (i, item) in items.iter().enumerate() {
-                leaves(&format!("{field}[{i}]"), item, all);
-            }
+/// Every template of a step.
+pub fn texts(step: &Step, body: &Body) -> Vec<Template> {
+    let one = |field: &str, name: &str, text: &str| Template {
+        field: format!("steps.{}.{field}", step.name),
+        name: name.to_owned(),
+        text: text.to_owned(),
+    };
+    let list = |field: &str, texts: &[String]| -> Vec<Template> {
+        let all = texts.iter().enumerate();
+        all.map(|(i, text)| one(&format!("{field}[{i}]"), "", text))
+            .collect()
+    };
+    let env = |field: &str, env: &BTreeMap<String, Value>| -> Vec<Template> {
+        let text = |(name, value): (&String, &Value)| match value {
+            Value::Text(text) => Some(one(&format!("{field}.{name}"), name, text)),
+            Value::Secret(_) => None,
+        };
+        env.iter().filter_map(text).collect()
+    };
+    match body {
+        Body::Script(script) => env(env_field(step), &script.env),
+        Body::Exec(exec) => list("exec.command", &exec.command),
+        Body::Pod { step: pod, env: of } => [
+            env("pod.env", of),
+            list("pod.command", &pod.command),
+            list("pod.args", &pod.args),
+        ]
+        .concat(),
+        Body::Http { step, headers } => {
+            let body = step.body.iter().map(|body| one("http.body", "", body));
+            let url = [one("http.url", "", &step.url)];
+            [env("http.headers", headers), body.chain(url).collect()].concat()
         }
-        Json::Object(fields) => {
-            for (key, value) in fields {
-                leaves(&format!("{field}.{key}"), value, all);
-            }
+        Body::Wait(wait) => vec![one("wait.object.name", "", &wait.object.name)],
+        Body::Pause(_) => Vec::new(),
+        Body::Action(action) => {
+            let mut action = action.clone();
+            let texts = action.texts().into_iter();
+            texts.map(|(field, text)| one(&field, "", text)).collect()
         }
-        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+}
+
+/// Where people wrote the environment of a script.
+fn env_field(step: &Step) -> &'static str {
+    if step.script.is_some() {
+        "script.parameters"
+    } else if step.inline.is_some() {
+        "inline.env"
+    } else {
+        "action"
     }
 }
 
@@ -169,7 +185,7 @@ fn script_body(
             ));
         }
     }
-    let mut env = values(known, &format!("{field}.parameters"), &call.parameters)?;
+    let mut env = values(known, &call.parameters);
     let mut accepts = Vec::new();
     for parameter in &script.parameters {
         let field = format!("{field}.parameters.{}", parameter.name);
@@ -207,22 +223,15 @@ fn script_body(
     }))
 }
 
-fn texts(known: &Known<'_>, field: &str, texts: &[String]) -> Result<(), Refusal> {
-    let mut all = texts.iter().enumerate();
-    all.try_for_each(|(i, text)| template::check(&format!("{field}[{i}]"), text, known))
-}
-
-fn values(
-    known: &Known<'_>,
-    field: &str,
-    given: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, Value>, Refusal> {
+/// Values as they are planned: what names a sensitive parameter and nothing else is that secret.
+fn values(known: &Known<'_>, given: &BTreeMap<String, String>) -> BTreeMap<String, Value> {
     let value = |(name, text): (&String, &String)| {
-        if let Some(secret) = template::passes_on(text).filter(|p| known.secrets.contains(p)) {
-            return Ok((name.clone(), Value::Secret(secret.to_owned())));
-        }
-        template::check(&format!("{field}.{name}"), text, known)?;
-        Ok((name.clone(), Value::Text(text.clone())))
+        let secret = template::passes_on(text).filter(|p| known.secrets.contains(p));
+        let value = match secret {
+            Some(secret) => Value::Secret(secret.to_owned()),
+            None => Value::Text(text.clone()),
+        };
+        (name.clone(), value)
     };
     given.iter().map(value).collect()
 }

@@ -12,7 +12,7 @@ use crate::{
     Limits, Refusal, condition,
     graph::{self, Node},
     parameters::{self, Values},
-    plan::{Body, Lane, Plan, PlannedStep, PlannedTarget, SecretSource, Task, VERSION, Value},
+    plan::{Body, Lane, Plan, PlannedStep, PlannedTarget, SecretSource, Task, VERSION},
     template,
 };
 
@@ -63,9 +63,26 @@ pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<P
         params: found.values.plain.clone(),
         secrets: found.secrets.clone(),
     };
+    nodes_are_named(&plan)?;
     values_fit(found, &plan, &nodes)?;
     size_fits(&plan)?;
     Ok(plan)
+}
+
+/// A host is drained as the node that it is.
+fn nodes_are_named(plan: &Plan) -> Result<(), Refusal> {
+    for (index, step) in plan.steps.iter().enumerate() {
+        let lane = plan.lane(index);
+        let of_nodes = matches!(step.body, Body::Action(_)) && lane.kind == TargetKind::Host;
+        if let Some(host) = lane.targets.iter().find(|t| of_nodes && t.node.is_empty()) {
+            let message = format!(
+                "steps.{}: Host {} names no node; set its spec.nodeName, or target nodes",
+                step.name, host.name
+            );
+            return Err(Refusal::new("NoNode", message));
+        }
+    }
+    Ok(())
 }
 
 /// The API server takes objects of up to 1.5 MiB; the plan is the largest part of the one that holds it.
@@ -296,87 +313,23 @@ fn values_fit(found: &Findings<'_>, plan: &Plan, nodes: &[Node<'_>]) -> Result<(
         let script = node.step.script.as_ref();
         let declared = script.and_then(|s| found.scripts.get(&s.name));
         let declared = declared.map(|(script, _)| &script.parameters);
-        let mut texts = texts(step);
+        let mut texts = body::texts(node.step, &step.body);
         // What steps hand on is known and judged only on the way.
-        texts.retain(|(_, _, text)| !template::awaits_outputs(text));
+        texts.retain(|text| !template::awaits_outputs(&text.text));
         for target in 0..plan.lane(index).targets.len() {
             let task = Task {
                 step: index,
                 target,
             };
             let scope = plan.scope(found.run, task, &none);
-            for (field, name, text) in &texts {
-                let text = template::render(field, text, &scope)?;
-                let parameter = declared.into_iter().flatten().find(|p| p.name == *name);
-                parameter.map_or(Ok(()), |p| parameters::accepts(field, p, &text))?;
+            for of in &texts {
+                let text = template::render(&of.field, &of.text, &scope)?;
+                let parameter = declared.into_iter().flatten().find(|p| p.name == of.name);
+                parameter.map_or(Ok(()), |p| parameters::accepts(&of.field, p, &text))?;
             }
         }
     }
     Ok(())
-}
-
-/// Every template of a step: its field, the name of its variable where it has one, and its text.
-fn texts(step: &PlannedStep) -> Vec<(String, String, &str)> {
-    let place = |field: &str| format!("steps.{}.{field}", step.name);
-    match &step.body {
-        Body::Script(script) => env_texts(step, "env", &script.env),
-        Body::Exec(exec) => list_texts(step, "exec.command", &exec.command),
-        Body::Pod { step: pod, env } => {
-            let mut all = env_texts(step, "pod.env", env);
-            all.extend(list_texts(step, "pod.command", &pod.command));
-            all.extend(list_texts(step, "pod.args", &pod.args));
-            all
-        }
-        Body::Http {
-            step: http,
-            headers,
-        } => {
-            let mut all = env_texts(step, "http.headers", headers);
-            all.push((place("http.url"), String::new(), &http.url));
-            let body = http.body.iter();
-            all.extend(body.map(|body| (place("http.body"), String::new(), body.as_str())));
-            all
-        }
-        Body::Wait(wait) => vec![(place("wait.object.name"), String::new(), &wait.object.name)],
-        Body::Pause(_) => Vec::new(),
-        Body::Action(action) => {
-            let texts = body::action_texts(action).into_iter();
-            texts
-                .map(|(field, text)| (place(&format!("action.{field}")), String::new(), text))
-                .collect()
-        }
-    }
-}
-
-fn env_texts<'a>(
-    step: &PlannedStep,
-    field: &str,
-    env: &'a BTreeMap<String, Value>,
-) -> Vec<(String, String, &'a str)> {
-    let text = |(name, value): (&'a String, &'a Value)| match value {
-        Value::Text(text) => Some((
-            format!("steps.{}.{field}.{name}", step.name),
-            name.clone(),
-            text.as_str(),
-        )),
-        Value::Secret(_) => None,
-    };
-    env.iter().filter_map(text).collect()
-}
-
-fn list_texts<'a>(
-    step: &PlannedStep,
-    field: &str,
-    list: &'a [String],
-) -> Vec<(String, String, &'a str)> {
-    let text = |(i, text): (usize, &'a String)| {
-        (
-            format!("steps.{}.{field}[{i}]", step.name),
-            String::new(),
-            text.as_str(),
-        )
-    };
-    list.iter().enumerate().map(text).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crds::v1alpha1::{JobSpec, ScriptSpec, SecretKeyRef};
 
 use super::*;
+use crate::plan::Value;
 
 const SCRIPT: &str = r#"{"content":"restart","parameters":[{"name":"UNIT","required":true,"pattern":"[a-z]+"},{"name":"TOKEN","sensitive":true}]}"#;
 
@@ -159,4 +160,12 @@ fn thirty_one_parameters_are_refused_with_the_number() {
     let refusal = check(&job, &BTreeMap::new(), &Limits::default()).expect_err("31");
     assert_eq!(refusal.reason, "TooManyParameters");
     assert!(refusal.message.contains("31"));
+}
+
+#[test]
+fn a_host_that_names_no_node_cannot_be_drained() {
+    assert_eq!(
+        reason(r#",{"name":"empty","action":{"drain":{}}}"#),
+        "NoNode"
+    );
 }

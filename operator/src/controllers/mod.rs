@@ -30,6 +30,7 @@ use kube::{
 };
 use reach::{
     Fence,
+    http::Outbound,
     ssh::{Fleet, Limits},
 };
 use serde::de::DeserializeOwned;
@@ -110,6 +111,7 @@ async fn context(
         let woken = woken.remove(&part).expect("each part has its own");
         (part, (woken, heard))
     });
+    let fleet = Fleet::fenced(Limits::default(), fence.clone());
     let ctx = Context {
         accounts: Accounts::new(config, fence.clone()),
         actions,
@@ -121,7 +123,8 @@ async fn context(
         records,
         ledgers: Ledgers::default(),
         claims: Claims::default(),
-        fleet: Fleet::fenced(Limits::default(), fence),
+        outbound: Outbound::new(fleet.avoided().clone(), fence),
+        fleet,
         toolkit: toolkit(&args.toolkit)?,
         limits: args.limits(),
         cluster: cluster_uid(&client, &scope, &args.namespace).await?,

@@ -1,13 +1,9 @@
 //! A command in a running pod, as the run's account: at most once.
 
-use crds::{execution::State, journal::KEEP_BYTES, v1alpha1::ExecStep};
-use reach::pod::{self, Command, Recorder};
-use tokio::sync::mpsc;
+use crds::{execution::State, v1alpha1::ExecStep};
+use reach::pod::{self, Command};
 
 use super::{Outcome, Work};
-
-/// Pieces of output on their way to records before the command's stream is read more slowly.
-const PIECES: usize = 64;
 
 /// Runs the command in the task's pod. Having been started by another operator, it was settled and never gets here.
 pub async fn command(work: &Work, exec: &ExecStep) -> Outcome {
@@ -34,10 +30,7 @@ async fn try_command(work: &Work, exec: &ExecStep) -> Result<Outcome, Outcome> {
         execution: step.timeout.get(),
     };
     let client = work.resolver()?.client;
-    let (sink, pieces) = mpsc::channel(PIECES);
-    let keep = usize::try_from(KEEP_BYTES).unwrap_or(usize::MAX);
-    let recorder = Recorder::new(&[], keep, 0, sink).map_err(Outcome::from)?;
-    let forwarding = work.forwarding(pieces);
+    let (recorder, forwarding) = work.recording(&[])?;
     let outcome = pod::exec(&client, &command, recorder, &work.cancel).await;
     // The chunks go to records before the row that ends the execution.
     forwarding.await.expect("forwarding does not panic");

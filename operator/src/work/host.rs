@@ -16,10 +16,8 @@ use reach::{
 use secrecy::ExposeSecret as _;
 use tokio::sync::mpsc;
 
-use super::{Outcome, Work, target};
+use super::{Outcome, PIECES, Work, target};
 
-/// Pieces of output on their way to records before the host is slowed down.
-const PIECES: usize = 64;
 /// How long a host is told that it may forget.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Carries a script to the task's host and follows it to its end.

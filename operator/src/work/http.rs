@@ -4,22 +4,16 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use crds::{
     execution::State,
-    journal::{KEEP_BYTES, Stream},
+    journal::Stream,
     v1alpha1::{HttpExpect, HttpStep},
 };
 use decide::{parameters, plan::Value};
-use reach::{
-    http::{self, Answer, Request},
-    pod::Recorder,
-};
+use reach::http::{self, Answer, Request};
 use secrecy::SecretString;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::time::timeout;
 
 use super::{Outcome, Work};
 use crate::error::chain;
-
-/// Pieces of the answer on their way to records.
-const PIECES: usize = 64;
 
 /// Sends the request once, and judges the answer.
 pub async fn request(work: &Work, step: &HttpStep, headers: &BTreeMap<String, Value>) -> Outcome {
@@ -52,10 +46,7 @@ async fn prepared(
 }
 
 async fn sent(work: &Work, step: &HttpStep, request: &Request, mask: &[SecretString]) -> Outcome {
-    let asked = timeout(
-        work.step().timeout.get(),
-        http::send(work.ctx.fleet.avoided(), request),
-    );
+    let asked = timeout(work.step().timeout.get(), work.ctx.outbound.send(request));
     let answer = tokio::select! {
         answer = asked => answer,
         () = work.cancel.cancelled() => return broken_off(step, State::Cancelled, "Cancelled", "cancelled before the answer"),
@@ -111,10 +102,7 @@ async fn written(work: &Work, answer: &Answer, mask: &[SecretString]) -> Result<
         );
     }
     text.push('\n');
-    let (sink, pieces) = mpsc::channel(PIECES);
-    let keep = usize::try_from(KEEP_BYTES).unwrap_or(usize::MAX);
-    let mut recorder = Recorder::new(mask, keep, 0, sink).map_err(Outcome::from)?;
-    let forwarding = work.forwarding(pieces);
+    let (mut recorder, forwarding) = work.recording(mask)?;
     recorder.record(Stream::Stdout, text.as_bytes()).await;
     recorder.record(Stream::Stdout, &answer.body).await;
     let volume = recorder.finish().await;

@@ -3,6 +3,7 @@
 mod exec;
 mod host;
 mod http;
+mod look;
 mod object;
 mod outcome;
 mod pod;
@@ -21,6 +22,7 @@ use std::{
 
 use crds::{
     execution::{Execution, LogChunk, State, TargetKind, VERSION, Via},
+    journal::KEEP_BYTES,
     key::EffectKey,
 };
 use decide::{
@@ -29,6 +31,8 @@ use decide::{
     template,
 };
 use futures::poll;
+use reach::pod::Recorder;
+use secrecy::SecretString;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -127,6 +131,8 @@ pub struct Work {
     reached: OnceLock<reach::ssh::Target>,
 }
 
+/// Pieces of output on their way to records before their source is read more slowly.
+const PIECES: usize = 64;
 /// The variable in which a script or pod finds what stands before an output.
 const OUTPUT: &str = "PILOTHOUSE_OUTPUT";
 /// How long a lost target is sought beyond the time its work may take.
@@ -293,6 +299,17 @@ impl Work {
         self.ctx.ledgers.end(&self.run.uid, self.task, row);
         self.ctx.wake(&self.run.namespace, &self.run.name);
         self.release().await;
+    }
+
+    /// Takes output, masks and bounds it, and hands it to records; what it hands on is there when the recorder has finished.
+    fn recording(
+        &self,
+        mask: &[SecretString],
+    ) -> Result<(Recorder, JoinHandle<BTreeMap<String, String>>), Outcome> {
+        let (sink, pieces) = mpsc::channel(PIECES);
+        let keep = usize::try_from(KEEP_BYTES).unwrap_or(usize::MAX);
+        let recorder = Recorder::new(mask, keep, 0, sink)?;
+        Ok((recorder, self.forwarding(pieces)))
     }
 
     /// Hands pieces of output to records until their sender is gone; then there is what the output hands on.

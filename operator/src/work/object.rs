@@ -1,16 +1,22 @@
 //! An action on an object of the cluster, as the run's account.
 
-use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 use crds::{
     execution::{LogChunk, State, TargetKind},
-    v1alpha1::{ActionStep, Marks},
+    v1alpha1::ActionStep,
 };
-use reach::object::{self, Outcome as Seen, Task};
-use serde_json::Value;
-use tokio::{sync::mpsc, time::Instant};
+use reach::object::{self, Progress, Task};
+use tokio::sync::mpsc;
 
-use super::{Outcome, Work, wait};
+use super::{
+    Outcome, Work,
+    look::{Rests, Seen},
+    outcome::LOOK_UP_FAILED,
+};
+
+/// More bytes than the lines of one second have.
+const LINES: u64 = 64 << 10;
 
 /// Carries the operation out, or takes it up again.
 pub async fn operation(work: &Work, action: &ActionStep) -> Outcome {
@@ -19,42 +25,52 @@ pub async fn operation(work: &Work, action: &ActionStep) -> Outcome {
         Ok(prepared) => prepared,
         Err(outcome) => return outcome,
     };
-    let deadline = Instant::now() + wait::left(work, work.step().timeout);
     let (lines, said) = mpsc::unbounded_channel();
     let writing = tokio::spawn(written(
         work.ctx.desk.clone(),
         work.row.key.clone(),
         work.run.namespace.clone(),
+        first_byte(work),
         said,
     ));
     let tell = |line: &str| {
         // Its reader ends with its sender.
         let _ = lines.send(format!("{line}\n"));
     };
-    let seen = object::carry_out(&client, &task, deadline, &work.cancel, tell).await;
+    let look = || async {
+        Ok(match object::bring_about(&client, &task).await? {
+            Progress::Done(said) => {
+                tell(&said);
+                Seen::There
+            }
+            Progress::Waiting(said) => Seen::Waits(said),
+        })
+    };
+    let patience = work.left(work.step().timeout);
+    let ended = work.look(patience, Rests::growing(), look, tell).await;
     drop(lines);
     let output_bytes = writing.await.expect("writing does not panic");
     Outcome {
         output_bytes,
-        ..ended(seen)
-    }
-}
-
-fn ended(seen: Seen) -> Outcome {
-    match seen {
-        Seen::Done(_) => Outcome::new(State::Succeeded, "", ""),
-        Seen::TimedOut(waits) => Outcome::new(State::TimedOut, "TimedOut", waits),
-        Seen::Cancelled(waits) => Outcome::new(State::Cancelled, "Cancelled", waits),
-        Seen::Failed(error) => Outcome {
-            state: State::Failed,
-            ..error.into()
-        },
+        ..ended
     }
 }
 
 impl From<object::Error> for Outcome {
     fn from(error: object::Error) -> Self {
-        Self::undeliverable(error.reason(), error.said())
+        if error.is_passing() {
+            return Self::undeliverable(LOOK_UP_FAILED, error.said());
+        }
+        Self::new(State::Failed, error.reason(), error.said())
+    }
+}
+
+/// Where this operator's part of the log begins: behind all that an earlier one can have said, so that neither is written over.
+fn first_byte(work: &Work) -> u64 {
+    if work.joining {
+        work.passed().as_secs().max(1) * LINES
+    } else {
+        0
     }
 }
 
@@ -63,9 +79,9 @@ async fn written(
     desk: crate::desk::Desk,
     key: crds::key::EffectKey,
     namespace: String,
+    mut offset: u64,
     mut lines: mpsc::UnboundedReceiver<String>,
 ) -> u64 {
-    let mut offset = 0;
     while let Some(line) = lines.recv().await {
         let (key, data) = (key.clone(), line.into_bytes());
         let bytes = data.len() as u64;
@@ -78,14 +94,12 @@ async fn written(
 fn task(work: &Work, action: &ActionStep) -> Result<Task, Outcome> {
     let target = work.target();
     let kind = work.row.target_kind;
+    // A host is drained as the node that it is.
     let name = if kind == TargetKind::Host {
         &target.node
     } else {
         &target.name
     };
-    if name.is_empty() {
-        return Err(object::Error::NoNode.into());
-    }
     Ok(Task {
         namespace: work.run.namespace.clone(),
         kind,
@@ -94,49 +108,15 @@ fn task(work: &Work, action: &ActionStep) -> Result<Task, Outcome> {
         action: rendered(work, action)?,
         mark: work.row.key.digest(),
         began: work.row.started_at.unwrap_or_else(jiff::Timestamp::now),
+        scaled: AtomicBool::new(false),
     })
 }
 
 /// The action with its templates filled in.
 fn rendered(work: &Work, action: &ActionStep) -> Result<ActionStep, Outcome> {
     let mut action = action.clone();
-    for (field, marks) in [
-        ("label", &mut action.label),
-        ("annotate", &mut action.annotate),
-    ] {
-        if let Some(marks) = marks {
-            *marks = of_marks(work, field, marks)?;
-        }
-    }
-    if let Some(patch) = &mut action.patch {
-        for (key, value) in &mut patch.merge {
-            fill(work, &format!("action.patch.merge.{key}"), value)?;
-        }
+    for (field, text) in action.texts() {
+        *text = work.render(&field, text)?;
     }
     Ok(action)
-}
-
-fn of_marks(work: &Work, field: &str, marks: &Marks) -> Result<Marks, Outcome> {
-    let mut set = BTreeMap::new();
-    for (key, text) in &marks.set {
-        let value = work.render(&format!("action.{field}.set.{key}"), text)?;
-        set.insert(key.clone(), value);
-    }
-    Ok(Marks { set })
-}
-
-fn fill(work: &Work, field: &str, value: &mut Value) -> Result<(), Outcome> {
-    match value {
-        Value::String(text) => *text = work.render(field, text)?,
-        Value::Array(items) => items
-            .iter_mut()
-            .try_for_each(|item| fill(work, field, item))?,
-        Value::Object(fields) => {
-            fields
-                .values_mut()
-                .try_for_each(|value| fill(work, field, value))?;
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-    Ok(())
 }

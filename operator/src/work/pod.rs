@@ -13,11 +13,9 @@ use reach::pod::{self, EnvValue, Error, Piece, Placed, Recorder, StepPod};
 use secrecy::SecretString;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Outcome, REST, Work};
+use super::{Outcome, PIECES, REST, Work};
 use crate::{context::Context, error::Result as Turn};
 
-/// Pieces of output on their way to records before the pod's log is read more slowly.
-const PIECES: usize = 64;
 /// Runs the step's pod to its end.
 pub async fn step(work: &Work, step: &PodStep, env: &BTreeMap<String, Value>) -> Outcome {
     match work.prepared(|| prepared(work, step, env)).await {

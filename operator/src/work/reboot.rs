@@ -3,9 +3,13 @@
 use crds::execution::State;
 use decide::plan::ScriptBody;
 use reach::host;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::{Outcome, REST, Work, host as script};
+use super::{
+    Outcome, REST, Work, host as script,
+    look::{Rests, Seen},
+};
+use crate::error::chain;
 
 /// What the script hands on before it ends the machine.
 const BOOT_ID: &str = "boot_id";
@@ -31,34 +35,30 @@ pub async fn machine(work: &Work, body: &ScriptBody) -> Outcome {
     }
 }
 
-/// Looks until the machine is up again.
+/// Looks until the machine is up again. Cancelled meanwhile, it is on its way up all the same.
 async fn back(work: &Work, before: &str) -> Outcome {
-    let deadline = Instant::now() + work.reattach();
-    loop {
-        let looked = match script::machine(work).await {
-            Ok(target) => host::facts(&work.ctx.fleet, &target, deadline).await.ok(),
-            Err(_) => None,
-        };
-        let now = looked
-            .map(|seen| seen.facts.boot_id)
-            .filter(|id| !id.is_empty());
-        match now {
-            Some(now) if now != before => return Outcome::new(State::Succeeded, "", ""),
-            _ if work.cancel.is_cancelled() => {
-                return Outcome::new(
-                    State::Unknown,
-                    "Cancelled",
-                    "cancelled while the machine was on its way up",
-                );
-            }
-            _ if Instant::now() >= deadline => {
-                return Outcome::new(
-                    State::TimedOut,
-                    "NotBack",
-                    "the machine did not come back under another boot ID",
-                );
-            }
-            _ => sleep(REST).await,
-        }
+    let look = || async {
+        let deadline = Instant::now() + work.reattach();
+        let target = script::machine(work).await?;
+        let looked = host::facts(&work.ctx.fleet, &target, deadline).await;
+        Ok(match looked.map(|seen| seen.facts.boot_id) {
+            Ok(now) if !now.is_empty() && now != before => Seen::There,
+            Ok(_) => Seen::Waits("the machine answers under the boot ID that it had".into()),
+            Err(error) => Seen::Waits(chain(&error)),
+        })
+    };
+    let seen = work
+        .look(work.reattach(), Rests::of(REST), look, |_| {})
+        .await;
+    match seen.state {
+        State::TimedOut => Outcome {
+            reason: "NotBack".into(),
+            ..seen
+        },
+        State::Cancelled => Outcome {
+            state: State::Unknown,
+            ..seen
+        },
+        _ => seen,
     }
 }

@@ -1,12 +1,12 @@
 //! Nodes: cordoned, uncordoned, and emptied of the pods that can be elsewhere.
 
-use crds::{execution::TargetKind, v1alpha1::Drain};
+use crds::v1alpha1::Drain;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt as _, api::ListParams, core::DynamicObject};
 use serde_json::json;
 
-use super::{Error, Progress, Task, at, look, meta, pod};
+use super::{Error, Progress, Task, at, meta, pod};
 
 /// Evictions that are asked for at once.
 const AT_ONCE: usize = 8;
@@ -30,16 +30,17 @@ pub async fn cordon(
 }
 
 /// Cordons the node and evicts what is on it, unless something on it would be lost.
-pub async fn drain(client: &Client, task: &Task, options: &Drain) -> Result<Progress, Error> {
-    if task.kind == TargetKind::Host && task.name.is_empty() {
-        return Err(Error::NoNode);
-    }
-    let node = look::of_task(client, task).await?;
+pub async fn drain(
+    client: &Client,
+    task: &Task,
+    node: &DynamicObject,
+    options: &Drain,
+) -> Result<Progress, Error> {
     let pods = on_node(client, &task.name).await?;
     for pod in &pods {
         spared(pod, options)?;
     }
-    cordon(client, task, &node, true).await?;
+    cordon(client, task, node, true).await?;
     let grace = options.grace_period.map(crds::v1alpha1::Duration::get);
     let names = pods.iter().map(|pod| {
         (

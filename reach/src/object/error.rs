@@ -22,8 +22,6 @@ pub enum Error {
     NoRevision { what: String },
     #[error("{what} does not come about: {message}")]
     Stuck { what: String, message: String },
-    #[error("Host names no node: set its spec.nodeName")]
-    NoNode,
 }
 
 impl Error {
@@ -43,7 +41,6 @@ impl Error {
             Self::LocalData { .. } => "LocalData",
             Self::NoRevision { .. } => "NoRevision",
             Self::Stuck { .. } => "Stuck",
-            Self::NoNode => "NoNode",
         }
     }
 
@@ -67,10 +64,6 @@ impl Error {
             }
             _ => false,
         }
-    }
-
-    pub(super) fn is_forbidden(&self) -> bool {
-        self.reason() == "Forbidden"
     }
 }
 

@@ -1,5 +1,5 @@
-//! Operations on objects of the cluster, as the account of the client that is given. Each is a state that is brought about and looked at again until it is there, so that
-//! one that was cut off is simply taken up again.
+//! Operations on objects of the cluster, as the account of the client that is given. Each is a state that is brought about: a look at it asks for
+//! what is not there yet, so that one that was cut off is simply looked at again.
 
 mod drain;
 mod error;
@@ -8,19 +8,17 @@ mod meta;
 mod pod;
 mod rollout;
 
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
 use crds::{execution::TargetKind, v1alpha1::ActionStep};
 use jiff::Timestamp;
 use kube::{Client, core::DynamicObject};
-use tokio::time::{Instant, sleep, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
 pub use look::{Kind, kind, look};
 
 /// One operation on one object.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Task {
     pub namespace: String,
     pub kind: TargetKind,
@@ -32,6 +30,8 @@ pub struct Task {
     pub mark: String,
     /// When it began, the same for everybody who takes it up.
     pub began: Timestamp,
+    /// The replicas were asked for; not once more where an autoscaler has changed them since.
+    pub scaled: AtomicBool,
 }
 
 /// How far an operation is.
@@ -42,72 +42,8 @@ pub enum Progress {
     Waiting(String),
 }
 
-/// How an operation ended.
-#[derive(Debug)]
-pub enum Outcome {
-    Done(String),
-    /// Time was over; with what was waited for.
-    TimedOut(String),
-    Cancelled(String),
-    /// Asking again does not help.
-    Failed(Error),
-}
-
-/// First rest between two looks; it doubles.
-const REST: Duration = Duration::from_millis(500);
-const MAX_REST: Duration = Duration::from_secs(5);
-/// How long a refusal may be that of an API server that has just started and knows no roles.
-const SETTLING: Duration = Duration::from_secs(10);
-
-/// Brings the state about and waits for it; `tell` hears of every step of it once.
-pub async fn carry_out(
-    client: &Client,
-    task: &Task,
-    deadline: Instant,
-    cancel: &CancellationToken,
-    mut tell: impl FnMut(&str),
-) -> Outcome {
-    let (began, mut rest, mut last) = (Instant::now(), REST, String::new());
-    let mut asked = Asked::default();
-    while !cancel.is_cancelled() && Instant::now() < deadline {
-        let looked = timeout_at(deadline, progress(client, task, &mut asked)).await;
-        let waits = match looked {
-            Ok(Ok(Progress::Done(said))) => {
-                tell(&said);
-                return Outcome::Done(said);
-            }
-            Ok(Ok(Progress::Waiting(said))) => said,
-            Ok(Err(error)) if error.is_passing() || is_settling(&error, began) => error.said(),
-            Ok(Err(error)) => return Outcome::Failed(error),
-            Err(_) => break,
-        };
-        if waits != last {
-            tell(&waits);
-            last = waits;
-            rest = REST;
-        }
-        tokio::select! {
-            () = sleep(rest.min(deadline.saturating_duration_since(Instant::now()))) => {}
-            () = cancel.cancelled() => {}
-        }
-        rest = (rest * 2).min(MAX_REST);
-    }
-    if cancel.is_cancelled() {
-        Outcome::Cancelled(last)
-    } else {
-        Outcome::TimedOut(last)
-    }
-}
-
-fn is_settling(error: &Error, began: Instant) -> bool {
-    error.is_forbidden() && began.elapsed() < SETTLING
-}
-
-/// What was asked for already by this process; it is not asked for twice where somebody else has changed it since.
-#[derive(Default)]
-struct Asked(bool);
-
-async fn progress(client: &Client, task: &Task, asked: &mut Asked) -> Result<Progress, Error> {
+/// Asks for what is not there yet, and tells how far it is.
+pub async fn bring_about(client: &Client, task: &Task) -> Result<Progress, Error> {
     let action = &task.action;
     if action.delete_pod.is_some() {
         return pod::delete(client, task).await;
@@ -115,18 +51,18 @@ async fn progress(client: &Client, task: &Task, asked: &mut Asked) -> Result<Pro
     if action.evict.is_some() {
         return pod::evicted(client, &task.namespace, &task.name, &task.uid, None).await;
     }
-    if let Some(options) = &action.drain {
-        return drain::drain(client, task, options).await;
-    }
     let found = look::of_task(client, task).await?;
+    if let Some(options) = &action.drain {
+        return drain::drain(client, task, &found, options).await;
+    }
     if action.cordon.is_some() || action.uncordon.is_some() {
         return drain::cordon(client, task, &found, action.cordon.is_some()).await;
     }
     if let Some(scale) = &action.scale {
-        return rollout::scale(client, task, &found, scale, asked).await;
+        return rollout::scale(client, task, &found, scale).await;
     }
     if let Some(rollout) = &action.rollout_restart {
-        return rollout::restart(client, task, &found, rollout, asked).await;
+        return rollout::restart(client, task, &found, rollout).await;
     }
     if let Some(rollout) = &action.rollout_undo {
         return rollout::undo(client, task, &found, rollout).await;

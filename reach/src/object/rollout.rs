@@ -1,5 +1,7 @@
 //! Workloads: scaled, restarted, taken back to their last pod template, and looked at until they are what they should be.
 
+use std::sync::atomic::Ordering;
+
 use crds::{
     execution::TargetKind,
     v1alpha1::{Rollout, Scale},
@@ -12,23 +14,22 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{Asked, Error, Progress, Task, at, look, meta, number};
+use super::{Error, Progress, Task, at, look, meta, number};
 
 /// What kubectl rollout restart writes, and every tool reads.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 const REVISION: &str = "deployment.kubernetes.io/revision";
-/// The operation that took a Deployment back last, so that it is taken back once.
-const UNDONE_BY: &str = "pilothouse.dev/rollout-undone-by";
+/// The operation that changed the pod template last, so that each changes it once, whatever others do to it since.
+const ROLLED_BY: &str = "pilothouse.dev/rolled-out-by";
 
 pub async fn scale(
     client: &Client,
     task: &Task,
     found: &DynamicObject,
     scale: &Scale,
-    asked: &mut Asked,
 ) -> Result<Progress, Error> {
     let wanted = i64::from(scale.replicas);
-    if number(found, "/spec/replicas") != wanted && !asked.0 {
+    if number(found, "/spec/replicas") != wanted && !task.scaled.load(Ordering::Relaxed) {
         let patch = json!({"spec": {"replicas": wanted}});
         let sent = look::api(client, task)
             .patch_scale(&task.name, &PatchParams::default(), &Patch::Merge(&patch))
@@ -38,7 +39,7 @@ pub async fn scale(
             what: look::what(task),
             source,
         })?;
-        asked.0 = true;
+        task.scaled.store(true, Ordering::Relaxed);
         return Ok(waiting_or_done(
             task,
             scale.wait,
@@ -72,23 +73,19 @@ pub async fn restart(
     task: &Task,
     found: &DynamicObject,
     rollout: &Rollout,
-    asked: &mut Asked,
 ) -> Result<Progress, Error> {
-    let when = task.began.to_string();
-    let restarted = at(found, "/spec/template/metadata/annotations")
-        .and_then(|annotations| annotations.get(RESTARTED_AT));
-    if restarted.and_then(Value::as_str) != Some(&when) && !asked.0 {
-        let template = json!({"metadata": {"annotations": {RESTARTED_AT: when}}});
-        let patch = json!({"metadata": {"uid": task.uid}, "spec": {"template": template}});
-        meta::send(client, task, &patch).await?;
-        asked.0 = true;
-        return Ok(waiting_or_done(
-            task,
-            rollout.wait,
-            "its pods are being replaced".into(),
-        ));
+    if found.annotations().get(ROLLED_BY) == Some(&task.mark) {
+        return rolled_out(task, found, rollout);
     }
-    rolled_out(task, found, rollout)
+    let template = json!({"metadata": {"annotations": {RESTARTED_AT: task.began.to_string()}}});
+    let metadata = json!({"uid": task.uid, "annotations": {ROLLED_BY: task.mark}});
+    let patch = json!({"metadata": metadata, "spec": {"template": template}});
+    meta::send(client, task, &patch).await?;
+    Ok(waiting_or_done(
+        task,
+        rollout.wait,
+        "its pods are being replaced".into(),
+    ))
 }
 
 pub async fn undo(
@@ -97,15 +94,15 @@ pub async fn undo(
     found: &DynamicObject,
     rollout: &Rollout,
 ) -> Result<Progress, Error> {
-    if found.annotations().get(UNDONE_BY) == Some(&task.mark) {
+    if found.annotations().get(ROLLED_BY) == Some(&task.mark) {
         return rolled_out(task, found, rollout);
     }
     let template = last_template(client, task, found).await?;
     // The template as a whole takes the place of the present one, if that is still the one that was looked at.
     let patch: json_patch::Patch = serde_json::from_value(json!([
-        {"op": "test", "path": "/metadata/resourceVersion", "value": found.resource_version()},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": found.resource_version()},
         {"op": "replace", "path": "/spec/template", "value": template},
-        {"op": "add", "path": format!("/metadata/annotations/{}", UNDONE_BY.replace('/', "~1")), "value": task.mark},
+        {"op": "add", "path": format!("/metadata/annotations/{}", ROLLED_BY.replace('/', "~1")), "value": task.mark},
     ]))
     .expect("a patch of its own making");
     let sent = look::api(client, task)

@@ -27,11 +27,13 @@ use crds::{
     receipt::Receipt,
 };
 use jiff::Timestamp;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::{
     Changes, Error, Options, Page, Piece, Position, Query, Reply, Retention, Row, Store, Swept,
-    check, ready::Ready,
+    check,
+    queue::{Command, Queue},
+    ready::Ready,
 };
 #[cfg(feature = "sqlite")]
 pub use migrate::{Amount, MigrateError, migrate};
@@ -40,12 +42,11 @@ use readers::Readers;
 pub use restored::restored;
 use session::Connector;
 pub use settings::{Settings, SettingsError};
-use writer::{Command, Writer};
 
 /// A store in a database. Cloning shares its connections.
 #[derive(Clone)]
 pub struct PostgresStore {
-    writer: Arc<Writer>,
+    queue: Arc<Queue>,
     readers: Arc<Readers>,
     position: watch::Receiver<Position>,
 }
@@ -63,23 +64,12 @@ impl PostgresStore {
         let tell = Arc::new(tell);
         tokio::spawn(hear::follow(Arc::clone(&connector), Arc::clone(&tell)));
         let readers = Readers::new(Arc::clone(&connector), options.readers);
-        let writer = Writer::start(connector, session, options, tell);
+        let queue = writer::start(connector, session, options, tell);
         Ok(Self {
-            writer: Arc::new(writer),
+            queue: Arc::new(queue),
             readers: Arc::new(readers),
             position,
         })
-    }
-
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
-    ) -> Result<T, Error> {
-        let (reply, answer) = oneshot::channel();
-        self.writer.send(command(reply)).await?;
-        answer
-            .await
-            .map_err(|e| Error::unavailable("hear from the writer", e))?
     }
 }
 
@@ -88,7 +78,9 @@ impl Store for PostgresStore {
         Box::pin(async move {
             check(&batch).map_err(Error::Rejected)?;
             let batch = Ready::new(batch);
-            self.ask(|reply| Command::Append { batch, reply }).await
+            self.queue
+                .ask(|reply| Command::Append { batch, reply })
+                .await
         })
     }
 
@@ -140,11 +132,14 @@ impl Store for PostgresStore {
     }
 
     fn claim(&self, receipt: Receipt) -> Reply<'_, Receipt> {
-        Box::pin(self.ask(move |reply| Command::Claim { receipt, reply }))
+        Box::pin(
+            self.queue
+                .ask(move |reply| Command::Claim { receipt, reply }),
+        )
     }
 
     fn sweep(&self, retention: Retention, now: Timestamp) -> Reply<'_, Swept> {
-        Box::pin(self.ask(move |reply| Command::Sweep {
+        Box::pin(self.queue.ask(move |reply| Command::Sweep {
             retention,
             now,
             reply,

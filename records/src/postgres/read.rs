@@ -234,23 +234,10 @@ fn as_condition(term: &crate::Term) -> (&'static str, &'static str, Vec<&str>) {
     let not = if term.among { "" } else { "NOT" };
     let values = term.values.iter().map(String::as_str);
     (
-        sql_name(term.column),
+        term.column.as_str(),
         not,
         values.filter(|value| possible(value)).collect(),
     )
-}
-
-const fn sql_name(column: Column) -> &'static str {
-    match column {
-        Column::Name => "name",
-        Column::Namespace => "namespace",
-        Column::Run => "run",
-        Column::RunUid => "run_uid",
-        Column::Job => "job",
-        Column::Step => "step",
-        Column::Target => "target",
-        Column::State => "state",
-    }
 }
 
 fn row(found: &tokio_postgres::Row) -> Result<Row, Failed> {

@@ -3,10 +3,9 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use crds::receipt::Receipt;
 use jiff::Timestamp;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time,
 };
 
@@ -18,61 +17,34 @@ use super::{
     turn::Turn,
     write,
 };
-use crate::{Error, Options, Position, Retention, Swept, ready::Ready};
+use crate::{
+    Error, Options, Position, Retention, Swept,
+    queue::{Command, Queue, Waiting},
+    ready::Ready,
+};
 
 /// Rows that a group may have before it is full.
 const ROWS: usize = 10_000;
 /// Time for a turn, with the wait for those of other replicas; the sender of a batch gives up soon after.
 const TURN: Duration = Duration::from_secs(25);
 
-pub enum Command {
-    Append {
-        batch: Ready,
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
-    Claim {
-        receipt: Receipt,
-        reply: oneshot::Sender<Result<Receipt, Error>>,
-    },
-    Sweep {
-        retention: Retention,
-        now: Timestamp,
-        reply: oneshot::Sender<Result<Swept, Error>>,
-    },
-}
-
-type Waiting = (Ready, oneshot::Sender<Result<(), Error>>);
-
-/// The queue's end for senders.
-pub struct Writer {
-    queue: mpsc::Sender<Command>,
-}
-
-impl Writer {
-    pub fn start(
-        connector: Arc<Connector>,
-        session: Session,
-        options: Options,
-        tell: Arc<watch::Sender<Position>>,
-    ) -> Self {
-        let (queue, commands) = mpsc::channel(options.queue);
-        let worker = Worker {
-            connector,
-            session: Some(session),
-            commands,
-            group: options.group,
-            tell,
-        };
-        tokio::spawn(worker.run());
-        Self { queue }
-    }
-
-    pub async fn send(&self, command: Command) -> Result<(), Error> {
-        self.queue
-            .send(command)
-            .await
-            .map_err(|_| Error::unavailable("reach the writer", "the writer has ended"))
-    }
+/// Starts the writer; the way to it.
+pub fn start(
+    connector: Arc<Connector>,
+    session: Session,
+    options: Options,
+    tell: Arc<watch::Sender<Position>>,
+) -> Queue {
+    let (queue, commands) = Queue::new(options.queue);
+    let worker = Worker {
+        connector,
+        session: Some(session),
+        commands,
+        group: options.group,
+        tell,
+    };
+    tokio::spawn(worker.run());
+    queue
 }
 
 struct Worker {

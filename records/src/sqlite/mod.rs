@@ -19,16 +19,17 @@ use crds::{
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::{
     Changes, Error, Options, Page, Piece, Position, Query, Reply, Retention, Row, Store, Swept,
-    check, ready::Ready,
+    check,
+    queue::{Command, Queue},
+    ready::Ready,
 };
 pub use backup::{BackupError, backup, restore};
 use checkpoints::Copier;
 use readers::Readers;
-use writer::{Command, Writer};
 
 /// Name of the database in its folder.
 const FILE: &str = "records.sqlite";
@@ -36,7 +37,8 @@ const FILE: &str = "records.sqlite";
 /// A store in a folder.
 #[derive(Clone)]
 pub struct SqliteStore {
-    writer: Arc<Writer>,
+    queue: Arc<Queue>,
+    position: watch::Receiver<Position>,
     readers: Arc<Readers>,
 }
 
@@ -48,24 +50,14 @@ impl SqliteStore {
         let seq =
             read::position(&connection).map_err(|e| Error::unavailable("read the position", e))?;
         let copier = Copier::beside(&mut connection, &file)?;
-        let writer = Writer::start(connection, copier, lock, options, seq)?;
+        let (queue, position) = writer::start(connection, copier, lock, options, seq)?;
         let readers = Readers::open(&file, options.readers)
             .map_err(|e| Error::unavailable("open a reader", e))?;
         Ok(Self {
-            writer: Arc::new(writer),
+            queue: Arc::new(queue),
+            position,
             readers: Arc::new(readers),
         })
-    }
-
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
-    ) -> Result<T, Error> {
-        let (reply, answer) = oneshot::channel();
-        self.writer.send(command(reply)).await?;
-        answer
-            .await
-            .map_err(|e| Error::unavailable("hear from the writer", e))?
     }
 }
 
@@ -101,12 +93,14 @@ impl Store for SqliteStore {
         Box::pin(async move {
             check(&batch).map_err(Error::Rejected)?;
             let batch = Ready::new(batch);
-            self.ask(|reply| Command::Append { batch, reply }).await
+            self.queue
+                .ask(|reply| Command::Append { batch, reply })
+                .await
         })
     }
 
     fn sweep(&self, retention: Retention, now: Timestamp) -> Reply<'_, Swept> {
-        Box::pin(self.ask(move |reply| Command::Sweep {
+        Box::pin(self.queue.ask(move |reply| Command::Sweep {
             retention,
             now,
             reply,
@@ -163,10 +157,13 @@ impl Store for SqliteStore {
     }
 
     fn claim(&self, receipt: Receipt) -> Reply<'_, Receipt> {
-        Box::pin(self.ask(move |reply| Command::Claim { receipt, reply }))
+        Box::pin(
+            self.queue
+                .ask(move |reply| Command::Claim { receipt, reply }),
+        )
     }
 
     fn position(&self) -> watch::Receiver<Position> {
-        self.writer.position()
+        self.position.clone()
     }
 }

@@ -79,7 +79,7 @@ fn in_namespace(
     for term in &selector.0 {
         let marks = vec!["?"; term.values.len()].join(", ");
         let not = if term.among { "" } else { " NOT" };
-        let name = sql_name(term.column);
+        let name = term.column.as_str();
         for part in [" AND ", name, not, " IN (", &marks, ")"] {
             sql.push_str(part);
         }
@@ -92,19 +92,6 @@ fn in_namespace(
         .prepare_cached(&sql)?
         .query_map(params_from_iter(values), row)?
         .collect()
-}
-
-const fn sql_name(column: Column) -> &'static str {
-    match column {
-        Column::Name => "name",
-        Column::Namespace => "namespace",
-        Column::Run => "run",
-        Column::RunUid => "run_uid",
-        Column::Job => "job",
-        Column::Step => "step",
-        Column::Target => "target",
-        Column::State => "state",
-    }
 }
 
 pub fn get(

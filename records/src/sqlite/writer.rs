@@ -6,80 +6,46 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::receipt::Receipt;
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     checkpoints::Copier,
     receipt, sweep,
     write::{self, Positions},
 };
-use crate::{Error, Options, Position, Retention, Swept, ready::Ready};
+use crate::{
+    Error, Options, Position, Retention, Swept,
+    queue::{Command, Queue, Waiting},
+};
 
 /// Time for which a group is filled; whoever comes later waits for the next.
 const FILL: Duration = Duration::from_millis(20);
 
-pub enum Command {
-    Append {
-        batch: Ready,
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
-    Claim {
-        receipt: Receipt,
-        reply: oneshot::Sender<Result<Receipt, Error>>,
-    },
-    Sweep {
-        retention: Retention,
-        now: Timestamp,
-        reply: oneshot::Sender<Result<Swept, Error>>,
-    },
-}
-
-type Waiting = (Ready, oneshot::Sender<Result<(), Error>>);
-
-/// The queue's end for senders.
-pub struct Writer {
-    queue: mpsc::Sender<Command>,
-    position: watch::Receiver<Position>,
-}
-
-impl Writer {
-    pub fn start(
-        connection: Connection,
-        copier: Copier,
-        lock: File,
-        options: Options,
-        seq: i64,
-    ) -> Result<Self, Error> {
-        let (queue, commands) = mpsc::channel(options.queue);
-        let (tell, position) = watch::channel(Position { seq, commits: 0 });
-        let worker = Worker {
-            connection,
-            _copier: copier,
-            commands,
-            group: options.group,
-            _lock: lock,
-            tell,
-        };
-        thread::Builder::new()
-            .name("records-writer".into())
-            .spawn(move || worker.run())
-            .map_err(|e| Error::unavailable("start the writer", e))?;
-        Ok(Self { queue, position })
-    }
-
-    pub async fn send(&self, command: Command) -> Result<(), Error> {
-        self.queue
-            .send(command)
-            .await
-            .map_err(|_| Error::unavailable("reach the writer", "the writer has ended"))
-    }
-
-    pub fn position(&self) -> watch::Receiver<Position> {
-        self.position.clone()
-    }
+/// Starts the writer: the way to it, and the position that it has come to.
+pub fn start(
+    connection: Connection,
+    copier: Copier,
+    lock: File,
+    options: Options,
+    seq: i64,
+) -> Result<(Queue, watch::Receiver<Position>), Error> {
+    let (queue, commands) = Queue::new(options.queue);
+    let (tell, position) = watch::channel(Position { seq, commits: 0 });
+    let worker = Worker {
+        connection,
+        _copier: copier,
+        commands,
+        group: options.group,
+        _lock: lock,
+        tell,
+    };
+    thread::Builder::new()
+        .name("records-writer".into())
+        .spawn(move || worker.run())
+        .map_err(|e| Error::unavailable("start the writer", e))?;
+    Ok((queue, position))
 }
 
 struct Worker {

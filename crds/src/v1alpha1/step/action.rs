@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::super::{Duration, schema};
 
@@ -55,6 +56,39 @@ pub struct ActionStep {
     /// packageHold keeps packages at their version, or lets go of them; by apt, dnf or zypper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package_hold: Option<PackageHold>,
+}
+
+impl ActionStep {
+    /// Every text of an operation on objects that may be a template, with its field.
+    pub fn texts(&mut self) -> Vec<(String, &mut String)> {
+        let mut all = Vec::new();
+        for (name, marks) in [("label", &mut self.label), ("annotate", &mut self.annotate)] {
+            let set = marks.iter_mut().flat_map(|marks| &mut marks.set);
+            all.extend(set.map(|(key, text)| (format!("action.{name}.set.{key}"), text)));
+        }
+        for (key, value) in self.patch.iter_mut().flat_map(|patch| &mut patch.merge) {
+            leaves(&format!("action.patch.merge.{key}"), value, &mut all);
+        }
+        all
+    }
+}
+
+/// The texts within a piece of an object.
+fn leaves<'a>(field: &str, value: &'a mut Value, all: &mut Vec<(String, &'a mut String)>) {
+    match value {
+        Value::String(text) => all.push((field.to_owned(), text)),
+        Value::Array(items) => {
+            for (i, item) in items.iter_mut().enumerate() {
+                leaves(&format!("{field}[{i}]"), item, all);
+            }
+        }
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                leaves(&format!("{field}.{key}"), value, all);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// An operation with nothing to say about it.
@@ -110,7 +144,7 @@ pub struct Marks {
 pub struct MergePatch {
     /// merge is a piece of the object, of up to 16 KiB; null removes a field. Texts in it may be templates.
     #[schemars(schema_with = "schema::object")]
-    pub merge: serde_json::Map<String, serde_json::Value>,
+    pub merge: serde_json::Map<String, Value>,
 }
 
 /// A systemd unit and the state that it is brought to.
