@@ -1,8 +1,12 @@
 //! What every bench prints: a table of what was measured beside its goals and, as the last line, the same as JSON.
 
-use std::{fs, io};
+pub mod stage;
+
+use std::{error::Error, fs, io};
 
 use serde::Serialize;
+
+pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// One measured thing beside its goal.
 #[derive(Serialize)]
@@ -78,7 +82,7 @@ impl Report {
     }
 
     /// Prints the JSON; an error where a goal was not met.
-    pub fn finish(self) -> io::Result<()> {
+    pub fn finish(self) -> Result<()> {
         let load = fs::read_to_string("/proc/loadavg")?;
         let minute = load.split(' ').next().unwrap_or_default();
         let json = Json {
@@ -90,7 +94,7 @@ impl Report {
         if self.rows.iter().all(|row| row.met) {
             Ok(())
         } else {
-            Err(io::Error::other("a goal was not met"))
+            Err("a goal was not met".into())
         }
     }
 }

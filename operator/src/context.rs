@@ -22,10 +22,12 @@ use crate::{
     actions::Actions,
     claims::Claims,
     desk::Desk,
+    entitled::Rights,
     error::{Result, observing},
     ledgers::Ledgers,
     metrics::Metrics,
     places::Places,
+    resolve::Definitions,
     scope::{EVERY, Scope},
 };
 
@@ -37,6 +39,8 @@ pub struct Context {
     pub client: Client,
     pub accounts: Accounts,
     pub actions: Actions,
+    pub definitions: Definitions,
+    pub rights: Rights,
     pub records: records::client::Client,
     pub desk: Desk,
     pub ledgers: Ledgers,

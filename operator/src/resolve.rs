@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crds::v1alpha1::{
-    Host, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Selector, Transport,
+    Host, Job, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Selector, Transport,
     WorkloadKind,
 };
 use decide::{
@@ -22,7 +22,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::bursts::Bursts;
+use crate::{bursts::Bursts, context::Context};
 
 /// Pods that are read at once.
 const PAGE: u32 = 500;
@@ -278,6 +278,51 @@ pub async fn scripts(
         }
     }
     Ok(found)
+}
+
+/// A Job, and the Scripts that it names.
+pub struct Definition {
+    pub job: Job,
+    pub scripts: BTreeMap<String, Script>,
+}
+
+/// Definitions by namespace and name: many runs of one Job start together.
+pub type Definitions = Bursts<[String; 2], Result<Option<Arc<Definition>>, Gap>>;
+
+/// A definition as it is read for a start, if there is such a Job.
+pub async fn definition(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Arc<Definition>>, Gap> {
+    let question = [namespace, name].map(str::to_owned);
+    let read = async || {
+        let jobs = Api::<Job>::namespaced(ctx.client.clone(), namespace);
+        let job = jobs.get_opt(name).await;
+        let Some(job) = job.map_err(|e| unread(format!("Job {name}"), e))? else {
+            return Ok(None);
+        };
+        let scripts = named(ctx, namespace, &job.spec).await?;
+        Ok(Some(Arc::new(Definition { job, scripts })))
+    };
+    ctx.definitions.ask(question, read).await
+}
+
+/// The Scripts of a job that is no object.
+pub async fn named(
+    ctx: &Context,
+    namespace: &str,
+    job: &JobSpec,
+) -> Result<BTreeMap<String, Script>, Gap> {
+    let scripts = scripts(&ctx.client, namespace, job).await;
+    scripts.map_err(|e| unread("Scripts".to_owned(), e))
+}
+
+fn unread(what: String, source: kube::Error) -> Gap {
+    Gap::Failed {
+        what,
+        source: Arc::new(source),
+    }
 }
 
 /// What Scripts say, with their digests.

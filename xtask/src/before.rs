@@ -13,22 +13,23 @@ use crate::{
     delivery,
     error::{About, Result},
     guests::Guests,
+    product::{self, Tag},
     steps::{Log, Steps},
 };
 
 /// First light: what it wrote must be read by every version after it.
 const COMMIT: &str = "a697ed5";
-/// What its own `cargo xtask image` calls the image.
+/// What its image is called.
 const IMAGE: &str = "pilothouse/pilothouse:0.1.0";
 const ARCHIVE: &str = "pilothouse-0.1.0.tar";
 
-/// Puts the version before beside today's on the nodes, and its charts into the cluster's state; false where the history of this clone does not reach it.
-pub fn provide(checkout: &Checkout, steps: &Steps, guests: &Guests) -> Result<bool> {
+/// Where the version before is kept; none where the history of this clone does not reach it.
+pub fn made(checkout: &Checkout, steps: &Steps) -> Result<Option<PathBuf>> {
     if !is_known(checkout) {
         println!(
             "The history of this clone does not reach {COMMIT}; the upgrade from there is not tried."
         );
-        return Ok(false);
+        return Ok(None);
     }
     let cache = Checkout::cache()?;
     let folder = steps.step("version before", |log| {
@@ -36,14 +37,18 @@ pub fn provide(checkout: &Checkout, steps: &Steps, guests: &Guests) -> Result<bo
             make(checkout, log, folder)
         })
     })?;
+    Ok(Some(folder))
+}
+
+/// Puts it beside today's on the nodes, and its charts into the cluster's state.
+pub fn provide(checkout: &Checkout, steps: &Steps, guests: &Guests, folder: &Path) -> Result<()> {
     let link = checkout.local().join("before");
     let _absent = fs::remove_file(&link);
-    symlink(&folder, &link).about("link", link)?;
+    symlink(folder, &link).about("link", link)?;
     let archive = folder.join(ARCHIVE);
     steps.step("its image on the nodes", |log| {
         delivery::add(log, guests, IMAGE, &archive)
-    })?;
-    Ok(true)
+    })
 }
 
 fn is_known(checkout: &Checkout) -> bool {
@@ -60,20 +65,28 @@ fn git(checkout: &Checkout) -> Command {
     git
 }
 
-/// The tree of that commit builds its own image; of the tree, the charts and the local cluster's values are kept.
+/// What of its dependencies would be compiled otherwise than ours are, and with it all that stands on it; no behaviour hangs on it.
+const AS_OURS: [(&str, &str); 2] = [
+    (
+        r#"jiff = { version = "0.2", features = ["serde"] }"#,
+        r#"jiff = { version = "0.2", features = ["serde", "tzdb-bundle-always"] }"#,
+    ),
+    (
+        "[profile.dev]",
+        "[profile.dev.package.k8s-openapi]\nopt-level = 0\n\n[profile.dev]",
+    ),
+];
+
+/// The image of that commit's programs; of its tree, the charts and the local cluster's values are kept.
 fn make(checkout: &Checkout, log: &Log, folder: &Path) -> Result<()> {
     let tree = Checkout {
         root: folder.join("tree"),
         id: checkout.id.clone(),
     };
     unpack(checkout, log, &tree.root)?;
+    compile_as_ours(checkout, &tree)?;
     let image = folder.join("image");
-    log.run(
-        tree.cargo()
-            .env("CARGO_TARGET_DIR", folder.join("target"))
-            .args(["xtask", "image", "--out"])
-            .arg(&image),
-    )?;
+    product::build(&tree, log, false, &image, Tag::Version)?;
     let keep = |from: PathBuf, name: &str| {
         let to = folder.join(name);
         fs::rename(&from, &to).about("move", from)
@@ -81,10 +94,22 @@ fn make(checkout: &Checkout, log: &Log, folder: &Path) -> Result<()> {
     keep(image.join(ARCHIVE), ARCHIVE)?;
     keep(tree.root.join("charts"), "charts")?;
     keep(tree.root.join("e2e/cluster/values.yaml"), "values.yaml")?;
-    for made in ["image", "target", "tree"].map(|name| folder.join(name)) {
+    for made in ["image", "tree"].map(|name| folder.join(name)) {
         fs::remove_dir_all(&made).about("remove", made)?;
     }
     Ok(())
+}
+
+/// Nearly all of its dependencies are ours, and lie compiled in our own target folder.
+fn compile_as_ours(checkout: &Checkout, tree: &Checkout) -> Result<()> {
+    let manifest = tree.root.join("Cargo.toml");
+    let mut text = fs::read_to_string(&manifest).about("read", &manifest)?;
+    for (theirs, ours) in AS_OURS {
+        text = text.replacen(theirs, ours, 1);
+    }
+    fs::write(&manifest, text).about("write", manifest)?;
+    let target = tree.root.join("target");
+    symlink(checkout.root.join("target"), &target).about("link", target)
 }
 
 fn unpack(checkout: &Checkout, log: &Log, into: &Path) -> Result<()> {

@@ -24,18 +24,25 @@ enum Ground {
     Command,
 }
 
-const BENCHES: [(&str, Ground); 3] = [
+const BENCHES: [(&str, Ground); 4] = [
     ("fanout", Ground::Operator),
     ("memory", Ground::Command),
     ("records", Ground::Store),
+    ("schedule", Ground::Operator),
 ];
 
-/// Nothing is acknowledged before it is on disk, and no controllers touch what stands for nodes.
-const PLANE: Recipe = Recipe {
-    name: "b",
-    durable: true,
-    managers: &[],
-};
+/// Nothing is acknowledged before it is on disk. The controllers of Kubernetes run where one of them is the peer; elsewhere none touches what stands for nodes.
+fn plane(bench: &str) -> Recipe {
+    Recipe {
+        name: "b",
+        durable: true,
+        emulated: None,
+        managers: match bench {
+            "schedule" => &["controller-manager"],
+            _ => &[],
+        },
+    }
+}
 
 pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String]) -> Result<()> {
     let Some(&(_, ground)) = BENCHES.iter().find(|(bench, _)| *bench == name) else {
@@ -53,7 +60,7 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
         Ok(product::compile(checkout, log, true, &[&program])?.remove(0))
     })?;
     let tools = Tools::plane(checkout, steps)?;
-    let plane = Plane::up(checkout, steps, &tools, PLANE)?;
+    let plane = Plane::up(checkout, steps, &tools, plane(name))?;
     let processes = Processes {
         plane: &plane,
         programs: program.parent().unwrap_or(Path::new("/")).to_owned(),

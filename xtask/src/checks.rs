@@ -1,6 +1,6 @@
 //! `test`: everything that has to hold before a change is done, the cheapest first, the real cluster last.
 
-use std::{fs, path::PathBuf, process::Command, thread};
+use std::{fs, path::Path, process::Command};
 
 use crate::{
     arrows, before,
@@ -17,6 +17,7 @@ use crate::{
     plane::{Plane, Recipe},
     product,
     steps::{Log, Steps},
+    stories::{LAST, OF_THE_API, Stories, UPGRADE},
     tools::Tools,
     up::{self, Extent},
 };
@@ -25,6 +26,7 @@ use crate::{
 const OLDEST: Recipe = Recipe {
     name: "old",
     durable: false,
+    emulated: None,
     managers: &["controller-manager"],
 };
 
@@ -73,21 +75,25 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     }
 }
 
-/// A cluster that is up stays up; one that the tests needed goes with them.
+/// A cluster that is up stays up; one that the tests needed goes with them. All is compiled before, since a cluster takes its share of the machine.
 fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
+    let stories = Stories::of(checkout, steps, &wishes.filter)?;
+    let before = before::made(checkout, steps)?;
     let was_up = Daemons::new(checkout.local().join("run"), checkout.logs()).alive("apiserver");
-    let tested = up_beside_oldest(checkout, steps).and_then(|()| {
+    let tested = up::up(checkout, steps, Extent::Everything).and_then(|()| {
         let tools = Tools::clients(checkout, steps)?;
         let cluster = Cluster::local(checkout, &tools);
         steps.run("helm test", |log| cluster.helm_test(log))?;
-        let network = Network::of(checkout);
-        let mut stories = stories(checkout)?;
-        if !before::provide(checkout, steps, &Guests::of(checkout, &network))? {
-            stories.retain(|story| story != UPGRADE);
+        if let Some(before) = &before {
+            let network = Network::of(checkout);
+            before::provide(checkout, steps, &Guests::of(checkout, &network), before)?;
         }
-        e2e(checkout, checkout.kubeconfig(), wishes, &stories)?;
-        e2e(checkout, checkout.kubeconfig(), wishes, &[LAST.to_owned()])?;
-        on_oldest(checkout, steps, wishes)
+        let kubeconfig = checkout.kubeconfig();
+        stories.play(
+            |story| story != UPGRADE || before.is_some(),
+            |program| set(program, checkout, &kubeconfig, wishes),
+        )?;
+        on_oldest(checkout, steps, &stories, wishes.long)
     });
     if was_up {
         // The last story has taken Pilothouse out.
@@ -98,23 +104,26 @@ fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     tested
 }
 
-/// The oldest Kubernetes is compiled beside what the cluster needs.
-fn up_beside_oldest(checkout: &Checkout, steps: &Steps) -> Result<()> {
-    thread::scope(|scope| {
-        let oldest = scope.spawn(|| Tools::oldest(checkout, steps));
-        let up = up::up(checkout, steps, Extent::Everything);
-        up.and(oldest.join().expect("building a tool does not panic"))
-    })
-}
-
-/// What needs no more than an API server holds on the oldest Kubernetes too, where nothing stamps who asked.
-fn on_oldest(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
-    let tools = Tools::oldest_plane(checkout, steps)?;
-    let plane = Plane::up(checkout, steps, &tools, OLDEST)?;
-    let stories = ["bounds", "examples", "policies", "schema"].map(str::to_owned);
-    let mut cargo = tests(checkout, plane.kubeconfig(), &stories);
-    cargo.arg("--").args(&wishes.filter);
-    seen(cargo.env("PILOTHOUSE_E2E_STAMPING", "Demand"))
+/// What needs no more than an API server holds on the oldest Kubernetes too, where nothing stamps who asked. It is compiled, which takes long, or emulated.
+fn on_oldest(checkout: &Checkout, steps: &Steps, stories: &Stories, compiled: bool) -> Result<()> {
+    let tools = if compiled {
+        Tools::oldest_plane(checkout, steps)?
+    } else {
+        Tools::plane(checkout, steps)?
+    };
+    let recipe = Recipe {
+        emulated: (!compiled).then_some("1.33"),
+        ..OLDEST
+    };
+    let plane = Plane::up(checkout, steps, &tools, recipe)?;
+    let kubeconfig = plane.kubeconfig();
+    stories.play(
+        |story| OF_THE_API.contains(&story),
+        |program| {
+            program.env(KUBECONFIG, &kubeconfig);
+            program.env("PILOTHOUSE_E2E_STAMPING", "Demand");
+        },
+    )
 }
 
 fn on_existing(checkout: &Checkout, steps: &Steps, context: &str, wishes: &Wishes) -> Result<()> {
@@ -135,49 +144,19 @@ fn on_existing(checkout: &Checkout, steps: &Steps, context: &str, wishes: &Wishe
         fs::write(&kubeconfig, text).about("write", &kubeconfig)?;
         Ok(())
     })?;
-    e2e(checkout, kubeconfig, wishes, &stories(checkout)?)
+    Stories::of(checkout, steps, &wishes.filter)?.play(
+        |story| story != LAST,
+        |program| set(program, checkout, &kubeconfig, wishes),
+    )
 }
 
-fn e2e(
-    checkout: &Checkout,
-    kubeconfig: PathBuf,
-    wishes: &Wishes,
-    stories: &[String],
-) -> Result<()> {
-    let mut cargo = tests(checkout, kubeconfig, stories);
-    cargo.arg("--").args(&wishes.filter);
-    cargo.env("PILOTHOUSE_E2E_STATE", checkout.local());
+const KUBECONFIG: &str = "PILOTHOUSE_E2E_KUBECONFIG";
+
+/// Sets the stage for a story.
+fn set(program: &mut Command, checkout: &Checkout, kubeconfig: &Path, wishes: &Wishes) {
+    program.env(KUBECONFIG, kubeconfig);
+    program.env("PILOTHOUSE_E2E_STATE", checkout.local());
     if wishes.long {
-        cargo.env("PILOTHOUSE_E2E_LONG", "1");
+        program.env("PILOTHOUSE_E2E_LONG", "1");
     }
-    seen(&mut cargo)
-}
-
-/// `cargo test` of some stories on a cluster.
-fn tests(checkout: &Checkout, kubeconfig: PathBuf, stories: &[String]) -> Command {
-    let mut cargo = checkout.cargo();
-    cargo.args(["test", "--workspace", "--no-fail-fast"]);
-    for story in stories {
-        cargo.args(["--test", story]);
-    }
-    cargo.env("PILOTHOUSE_E2E_KUBECONFIG", kubeconfig);
-    cargo
-}
-
-/// The story that takes Pilothouse out of the cluster, which all others need.
-const LAST: &str = "uninstall";
-
-/// The story that needs the version before.
-const UPGRADE: &str = "upgrade";
-
-/// The other test programs of e2e, by name: picked by package, they would have their dependencies compiled once more.
-fn stories(checkout: &Checkout) -> Result<Vec<String>> {
-    let folder = checkout.root.join("e2e/tests");
-    let entries = fs::read_dir(&folder).about("read", &folder)?.flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
-        .filter(|name| name != LAST)
-        .collect();
-    names.sort();
-    Ok(names)
 }

@@ -16,6 +16,8 @@ pub struct ControlPlane<'a> {
     pub folder: PathBuf,
     /// What is acknowledged is on disk: slower, and what a cluster in earnest does.
     pub durable: bool,
+    /// The older Kubernetes whose features and expressions it is to have, and no others.
+    pub emulated: Option<&'static str>,
     /// What runs beside the API server, without its `kube-`.
     pub managers: &'static [&'static str],
     pub network: &'a Network,
@@ -124,7 +126,13 @@ impl ControlPlane<'_> {
         ] {
             apiserver.arg(format!("--{flag}={}", self.file(file)));
         }
+        apiserver.args(self.emulation());
         apiserver
+    }
+
+    fn emulation(&self) -> Option<String> {
+        self.emulated
+            .map(|version| format!("--emulated-version={version}"))
     }
 
     fn manager(&self, name: &str) -> Command {
@@ -133,7 +141,7 @@ impl ControlPlane<'_> {
             "--kubeconfig={}",
             self.file("controllers.kubeconfig")
         ));
-        manager.arg("--leader-elect=false");
+        manager.arg("--leader-elect=false").args(self.emulation());
         if name == "controller-manager" {
             manager.arg("--use-service-account-credentials=true");
             for (flag, file) in [

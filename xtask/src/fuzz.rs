@@ -26,8 +26,8 @@ const FLAGS: &str = "--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitiz
     -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table \
     -C llvm-args=-sanitizer-coverage-trace-compares";
 
-/// How many run at once.
-const ABREAST: usize = 2;
+/// How many run at once; more than a small machine has processors, since each gets its time by the clock.
+const ABREAST: usize = 4;
 
 /// Feeds one target, or all of them, for so many seconds each.
 pub fn fuzz(checkout: &Checkout, steps: &Steps, only: Option<&str>, seconds: u64) -> Result<()> {

@@ -26,6 +26,7 @@ mod processes;
 mod product;
 mod seed;
 mod steps;
+mod stories;
 mod tools;
 mod up;
 

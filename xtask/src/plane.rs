@@ -20,6 +20,7 @@ pub struct Recipe {
     /// At most three letters: devices are named by it.
     pub name: &'static str,
     pub durable: bool,
+    pub emulated: Option<&'static str>,
     pub managers: &'static [&'static str],
 }
 
@@ -69,6 +70,7 @@ impl<'a> Plane<'a> {
         ControlPlane {
             folder: self.folder.clone(),
             durable: recipe.durable,
+            emulated: recipe.emulated,
             managers: recipe.managers,
             network: &self.network,
             pki: &self.pki,

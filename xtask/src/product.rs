@@ -88,8 +88,8 @@ pub fn build(
     Ok(product)
 }
 
-/// Compiles every program of the workspace and returns where cargo put those that are asked for, in this order.
-/// Only whole workspaces are compiled here and in tests: the same dependencies have the same features then, and are compiled once.
+/// Compiles these programs and returns where cargo put them, in this order. They are picked by name and not by package, here and in tests: the same
+/// dependencies have the same features then, and are compiled once.
 pub fn compile(
     checkout: &Checkout,
     log: &Log,
@@ -97,24 +97,12 @@ pub fn compile(
     programs: &[&str],
 ) -> Result<Vec<PathBuf>> {
     let mut cargo = checkout.cargo();
-    cargo.args([
-        "build",
-        "--quiet",
-        "--workspace",
-        "--bins",
-        "--message-format=json-render-diagnostics",
-    ]);
+    cargo.args(["build", "--workspace"]);
+    cargo.args(programs.iter().flat_map(|program| ["--bin", program]));
     if release {
         cargo.arg("--release");
     }
-    let mut built = Vec::new();
-    for message in log.read(&mut cargo)?.lines() {
-        let message: Value = serde_json::from_str(message).map_err(|source| Error::Json {
-            what: "cargo build".into(),
-            source,
-        })?;
-        built.extend(message["executable"].as_str().map(PathBuf::from));
-    }
+    let built = executables(log, &mut cargo)?;
     let find = |program: &&str| {
         let found = built.iter().find(|path| path.ends_with(program));
         found
@@ -122,6 +110,20 @@ pub fn compile(
             .ok_or_else(|| Error::Refused(format!("cargo built no program {program}")))
     };
     programs.iter().map(find).collect()
+}
+
+/// Has cargo compile, and returns the programs that come of it.
+pub fn executables(log: &Log, cargo: &mut Command) -> Result<Vec<PathBuf>> {
+    cargo.args(["--quiet", "--message-format=json-render-diagnostics"]);
+    let mut built = Vec::new();
+    for message in log.read(cargo)?.lines() {
+        let message: Value = serde_json::from_str(message).map_err(|source| Error::Json {
+            what: "cargo".into(),
+            source,
+        })?;
+        built.extend(message["executable"].as_str().map(PathBuf::from));
+    }
+    Ok(built)
 }
 
 /// Generates crds/yaml, the templates of charts/pilothouse-crds and docs/reference; with `--check`, says what would change.

@@ -82,6 +82,14 @@ const OLDEST: [Module; 1] = [Module {
     ],
 }];
 
+const MANAGER: [Module; 1] = [Module {
+    name: "kubernetes",
+    flags: &[],
+    link: KUBERNETES,
+    cgo: true,
+    packages: &["k8s.io/kubernetes/cmd/kube-controller-manager"],
+}];
+
 const NODES: [Module; 4] = [
     Module {
         name: "kubernetes",
@@ -89,7 +97,6 @@ const NODES: [Module; 4] = [
         link: KUBERNETES,
         cgo: true,
         packages: &[
-            "k8s.io/kubernetes/cmd/kube-controller-manager",
             "k8s.io/kubernetes/cmd/kube-scheduler",
             "k8s.io/kubernetes/cmd/kubelet",
             "k8s.io/kubernetes/cmd/kube-proxy",
@@ -133,22 +140,18 @@ impl Tools {
     }
 
     pub fn cluster(checkout: &Checkout, steps: &Steps) -> Result<Self> {
-        Self::build(&[&CLIENTS, &ETCD, &APISERVER, &NODES], checkout, steps)
+        let all: [&[Module]; 5] = [&CLIENTS, &ETCD, &APISERVER, &MANAGER, &NODES];
+        Self::build(&all, checkout, steps)
     }
 
     /// For a control plane without nodes.
     pub fn plane(checkout: &Checkout, steps: &Steps) -> Result<Self> {
-        Self::build(&[&CLIENTS, &ETCD, &APISERVER], checkout, steps)
+        Self::build(&[&CLIENTS, &ETCD, &APISERVER, &MANAGER], checkout, steps)
     }
 
     /// For a control plane without nodes of the oldest Kubernetes.
     pub fn oldest_plane(checkout: &Checkout, steps: &Steps) -> Result<Self> {
         Self::build(&[&CLIENTS, &ETCD, &OLDEST], checkout, steps)
-    }
-
-    /// Has what takes longest of it built ahead.
-    pub fn oldest(checkout: &Checkout, steps: &Steps) -> Result<()> {
-        Self::build(&[&OLDEST], checkout, steps).map(drop)
     }
 
     fn build(modules: &[&[Module]], checkout: &Checkout, steps: &Steps) -> Result<Self> {

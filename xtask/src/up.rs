@@ -104,6 +104,7 @@ fn boot(checkout: &Checkout, steps: &Steps, network: &Network, guests: &Guests) 
     let control_plane = ControlPlane {
         folder: checkout.local(),
         durable: false,
+        emulated: None,
         managers: &["controller-manager", "scheduler"],
         network,
         pki: &pki,

@@ -26,7 +26,7 @@ pub struct SecretKeyRef {
 }
 
 /// Who wrote a spec. Stamped by the API server over whatever was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Requester {
     /// user is the name the API server authenticated.

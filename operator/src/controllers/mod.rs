@@ -48,6 +48,7 @@ use crate::{
     claims::Claims,
     context::{Context, Failures, Run, toolkit},
     desk::Desk,
+    entitled::Rights,
     error::{self, Error, Result, observing},
     fenced,
     leader::cluster_uid,
@@ -55,6 +56,7 @@ use crate::{
     metrics::Metrics,
     off_limits::{self, Named},
     places::Places,
+    resolve::Definitions,
     scope::{self, Scope},
 };
 
@@ -115,6 +117,8 @@ async fn context(
     let ctx = Context {
         accounts: Accounts::new(config, fence.clone()),
         actions,
+        definitions: Definitions::default(),
+        rights: Rights::default(),
         desk: Desk::open(
             records.clone(),
             fence.clone(),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crds::{
     names::{FINALIZER_RUN, LABEL_SCHEDULE},
     v1alpha1::{
-        Action as Verb, Concurrency, Job, JobRun, JobRunSpec, LocalRef, Origin, RunAction,
+        Action as Verb, Concurrency, JobRun, JobRunSpec, LocalRef, Origin, RunAction,
         RunActionSpec, START_DEADLINE, ScheduledTask, ScheduledTaskStatus, Verdict,
         condition_is_true, find_condition, set_condition,
     },
@@ -196,22 +196,20 @@ async fn barred(ctx: &Context, task: &ScheduledTask) -> Result<Option<Refusal>> 
         task.namespace().unwrap_or_default(),
         &task.spec.job_ref.name,
     );
-    let jobs = Api::<Job>::namespaced(ctx.client.clone(), &namespace);
-    let job = jobs.get_opt(name).await;
-    let Some(job) = job.map_err(observing(format!("Job {name}")))? else {
-        let message = format!("spec.jobRef.name: there is no Job {name}; create it");
-        return Ok(Some(Refusal::new("JobNotFound", message)));
+    let asked = async {
+        let Some(found) = resolve::definition(ctx, &namespace, name).await? else {
+            let message = format!("spec.jobRef.name: there is no Job {name}; create it");
+            return Err(Gap::Refused(Refusal::new("JobNotFound", message)));
+        };
+        let own = task.spec.requested_by.as_ref();
+        let mut writers = vec![
+            Writer::new("ScheduledTask", &task.name_any(), own),
+            Writer::new("Job", name, found.job.spec.requested_by.as_ref()),
+        ];
+        writers.extend(found.scripts.values().map(Writer::of));
+        entitled::all(ctx, &namespace, &task.spec.service_account_name, writers).await
     };
-    let scripts = resolve::scripts(&ctx.client, &namespace, &job.spec).await;
-    let scripts = scripts.map_err(observing("Scripts"))?;
-    let own = task.spec.requested_by.as_ref();
-    let mut writers = vec![
-        Writer::new("ScheduledTask", &task.name_any(), own),
-        Writer::new("Job", name, job.spec.requested_by.as_ref()),
-    ];
-    writers.extend(scripts.values().map(Writer::of));
-    let account = &task.spec.service_account_name;
-    match entitled::all(ctx, &namespace, account, writers).await {
+    match asked.await {
         Ok(()) => Ok(None),
         Err(Gap::Refused(refusal)) => Ok(Some(refusal)),
         Err(Gap::Failed { what, source }) => Err(Error::Observe { what, source }),

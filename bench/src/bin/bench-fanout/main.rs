@@ -13,13 +13,11 @@ mod process;
 mod real;
 mod usage;
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
-use bench::{Report, Row};
+use bench::{Report, Result, Row};
 use fixture::Fixture;
 use peers::{Best, Peers};
-
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Targets of the small rows and of the large one.
 const FEW: usize = 200;

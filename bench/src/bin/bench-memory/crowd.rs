@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use crds::v1alpha1::{JobRun, condition_is_true};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::{
-    core::v1::{Namespace, Node, Pod, ServiceAccount},
-    rbac::v1::{Role, RoleBinding},
-};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, Client, Resource,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
     runtime::wait::await_condition,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::Result;
+use bench::{
+    Result,
+    stage::{self, put},
+};
 
 const NAMESPACE: &str = "bench";
 const PODS: usize = 5_000;
@@ -31,7 +31,11 @@ const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Writes them all, each with the status that its kubelet would give it.
 pub async fn gather(client: &Client) -> Result<()> {
-    stage(client).await?;
+    let rules = json!([
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]},
+    ]);
+    stage::set(client, NAMESPACE, rules).await?;
     let nodes: Api<Node> = Api::all(client.clone());
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let all = stream::iter(0..NODES).map(|n| written(&nodes, node(n), node_status(n)));
@@ -84,62 +88,6 @@ async fn ended(client: &Client, name: &str, labels: &Value) -> Result<JobRun> {
         condition_is_true(conditions.unwrap_or_default(), "Complete")
     );
     Ok(run)
-}
-
-/// A namespace whose runner may work in its pods.
-async fn stage(client: &Client) -> Result<()> {
-    let bound = |name: &str, kind: &str, role: &str, account: &str, namespace: &str| {
-        json!({"metadata": {"name": name}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]})
-    };
-    put::<Namespace>(
-        &Api::all(client.clone()),
-        json!({"metadata": {"name": NAMESPACE}}),
-    )
-    .await?;
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), NAMESPACE);
-    put(
-        &accounts,
-        json!({"metadata": {"name": "pilothouse-runner"}}),
-    )
-    .await?;
-    let roles: Api<Role> = Api::namespaced(client.clone(), NAMESPACE);
-    let rules = json!([
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]},
-    ]);
-    put(
-        &roles,
-        json!({"metadata": {"name": "runner"}, "rules": rules}),
-    )
-    .await?;
-    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), NAMESPACE);
-    put(
-        &bindings,
-        bound("runner", "Role", "runner", "pilothouse-runner", NAMESPACE),
-    )
-    .await?;
-    let (role, operator) = ("pilothouse-impersonate-runner", "pilothouse-operator");
-    put(
-        &bindings,
-        bound(
-            "operator",
-            "ClusterRole",
-            role,
-            operator,
-            "pilothouse-system",
-        ),
-    )
-    .await
-}
-
-async fn put<K>(api: &Api<K>, object: Value) -> Result<()>
-where
-    K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
-{
-    api.create(&PostParams::default(), &serde_json::from_value(object)?)
-        .await?;
-    Ok(())
 }
 
 async fn written<K>(api: &Api<K>, object: Value, status: Value) -> Result<()>

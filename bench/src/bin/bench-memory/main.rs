@@ -6,13 +6,9 @@
 mod crowd;
 mod subject;
 
-use std::error::Error;
-
-use bench::{Report, Row};
+use bench::{Report, Result, Row};
 use kube::Client;
 use subject::Subject;
-
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// How often the start is measured; the median counts.
 const STARTS: usize = 9;

@@ -5,15 +5,13 @@
 mod load;
 mod row;
 
-use std::{error::Error, fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use bench::{Report, Row};
+use bench::{Report, Result, Row};
 use jiff::Timestamp;
 use load::{Shape, Sink, measure};
 use records::{Options, PostgresStore, SqliteStore, client::Client, private::PrivatePostgres};
 use tempfile::TempDir;
-
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Length of each measurement.
 const WHILE: Duration = Duration::from_secs(5);

@@ -1,10 +1,10 @@
 //! The turn that freezes: looks everything up with the rights of the run's account and stores the plan before anything has an effect.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crds::{
     names::LABEL_RUN,
-    v1alpha1::{Job, JobRun, JobSpec},
+    v1alpha1::{JobRun, JobSpec, Script},
 };
 use decide::{
     Refusal,
@@ -82,7 +82,7 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
             "spec.requestedBy is empty: the admission policies of the chart are not in force; install them and create the run anew",
         )));
     }
-    let (job_name, job, mut writers) = job(ctx, run, &namespace).await?;
+    let (job_name, job, scripts, mut writers) = definition(ctx, run, &namespace).await?;
     let values = parameters::resolve(
         &job.parameters,
         &run.spec.parameters,
@@ -101,13 +101,8 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
     for lane in &lanes {
         targets.push(resolver.lane(&uid, lane).await?);
     }
-    let named = resolve::scripts(&ctx.client, &namespace, &job)
-        .await
-        .map_err(|e| failed("Scripts", e))?;
-    writers.extend(named.values().map(Writer::of));
     writers.extend(run.spec.on_behalf_of.iter().map(Writer::behind));
     entitled::all(ctx, &namespace, &account, writers).await?;
-    let scripts = resolve::contents(named);
     let found = Findings {
         job_name: &job_name,
         job: &job,
@@ -118,7 +113,7 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
         },
         secrets: resolver.secrets(&values.secret).await?,
         values,
-        scripts,
+        scripts: resolve::contents(scripts),
         targets,
     };
     let plan = freeze(&found, &ctx.limits, now).map_err(Gap::Refused)?;
@@ -126,14 +121,16 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
     Ok(Plan { cluster, ..plan })
 }
 
-/// The job, its name where it is an object, and who wrote that last; a job written in the run is its creator's, who was asked at the door.
-async fn job(
+/// The job, its name where it is an object, its Scripts, and who wrote them last; a job written in the run is its creator's, who was asked at the door.
+async fn definition(
     ctx: &Context,
     run: &JobRun,
     namespace: &str,
-) -> Result<(String, JobSpec, Vec<Writer>), Gap> {
+) -> Result<(String, JobSpec, BTreeMap<String, Script>, Vec<Writer>), Gap> {
     if let Some(job) = &run.spec.job {
-        return Ok((String::new(), job.clone(), Vec::new()));
+        let scripts = resolve::named(ctx, namespace, job).await?;
+        let writers = scripts.values().map(Writer::of).collect();
+        return Ok((String::new(), job.clone(), scripts, writers));
     }
     let name = run
         .spec
@@ -141,21 +138,12 @@ async fn job(
         .as_ref()
         .map(|r| r.name.clone())
         .unwrap_or_default();
-    let api: Api<Job> = Api::namespaced(ctx.client.clone(), namespace);
-    let found = api
-        .get_opt(&name)
-        .await
-        .map_err(|e| failed(&format!("Job {name}"), e))?;
-    let job = found.ok_or_else(|| Gap::Refused(Refusal::new("JobNotFound", format!("spec.jobRef.name: there is no Job {name} in namespace {namespace}; create it, then create the run anew"))))?;
-    let writer = Writer::new("Job", &name, job.spec.requested_by.as_ref());
-    Ok((name, job.spec, vec![writer]))
-}
-
-fn failed(what: &str, source: kube::Error) -> Gap {
-    Gap::Failed {
-        what: what.to_owned(),
-        source: Arc::new(source),
-    }
+    let found = resolve::definition(ctx, namespace, &name).await?;
+    let found = found.ok_or_else(|| Gap::Refused(Refusal::new("JobNotFound", format!("spec.jobRef.name: there is no Job {name} in namespace {namespace}; create it, then create the run anew"))))?;
+    let (job, scripts) = (found.job.spec.clone(), found.scripts.clone());
+    let mut writers = vec![Writer::new("Job", &name, job.requested_by.as_ref())];
+    writers.extend(scripts.values().map(Writer::of));
+    Ok((name, job, scripts, writers))
 }
 
 /// A name as a label, which takes no more than 63 bytes of it.
