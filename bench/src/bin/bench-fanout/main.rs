@@ -40,7 +40,7 @@ async fn main() -> Result<()> {
     light_rows(&fixture, &mut report).await?;
     journal_row(&fixture, &mut report).await?;
     real_rows(&fixture, &mut report).await?;
-    Ok(report.finish()?)
+    report.finish()
 }
 
 /// 200 and 10,000 targets of a server that costs nearly nothing, so that the client is what is measured.

@@ -36,7 +36,7 @@ async fn main() -> Result<()> {
     let runs = "a run that selects 5,000 and one that selects 200, peak";
     report.push(Row::at_most(runs, "MiB", operator.peak()?, 120.0));
     operator.end()?;
-    Ok(report.finish()?)
+    report.finish()
 }
 
 /// From the start of the process to its first ready answer, where there is nothing to do.

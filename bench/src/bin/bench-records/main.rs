@@ -54,7 +54,7 @@ async fn main() -> Result<()> {
         }
         _ => return Err("what is wanted: URL CA TOKEN FOLDER, or --postgres".into()),
     }
-    Ok(report.finish()?)
+    report.finish()
 }
 
 async fn postgres(report: &mut Report) -> Result<()> {
