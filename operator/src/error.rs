@@ -75,6 +75,18 @@ impl Error {
         }
     }
 
+    /// Whether the API server, asked once more, may answer: it was overloaded, starting, or not there.
+    pub fn is_passing(&self) -> bool {
+        let Self::Observe { source, .. } = self else {
+            return false;
+        };
+        match &**source {
+            kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+            kube::Error::Service(_) | kube::Error::HyperError(_) => true,
+            _ => false,
+        }
+    }
+
     /// A write met a newer version of its object: look again, at once and without noise.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Report(source) | Self::Act { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 409))

@@ -160,7 +160,8 @@ async fn a_reader_sees(stage: &Stage, run: &str) {
 /// Whether an operator has said anything of it; until then its status is what the schema gives it.
 async fn is_served(stage: &Stage, run: &str) -> bool {
     let run = stage.runs().get(run).await.expect("the run is there");
-    run.status.is_some_and(|status| status.observed_generation >= Some(0))
+    run.status
+        .is_some_and(|status| status.observed_generation >= Some(0))
 }
 
 /// Whoever is told of the run in the scope later than of the one outside of it would have been told of both.

@@ -65,6 +65,8 @@ type Ears = (UnboundedReceiver<Run>, News);
 
 /// Objects of one kind that are looked at together.
 const CONCURRENCY: u16 = 32;
+/// Between two questions that are asked before the first turn.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
 /// Hosts that are looked at over SSH together; fewer, so that the others get a turn meanwhile.
 const LOOKS: usize = 24;
 
@@ -78,7 +80,7 @@ pub async fn run(
 ) -> Result<()> {
     let (ctx, mut ears) = context(&args, config, metrics, fence, epoch).await?;
     keep_off(args, &ctx).await?;
-    takeover::claims(&ctx).await?;
+    patiently(async || takeover::claims(&ctx).await).await?;
     let of_runs = |controller: Controller<_>, part: &str| {
         let (woken, heard) = ears.remove(part).expect("each part has its own");
         controller
@@ -131,8 +133,8 @@ async fn context(
         fleet,
         toolkit: toolkit(&args.toolkit)?,
         limits: args.limits(),
-        cluster: cluster_uid(&client, &scope, &args.namespace).await?,
-        me: me(&client).await?,
+        cluster: patiently(async || cluster_uid(&client, &scope, &args.namespace).await).await?,
+        me: patiently(async || me(&client).await).await?,
         scope,
         epoch,
         events: Events::new(client.clone(), "pilothouse-operator", &args.identity),
@@ -147,6 +149,19 @@ async fn context(
         client,
     };
     Ok((Arc::new(ctx), ears.collect()))
+}
+
+/// What has to be known before the first turn is asked for until the API server can say it; the Lease bounds how long.
+async fn patiently<T>(ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+    loop {
+        match ask().await {
+            Err(error) if error.is_passing() => {
+                tracing::warn!(error = %error::chain(&error), "asked again in a moment");
+                tokio::time::sleep(ASKED_AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Who the operator is to the API server.

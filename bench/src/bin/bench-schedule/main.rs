@@ -24,11 +24,13 @@ async fn main() -> Result<()> {
     tasks::stage(&client).await?;
     let bare = bare::rate(&client).await?;
     let spread = tasks::fired(&client, "spread", |n| n % SPREAD).await?;
-    report.push(over_a_minute(&spread));
+    report.push(over_a_minute(&spread.late));
+    spread.ended().await?;
     let burst = tasks::fired(&client, "burst", |_| 0).await?;
-    let last = burst.last().copied().unwrap_or_default();
+    let last = burst.late.last().copied().unwrap_or_default();
+    report.push(at_once(burst.late.len(), last, bare));
+    burst.ended().await?;
     let cron = cron::fired(&client).await?;
-    report.push(at_once(burst.len(), last, bare));
     report.push(last_start(last, &cron));
     report.finish()
 }

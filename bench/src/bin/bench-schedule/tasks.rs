@@ -54,12 +54,24 @@ pub async fn stage(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Has all of them fire in the seconds that `second` gives, waits until their runs have ended, and returns their lateness, the least first.
-pub async fn fired(
-    client: &Client,
-    name: &str,
-    second: impl Fn(usize) -> usize,
-) -> Result<Vec<Duration>> {
+/// What was seen of their runs.
+pub struct Fired {
+    /// The least first.
+    pub late: Vec<Duration>,
+    runs: Seen,
+}
+
+impl Fired {
+    /// Waits until all runs have ended, so that what is measured next begins with nothing to do.
+    pub async fn ended(self) -> Result<()> {
+        self.runs.until(TASKS, true, PATIENCE).await?;
+        sleep(Duration::from_secs(5)).await;
+        Ok(())
+    }
+}
+
+/// Has all of them fire in the seconds that `second` gives, and waits until the last run is there.
+pub async fn fired(client: &Client, name: &str, second: impl Fn(usize) -> usize) -> Result<Fired> {
     let own = format!("{name}-");
     let settled = Seen::of(client, move |task: &ScheduledTask| {
         let task_name = task.name_any();
@@ -107,7 +119,5 @@ pub async fn fired(
         late.push(seen[&task(name, n)].duration_since(due(n)?).unsigned_abs());
     }
     late.sort();
-    begun.until(TASKS, true, PATIENCE).await?;
-    sleep(Duration::from_secs(5)).await;
-    Ok(late)
+    Ok(Fired { late, runs: begun })
 }
