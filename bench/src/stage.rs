@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::{
     core::v1::{Namespace, ServiceAccount},
     rbac::v1::{Role, RoleBinding},
@@ -39,6 +40,15 @@ pub async fn set(client: &Client, namespace: &str, rules: Value) -> Result<()> {
         "pilothouse-system",
     );
     put(&bindings, of_operator).await
+}
+
+/// Writes that are under way together.
+const AT_ONCE: usize = 32;
+
+/// Carries all of these out, some together.
+pub async fn all<F: Future<Output = Result<()>>>(writes: impl Iterator<Item = F>) -> Result<()> {
+    let writes = stream::iter(writes).buffer_unordered(AT_ONCE);
+    writes.try_collect::<Vec<()>>().await.map(drop)
 }
 
 /// Creates an object as it is written.

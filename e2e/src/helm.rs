@@ -1,6 +1,7 @@
 //! Helm as it was built, on the cluster under test.
 
 use std::{
+    fmt::Debug,
     io::Write as _,
     process::{Command, Stdio},
 };
@@ -28,5 +29,14 @@ pub fn helm(namespace: &str, words: &[&str], input: &str) -> Result<String, Stri
         Ok(text(&output.stdout))
     } else {
         Err(text(&output.stderr))
+    }
+}
+
+/// Each of these settings of a chart is refused, with the words that help.
+#[track_caller]
+pub fn refuses<T: Debug>(render: impl Fn(&[&str]) -> Result<T, String>, all: &[(&[&str], &str)]) {
+    for (settings, message) in all {
+        let refusal = render(settings).expect_err("rendered, but should be refused");
+        assert!(refusal.contains(message), "{settings:?}: {refusal}");
     }
 }

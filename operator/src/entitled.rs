@@ -1,7 +1,5 @@
 //! Whether those who last wrote what a run carries out may act as its account. Asked anew at every start, since rights change and content is copied.
 
-use std::sync::Arc;
-
 use crds::v1alpha1::{Origin, Requester, Script};
 use decide::Refusal;
 use k8s_openapi::api::authorization::v1::{
@@ -12,7 +10,11 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 
-use crate::{bursts::Bursts, context::Context, resolve::Gap};
+use crate::{
+    bursts::Bursts,
+    context::Context,
+    resolve::{Gap, unread},
+};
 
 /// An object, and who wrote it last.
 pub struct Writer {
@@ -117,9 +119,6 @@ async fn reviewed(
     };
     let reviews: Api<LocalSubjectAccessReview> = Api::namespaced(ctx.client.clone(), namespace);
     let answer = reviews.create(&PostParams::default(), &review).await;
-    let answer = answer.map_err(|source| Gap::Failed {
-        what: format!("the rights of {}", by.user),
-        source: Arc::new(source),
-    })?;
+    let answer = answer.map_err(|e| unread(format!("the rights of {}", by.user), e))?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }

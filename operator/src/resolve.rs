@@ -1,6 +1,6 @@
 //! Looks things up for a run with the rights of its account: targets, scripts and the Secrets that parameters name.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, iter, sync::Arc};
 
 use crds::v1alpha1::{
     Host, Job, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Selector, Transport,
@@ -22,7 +22,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{bursts::Bursts, context::Context};
+use crate::{bursts::Bursts, context::Context, entitled::Writer};
 
 /// Pods that are read at once.
 const PAGE: u32 = 500;
@@ -53,10 +53,15 @@ fn failed(what: &str, account: &str, error: kube::Error) -> Gap {
             "the account {account} may not read {what}: {}",
             status.message
         )),
-        error => Gap::Failed {
-            what: what.to_owned(),
-            source: Arc::new(error),
-        },
+        error => unread(what.to_owned(), error),
+    }
+}
+
+/// Nobody's rights are in question: it has to be asked again.
+pub fn unread(what: String, source: kube::Error) -> Gap {
+    Gap::Failed {
+        what,
+        source: Arc::new(source),
     }
 }
 
@@ -286,6 +291,18 @@ pub struct Definition {
     pub scripts: BTreeMap<String, Script>,
 }
 
+impl Definition {
+    /// Who wrote last what a run of it does.
+    pub fn writers(&self) -> impl Iterator<Item = Writer> {
+        let job = Writer::new(
+            "Job",
+            &self.job.name_any(),
+            self.job.spec.requested_by.as_ref(),
+        );
+        iter::once(job).chain(self.scripts.values().map(Writer::of))
+    }
+}
+
 /// Definitions by namespace and name: many runs of one Job start together.
 pub type Definitions = Bursts<[String; 2], Result<Option<Arc<Definition>>, Gap>>;
 
@@ -316,13 +333,6 @@ pub async fn named(
 ) -> Result<BTreeMap<String, Script>, Gap> {
     let scripts = scripts(&ctx.client, namespace, job).await;
     scripts.map_err(|e| unread("Scripts".to_owned(), e))
-}
-
-fn unread(what: String, source: kube::Error) -> Gap {
-    Gap::Failed {
-        what,
-        source: Arc::new(source),
-    }
 }
 
 /// What Scripts say, with their digests.

@@ -26,7 +26,7 @@ use crate::{
 const OLDEST: Recipe = Recipe {
     name: "old",
     durable: false,
-    emulated: None,
+    emulated: Some("1.33"),
     managers: &["controller-manager"],
 };
 
@@ -106,15 +106,12 @@ fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
 
 /// What needs no more than an API server holds on the oldest Kubernetes too, where nothing stamps who asked. It is compiled, which takes long, or emulated.
 fn on_oldest(checkout: &Checkout, steps: &Steps, stories: &Stories, compiled: bool) -> Result<()> {
-    let tools = if compiled {
-        Tools::oldest_plane(checkout, steps)?
+    let (tools, emulated) = if compiled {
+        (Tools::oldest_plane(checkout, steps)?, None)
     } else {
-        Tools::plane(checkout, steps)?
+        (Tools::plane(checkout, steps)?, OLDEST.emulated)
     };
-    let recipe = Recipe {
-        emulated: (!compiled).then_some("1.33"),
-        ..OLDEST
-    };
+    let recipe = Recipe { emulated, ..OLDEST };
     let plane = Plane::up(checkout, steps, &tools, recipe)?;
     let kubeconfig = plane.kubeconfig();
     stories.play(

@@ -21,8 +21,6 @@ pub const OF_THE_API: [&str; 4] = ["bounds", "examples", "policies", "schema"];
 
 pub struct Stories {
     program: PathBuf,
-    /// Where cargo would run it.
-    folder: PathBuf,
     /// By the story each belongs to.
     tests: Vec<(String, String)>,
     options: Vec<String>,
@@ -51,7 +49,6 @@ impl Stories {
         tests.sort_by_key(|(story, _)| story == LAST);
         Ok(Self {
             program,
-            folder: checkout.root.join("e2e"),
             tests,
             options,
         })
@@ -67,7 +64,6 @@ impl Stories {
             }
             println!("\nStory {story}");
             let mut program = Command::new(&self.program);
-            program.current_dir(&self.folder);
             program.args(&self.options).arg("--exact");
             program.args(tests.iter().map(|(_, test)| test));
             set(&mut program);

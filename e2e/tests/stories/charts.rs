@@ -1,11 +1,15 @@
 //! The charts as Helm renders them: values that are wrong are refused, and whatever is rendered keeps the promises about rights and pods.
 
-use std::{env, fs, path::Path, process::Command};
+use std::fs;
 
-use e2e::Manifest;
+use e2e::{
+    Manifest,
+    helm::{helm, refuses},
+    stage::SYSTEM,
+};
 use serde_json::{Value, json};
 
-const CHART: &str = "../charts/pilothouse";
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/pilothouse");
 const MUTATES: [&str; 2] = [
     "--api-versions",
     "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",
@@ -117,10 +121,7 @@ const REFUSED: [(&[&str], &str); 16] = [
 
 #[test]
 fn wrong_values_are_refused_where_they_stand() {
-    for (settings, message) in REFUSED {
-        let refusal = render(settings).expect_err("rendered, but should be refused");
-        assert!(refusal.contains(message), "{settings:?}: {refusal}");
-    }
+    refuses(render, &REFUSED);
 }
 
 #[test]
@@ -416,26 +417,6 @@ fn rendered(settings: &[&str]) -> Vec<(String, Value)> {
 
 /// The rendered text, or what Helm says.
 fn render(settings: &[&str]) -> Result<String, String> {
-    let state = env::var_os("PILOTHOUSE_E2E_STATE").expect(
-        "PILOTHOUSE_E2E_STATE names the folder that holds bin/helm; `cargo xtask test` sets it",
-    );
-    let helm = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(state)
-        .join("bin/helm");
-    let mut command = Command::new(helm);
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args([
-        "template",
-        "pilothouse",
-        CHART,
-        "--namespace",
-        "pilothouse-system",
-    ]);
-    let output = command.args(settings).output().expect("helm runs");
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(text(&output.stderr))
-    }
+    let words = ["template", "pilothouse", CHART];
+    helm(SYSTEM, &[&words[..], settings].concat(), "")
 }

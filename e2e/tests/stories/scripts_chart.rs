@@ -8,7 +8,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use e2e::{Manifest, helm};
+use e2e::{
+    Manifest,
+    helm::{helm, refuses},
+};
 use serde_json::{Value, json};
 
 /// What is wrong, and how Helm says so.
@@ -72,10 +75,7 @@ fn text(value: &Value) -> &str {
 
 #[test]
 fn wrong_values_are_refused_where_they_stand() {
-    for (settings, message) in REFUSED {
-        let refusal = render(settings).expect_err("rendered, but should be refused");
-        assert!(refusal.contains(message), "{settings:?}: {refusal}");
-    }
+    refuses(render, &REFUSED);
 }
 
 #[test]

@@ -202,11 +202,8 @@ async fn barred(ctx: &Context, task: &ScheduledTask) -> Result<Option<Refusal>> 
             return Err(Gap::Refused(Refusal::new("JobNotFound", message)));
         };
         let own = task.spec.requested_by.as_ref();
-        let mut writers = vec![
-            Writer::new("ScheduledTask", &task.name_any(), own),
-            Writer::new("Job", name, found.job.spec.requested_by.as_ref()),
-        ];
-        writers.extend(found.scripts.values().map(Writer::of));
+        let mut writers = vec![Writer::new("ScheduledTask", &task.name_any(), own)];
+        writers.extend(found.writers());
         entitled::all(ctx, &namespace, &task.spec.service_account_name, writers).await
     };
     match asked.await {

@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{AsyncReadExt as _, StreamExt as _, TryStreamExt as _, stream};
+use bench::stage;
+use futures::{AsyncReadExt as _, StreamExt as _};
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    api::{ApiResource, DynamicObject, PostParams},
     core::GroupVersionKind,
     runtime::{WatchStreamExt as _, watcher},
 };
@@ -26,14 +27,13 @@ const PATIENCE: Duration = Duration::from_mins(5);
 pub async fn run(fixture: &Fixture, mut server: Server) -> Result<Duration> {
     let port = server.port;
     let client = Client::try_default().await?;
-    for object in stage(fixture) {
-        apply(&client, object).await?;
-    }
-    let hosts = (0..FEW).map(|n| apply(&client, host(fixture, port, n)));
-    let _made: Vec<()> = stream::iter(hosts)
-        .buffer_unordered(16)
-        .try_collect()
-        .await?;
+    let rules = json!([
+        {"apiGroups": ["pilothouse.dev"], "resources": ["hosts"], "verbs": ["get", "list"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+    ]);
+    stage::set(&client, NAMESPACE, rules).await?;
+    create(&client, key(fixture)).await?;
+    stage::all((0..FEW).map(|n| create(&client, host(fixture, port, n)))).await?;
     until(
         &client,
         "Host",
@@ -113,31 +113,9 @@ fn is_true(object: &DynamicObject, condition: &str) -> bool {
         .any(|c| c["type"] == condition && c["status"] == "True")
 }
 
-/// A namespace whose runner may work on its hosts.
-fn stage(fixture: &Fixture) -> Vec<Value> {
-    let rbac = "rbac.authorization.k8s.io/v1";
-    let bind = |name: &str, kind: &str, role: &str, account: &str, namespace: &str| {
-        json!({"apiVersion": rbac, "kind": "RoleBinding", "metadata": {"name": name},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]})
-    };
-    vec![
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "pilothouse-runner"}}),
-        json!({"apiVersion": rbac, "kind": "Role", "metadata": {"name": "runner"}, "rules": [
-            {"apiGroups": ["pilothouse.dev"], "resources": ["hosts"], "verbs": ["get", "list"]},
-            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}),
-        bind("runner", "Role", "runner", "pilothouse-runner", NAMESPACE),
-        bind(
-            "operator",
-            "ClusterRole",
-            "pilothouse-impersonate-runner",
-            "pilothouse-operator",
-            "pilothouse-system",
-        ),
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "type": "pilothouse.dev/ssh",
-            "stringData": {"ssh-privatekey": fixture.user_key, "addresses": "127.0.0.0/8"}}),
-    ]
+fn key(fixture: &Fixture) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "type": "pilothouse.dev/ssh",
+        "stringData": {"ssh-privatekey": fixture.user_key, "addresses": "127.0.0.0/8"}})
 }
 
 fn host_name(n: usize) -> String {
@@ -165,7 +143,7 @@ fn resource(group: &str, kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
-fn placed(client: &Client, object: Value) -> Result<(Api<DynamicObject>, DynamicObject)> {
+async fn create(client: &Client, object: Value) -> Result<()> {
     let object: DynamicObject = serde_json::from_value(object)?;
     let types = object.types.as_ref().ok_or("an object has types")?;
     let group = types
@@ -173,24 +151,7 @@ fn placed(client: &Client, object: Value) -> Result<(Api<DynamicObject>, Dynamic
         .split_once('/')
         .map_or("", |(group, _)| group);
     let resource = resource(group, &types.kind);
-    let api = if types.kind == "Namespace" {
-        Api::all_with(client.clone(), &resource)
-    } else {
-        Api::namespaced_with(client.clone(), NAMESPACE, &resource)
-    };
-    Ok((api, object))
-}
-
-async fn create(client: &Client, object: Value) -> Result<()> {
-    let (api, object) = placed(client, object)?;
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &resource);
     api.create(&PostParams::default(), &object).await?;
-    Ok(())
-}
-
-async fn apply(client: &Client, object: Value) -> Result<()> {
-    let (api, object) = placed(client, object)?;
-    let name = object.metadata.name.clone().unwrap_or_default();
-    let params = PatchParams::apply("bench").force();
-    api.patch(&name, &params, &Patch::Apply(&object)).await?;
     Ok(())
 }

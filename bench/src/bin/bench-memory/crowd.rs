@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use bench::{
+    Result,
+    stage::{self, put},
+};
 use crds::v1alpha1::{JobRun, condition_is_true};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, Client, Resource,
@@ -14,11 +17,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use bench::{
-    Result,
-    stage::{self, put},
-};
-
 const NAMESPACE: &str = "bench";
 const PODS: usize = 5_000;
 const NODES: usize = 500;
@@ -26,7 +24,6 @@ const NODES: usize = 500;
 const PICK: usize = 25;
 /// Images that a kubelet reports of its node.
 const IMAGES: usize = 50;
-const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Writes them all, each with the status that its kubelet would give it.
@@ -38,11 +35,8 @@ pub async fn gather(client: &Client) -> Result<()> {
     stage::set(client, NAMESPACE, rules).await?;
     let nodes: Api<Node> = Api::all(client.clone());
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
-    let all = stream::iter(0..NODES).map(|n| written(&nodes, node(n), node_status(n)));
-    let _: Vec<()> = all.buffer_unordered(AT_ONCE).try_collect().await?;
-    let all = stream::iter(0..PODS).map(|n| written(&pods, pod(n), pod_status(n)));
-    let _: Vec<()> = all.buffer_unordered(AT_ONCE).try_collect().await?;
-    Ok(())
+    stage::all((0..NODES).map(|n| written(&nodes, node(n), node_status(n)))).await?;
+    stage::all((0..PODS).map(|n| written(&pods, pod(n), pod_status(n)))).await
 }
 
 /// A run over all pods, which are more than one run may have.

@@ -2,16 +2,17 @@
 
 use std::time::Instant;
 
-use bench::{Result, stage::put};
+use bench::{
+    Result,
+    stage::{self, put},
+};
 use crds::v1alpha1::JobRun;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{Api, Client};
 use serde_json::json;
 
 use crate::{seen::Seen, tasks};
 
 const RUNS: usize = 5_000;
-const AT_ONCE: usize = 32;
 
 /// Runs a second; like those of schedules they are carried out meanwhile. Returns when all have ended.
 #[allow(clippy::cast_precision_loss)] // Thousands.
@@ -20,7 +21,7 @@ pub async fn rate(client: &Client) -> Result<f64> {
         Some((run.metadata.name.clone()?, run.is_finished()))
     });
     let began = Instant::now();
-    let runs = stream::iter(0..RUNS).map(|n| {
+    let runs = (0..RUNS).map(|n| {
         let client = client.clone();
         async move {
             let runs: Api<JobRun> = Api::namespaced(client, &tasks::namespace(n));
@@ -32,7 +33,7 @@ pub async fn rate(client: &Client) -> Result<f64> {
             .await
         }
     });
-    let _: Vec<()> = runs.buffer_unordered(AT_ONCE).try_collect().await?;
+    stage::all(runs).await?;
     let rate = RUNS as f64 / began.elapsed().as_secs_f64();
     println!("bare client: {rate:.0} runs/s");
     seen.until(RUNS, true, tasks::PATIENCE).await?;

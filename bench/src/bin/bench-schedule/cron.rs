@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use bench::{Result, stage::put};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use bench::{
+    Result,
+    stage::{self, put},
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::{Api, Client, ResourceExt as _};
@@ -12,7 +14,6 @@ use serde_json::json;
 use crate::{seen::Seen, tasks};
 
 const JOBS: usize = 500;
-const AT_ONCE: usize = 32;
 const MINUTE: i64 = 60;
 /// Time to write them all before they are due.
 const AHEAD: SignedDuration = SignedDuration::from_secs(30);
@@ -25,7 +26,7 @@ pub async fn fired(client: &Client) -> Result<Vec<Duration>> {
     let seen = Seen::of(client, |job: &Job| {
         Some((job.owner_references().first()?.name.clone(), false))
     });
-    let written = stream::iter(0..JOBS).map(|n| {
+    let written = (0..JOBS).map(|n| {
         let (client, at) = (client.clone(), at.clone());
         async move {
             let jobs: Api<CronJob> = Api::namespaced(client, &tasks::namespace(n));
@@ -40,12 +41,10 @@ pub async fn fired(client: &Client) -> Result<Vec<Duration>> {
             .await
         }
     });
-    let _: Vec<()> = written.buffer_unordered(AT_ONCE).try_collect().await?;
+    stage::all(written).await?;
     let seen = seen.until(JOBS, false, tasks::PATIENCE).await?;
-    let late = seen
-        .values()
-        .map(|at| at.duration_since(due).unsigned_abs());
-    let mut late: Vec<Duration> = late.collect();
+    let late = seen.values().map(|at| tasks::lateness(due, *at));
+    let mut late: Vec<Duration> = late.collect::<Result<_>>()?;
     late.sort();
     Ok(late)
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bench::Result;
-use futures::TryStreamExt as _;
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource,
@@ -43,9 +43,11 @@ impl Seen {
         let names = Arc::new(Mutex::new(Names::new()));
         let (written, api) = (names.clone(), Api::<K>::all(client.clone()));
         let watch = tokio::spawn(async move {
-            let changes = watcher(api, watcher::Config::default()).applied_objects();
-            let mut changes = pin!(changes);
-            while let Ok(Some(object)) = changes.try_next().await {
+            let changes = watcher(api, watcher::Config::default()).default_backoff();
+            let mut changes = pin!(changes.applied_objects());
+            while let Some(told_of) = changes.next().await {
+                // It is watched again from where the watch broke off.
+                let Ok(object) = told_of else { continue };
                 let now = Timestamp::now();
                 if let Some((name, over)) = told(&object) {
                     let mut names = written.lock().expect("no holder panics");

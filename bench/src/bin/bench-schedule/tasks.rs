@@ -7,19 +7,16 @@ use bench::{
     stage::{self, put},
 };
 use crds::v1alpha1::{Job, JobRun, ScheduledTask, condition_is_true};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
-use tokio::time::sleep;
 
 use crate::seen::Seen;
 
 const TASKS: usize = 10_000;
 /// They belong to so many teams.
 const NAMESPACES: usize = 10;
-const AT_ONCE: usize = 32;
 /// Time to write all tasks, and for the operator to have looked at each.
 const AHEAD: SignedDuration = SignedDuration::from_mins(3);
 /// What is left of that when all are settled, at least.
@@ -54,6 +51,11 @@ pub async fn stage(client: &Client) -> Result<()> {
     Ok(())
 }
 
+/// How long after its time something was seen; what is early is no measurement but a fault.
+pub fn lateness(due: Timestamp, seen: Timestamp) -> Result<Duration> {
+    Ok(Duration::try_from(seen.duration_since(due))?)
+}
+
 /// What was seen of their runs.
 pub struct Fired {
     /// The least first.
@@ -64,9 +66,7 @@ pub struct Fired {
 impl Fired {
     /// Waits until all runs have ended, so that what is measured next begins with nothing to do.
     pub async fn ended(self) -> Result<()> {
-        self.runs.until(TASKS, true, PATIENCE).await?;
-        sleep(Duration::from_secs(5)).await;
-        Ok(())
+        self.runs.until(TASKS, true, PATIENCE).await.map(drop)
     }
 }
 
@@ -87,7 +87,7 @@ pub async fn fired(client: &Client, name: &str, second: impl Fn(usize) -> usize)
     let due = |n: usize| -> Result<Timestamp> {
         Ok(first + SignedDuration::from_secs(i64::try_from(second(n))?))
     };
-    let written = stream::iter(0..TASKS).map(|n| {
+    let written = (0..TASKS).map(|n| {
         let (at, client) = (due(n), client.clone());
         async move {
             let tasks: Api<ScheduledTask> = Api::namespaced(client, &namespace(n));
@@ -99,7 +99,7 @@ pub async fn fired(client: &Client, name: &str, second: impl Fn(usize) -> usize)
             .await
         }
     });
-    let _: Vec<()> = written.buffer_unordered(AT_ONCE).try_collect().await?;
+    stage::all(written).await?;
     settled.until(TASKS, true, PATIENCE).await?;
     drop(settled);
     let spare = first.duration_since(Timestamp::now());
@@ -116,7 +116,7 @@ pub async fn fired(client: &Client, name: &str, second: impl Fn(usize) -> usize)
     let seen = begun.until(TASKS, false, PATIENCE).await?;
     let mut late = Vec::new();
     for n in 0..TASKS {
-        late.push(seen[&task(name, n)].duration_since(due(n)?).unsigned_abs());
+        late.push(lateness(due(n)?, seen[&task(name, n)])?);
     }
     late.sort();
     Ok(Fired { late, runs: begun })

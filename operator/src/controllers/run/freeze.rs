@@ -141,9 +141,7 @@ async fn definition(
     let found = resolve::definition(ctx, namespace, &name).await?;
     let found = found.ok_or_else(|| Gap::Refused(Refusal::new("JobNotFound", format!("spec.jobRef.name: there is no Job {name} in namespace {namespace}; create it, then create the run anew"))))?;
     let (job, scripts) = (found.job.spec.clone(), found.scripts.clone());
-    let mut writers = vec![Writer::new("Job", &name, job.requested_by.as_ref())];
-    writers.extend(scripts.values().map(Writer::of));
-    Ok((name, job, scripts, writers))
+    Ok((name, job, scripts, found.writers().collect()))
 }
 
 /// A name as a label, which takes no more than 63 bytes of it.
