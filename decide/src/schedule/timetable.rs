@@ -275,6 +275,12 @@ fn read_cron(text: &str) -> Result<Cron, Refusal> {
             "it names a day of the month and one of the week; one of the two has to be ?".into(),
         ));
     }
+    if fields
+        .iter()
+        .any(|field| field.split(',').any(str::is_empty))
+    {
+        return Err(invalid("nothing stands before or after a comma".into()));
+    }
     CronParser::builder()
         .seconds(Seconds::Required)
         .year(Year::Disallowed)

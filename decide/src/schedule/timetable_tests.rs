@@ -249,6 +249,10 @@ fn what_cannot_be_read_is_refused_with_its_field() {
         ("0 0 25 ? * *", "Component error"),
         ("0 0 0 ? * FOO", "illegal character"),
         ("@daily", "it has 1 fields"),
+        (", 30 2 ? * SUN", "a comma"),
+        ("0 0 1,,2 ? * *", "a comma"),
+        ("0-5#2 0 0 ? * *", "illegal character"),
+        ("0 L 0 ? * *", "illegal character"),
     ] {
         let refusal = refused(json!({"cron": cron, "timeZone": "UTC"}));
         assert_eq!(refusal.reason, "CronInvalid");
