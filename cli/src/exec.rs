@@ -1,8 +1,8 @@
 //! One command on hosts, now: a JobRun with its job written in place, so it has the plan, rights, bounds and records of any run.
 
 use crds::v1alpha1::{
-    InlineStep, Interpreter, JobRun, JobRunSpec, JobSpec, ObjectTargets, START_DEADLINE, Share,
-    Sharing, Step, Strategy, Targets,
+    InlineStep, Interpreter, JobRun, JobRunSpec, JobSpec, ObjectTargets, Share, Sharing, Step,
+    Strategy, Targets,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -24,15 +24,9 @@ const STEP: &str = "exec";
 
 pub async fn exec(cluster: &Cluster, asked: &ExecArgs, format: Option<Format>) -> Result<u8> {
     let spec = JobRunSpec {
-        job_ref: None,
         job: Some(job(asked)),
-        service_account_name: asked.service_account.clone(),
-        parameters: [].into(),
-        secret_parameters: [].into(),
-        start_deadline: START_DEADLINE,
-        ttl_after_finished: None,
-        on_behalf_of: Vec::new(),
         requested_by: Some(caller::requester(cluster).await?),
+        ..JobRunSpec::new(&asked.service_account)
     };
     let mut wanted = JobRun::new("", spec);
     wanted.metadata.name = None;
@@ -136,7 +130,8 @@ mod tests {
     fn a_command_becomes_a_job_that_can_be_planned() {
         let job = job(&asked(&["--hosts", "group=web", "--timeout", "90s"]));
         assert_eq!(
-            decide::freeze::check(&job, &[].into(), &decide::Limits::default()),
+            decide::freeze::check("", &job, &[].into(), &[].into(), &decide::Limits::default())
+                .map(drop),
             Ok(())
         );
         let json = serde_json::to_value(&job).expect("json");

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crds::v1alpha1::{
-    Host, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Transport, WorkloadKind,
+    Host, Job, JobSpec, ObjectTargets, Script, SecretKeyRef, Transport, WorkloadKind,
 };
 use decide::{
     Limits, Refusal,
+    calls::{self, Jobs, Scripts, Written},
     freeze::{Findings, freeze},
     graph::{self, LaneSpec},
     parameters::{self, Values},
@@ -70,6 +71,8 @@ pub async fn preview(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Preview> 
         account: wanted.account,
         run: wanted.run,
         scripts: scripts(cluster, job).await?,
+        jobs: jobs(cluster, job).await?,
+        revision: None,
         secrets: secrets(cluster, &values, &mut notes).await?,
         values,
         targets,
@@ -176,10 +179,26 @@ where
 }
 
 /// The Scripts that steps name; `freeze` refuses those that are not there.
-async fn scripts(
-    cluster: &Cluster,
-    job: &JobSpec,
-) -> Result<BTreeMap<String, (ScriptSpec, String)>> {
+/// Jobs that the job runs, however far.
+async fn jobs(cluster: &Cluster, job: &JobSpec) -> Result<Jobs> {
+    let mut found = Jobs::new();
+    let mut left: Vec<String> = calls::named(job).map(str::to_owned).collect();
+    while let Some(name) = left.pop() {
+        if found.contains_key(&name) || found.len() > calls::MANY {
+            continue;
+        }
+        let job = cluster.api::<Job>().get_opt(&name).await;
+        if let Some(job) = job.map_err(doing(format!("read Job {name}")))? {
+            left.extend(calls::named(&job.spec).map(str::to_owned));
+            let scripts = scripts(cluster, &job.spec).await?;
+            let job = job.spec;
+            found.insert(name, Written { job, scripts });
+        }
+    }
+    Ok(found)
+}
+
+async fn scripts(cluster: &Cluster, job: &JobSpec) -> Result<Scripts> {
     let mut found = BTreeMap::new();
     for name in job
         .all_steps()

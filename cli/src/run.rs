@@ -1,6 +1,6 @@
 //! Running a Job: a JobRun in the caller's name, checked as far as that is possible before it is created.
 
-use crds::v1alpha1::{JobRun, JobRunSpec, LocalRef, START_DEADLINE};
+use crds::v1alpha1::{JobRun, JobRunSpec, LocalRef};
 use decide::parameters;
 use kube::{ResourceExt as _, api::PostParams};
 
@@ -21,14 +21,10 @@ pub async fn run(cluster: &Cluster, asked: &RunArgs, format: Option<Format>) -> 
         job_ref: Some(LocalRef {
             name: asked.job.clone(),
         }),
-        job: None,
-        service_account_name: asked.service_account.clone(),
         parameters: plain,
         secret_parameters: secret,
-        start_deadline: START_DEADLINE,
-        ttl_after_finished: None,
-        on_behalf_of: Vec::new(),
         requested_by: Some(caller::requester(cluster).await?),
+        ..JobRunSpec::new(&asked.service_account)
     };
     let mut run = JobRun::new("", spec);
     run.metadata.name.clone_from(&asked.name);

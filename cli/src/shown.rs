@@ -87,6 +87,10 @@ pub enum ShownBody {
     Http(HttpStep),
     Wait(WaitStep),
     Pause(PauseStep),
+    Job {
+        name: String,
+        revision: String,
+    },
     Action(Box<ActionStep>),
 }
 
@@ -184,6 +188,10 @@ fn body(body: &Body) -> ShownBody {
         Body::Http { step, .. } => ShownBody::Http(step.clone()),
         Body::Wait(wait) => ShownBody::Wait(wait.clone()),
         Body::Pause(pause) => ShownBody::Pause(pause.clone()),
+        Body::Job { name, revision, .. } => ShownBody::Job {
+            name: name.clone(),
+            revision: revision.clone(),
+        },
         Body::Action(action) => ShownBody::Action(action.clone()),
     }
 }
@@ -266,6 +274,11 @@ fn on_target(plan: &Plan, run: template::Run<'_>, task: Task) -> Result<ShownVal
         Body::Wait(wait) => ShownValues {
             targets,
             command: vec![wait.object.kind.clone(), render(&wait.object.name)?],
+            ..ShownValues::default()
+        },
+        Body::Job { parameters, .. } => ShownValues {
+            targets,
+            env: env(parameters)?,
             ..ShownValues::default()
         },
         Body::Pause(_) | Body::Action(_) => ShownValues {
@@ -437,6 +450,7 @@ fn what(body: &ShownBody) -> String {
         ShownBody::Http(http) => format!("http {}", word(&http.method)),
         ShownBody::Wait(wait) => format!("wait until {}", wait.until),
         ShownBody::Pause(pause) => format!("pause of {}", pause.duration),
+        ShownBody::Job { name, revision } => format!("job {name} ({revision})"),
         ShownBody::Action(action) => format!("action {}", word(action)),
     }
 }

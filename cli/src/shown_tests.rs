@@ -51,6 +51,8 @@ fn plan(seconds: i64) -> Plan {
         run: RUN,
         values,
         scripts: [].into(),
+        jobs: [].into(),
+        revision: None,
         targets: vec![
             vec![PlannedTarget {
                 uid: format!("run-{seconds}"),

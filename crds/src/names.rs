@@ -16,7 +16,7 @@ pub const LABEL_SCHEDULE: &str = "pilothouse.dev/schedule";
 pub const FINALIZER_RUN: &str = "pilothouse.dev/run";
 /// Keeps a step pod until its result is acknowledged by records.
 pub const FINALIZER_RESULT: &str = "pilothouse.dev/result";
-/// Annotation of a step pod: the digest of the effect key that it does.
+/// Annotation of a step pod, and of a run that a step started: the digest of the effect key that it does.
 pub const ANNOTATION_EFFECT: &str = "pilothouse.dev/effect";
 /// Type of a Secret that holds SSH credentials and names where they may be used.
 pub const SECRET_TYPE_SSH: &str = "pilothouse.dev/ssh";
@@ -24,3 +24,10 @@ pub const SECRET_TYPE_SSH: &str = "pilothouse.dev/ssh";
 pub const DEFAULT_RUNNER: &str = "pilothouse-runner";
 /// Audience of the token with which the operator writes records.
 pub const RECORDS_AUDIENCE: &str = "pilothouse-records";
+
+/// A name as a label, which takes no more than 63 bytes of it.
+pub fn label(name: &str) -> String {
+    let cut = &name[..name.len().min(63)];
+    cut.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned()
+}

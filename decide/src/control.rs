@@ -16,6 +16,8 @@ use crate::{
 pub struct Control {
     pub cancel: bool,
     pub suspend: bool,
+    /// A run that it is a part of is suspended, which its own status does not keep.
+    pub suspended_above: bool,
     /// Failed targets that stood when the run was last resumed.
     pub forgiven: usize,
     /// Steps, by position, that count as done wherever they have not succeeded.
@@ -36,6 +38,11 @@ pub enum Taken {
 }
 
 impl Control {
+    /// Whether nothing new starts by somebody's will.
+    pub fn is_suspended(&self) -> bool {
+        self.suspend || self.suspended_above
+    }
+
     /// What a status says; steps and targets are those of the plan.
     pub fn of(status: Option<&JobRunStatus>, plan: Option<&Plan>) -> Self {
         let Some(status) = status else {
@@ -51,6 +58,7 @@ impl Control {
         Self {
             cancel: status.asked == Some(Asked::Cancel),
             suspend: status.asked == Some(Asked::Suspend),
+            suspended_above: false,
             forgiven: usize::try_from(forgiven).unwrap_or(0),
             skipped: status
                 .skipped_steps

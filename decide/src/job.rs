@@ -3,21 +3,23 @@
 use crds::v1alpha1::{Job, JobStatus, Verdict, set_condition};
 use jiff::Timestamp;
 
-/// Refusals that go away when a Script is applied, which may be on its way together with the Job.
-const OF_SCRIPTS: [&str; 4] = [
+/// Refusals that go away when a Script or another Job is applied, which may be on its way together with this one.
+const OF_OTHERS: [&str; 5] = [
+    "JobNotFound",
     "ScriptNotFound",
     "UnknownParameter",
     "MissingParameter",
     "SensitiveInPlain",
 ];
 
-/// The status after a look; the verdict is Ready.
-pub fn status(job: &Job, ready: &Verdict, now: Timestamp) -> JobStatus {
+/// The status after a look; the verdict is Ready, and the revision that of a job that is.
+pub fn status(job: &Job, ready: &Verdict, revision: Option<String>, now: Timestamp) -> JobStatus {
     let generation = job.metadata.generation;
     let mut status = job.status.clone().unwrap_or_default();
     status.observed_generation = generation;
+    status.revision = revision;
     status.steps = i32::try_from(job.spec.steps.len()).ok();
-    if ready.status == "False" && !OF_SCRIPTS.contains(&ready.reason) {
+    if ready.status == "False" && !OF_OTHERS.contains(&ready.reason) {
         let stalled = Verdict::yes("Stalled", ready.reason, &ready.message);
         set_condition(&mut status.conditions, &stalled, generation, now);
     } else {
@@ -44,11 +46,11 @@ mod tests {
             (Verdict::no("Ready", "BadTemplate", ""), true),
             (Verdict::yes("Ready", "Plannable", ""), false),
         ] {
-            let told = status(&job, &verdict, Timestamp::UNIX_EPOCH);
+            let told = status(&job, &verdict, None, Timestamp::UNIX_EPOCH);
             let is = condition_is_true(&told.conditions, "Stalled");
             assert_eq!(is, stalled, "{}", verdict.reason);
             job.status = Some(told);
-            let again = status(&job, &verdict, Timestamp::MAX);
+            let again = status(&job, &verdict, None, Timestamp::MAX);
             assert_eq!(job.status, Some(again), "there is nothing new to write");
         }
     }

@@ -127,6 +127,13 @@ pub enum Body {
     },
     Wait(WaitStep),
     Pause(PauseStep),
+    /// Another Job in a run of its own.
+    Job {
+        name: String,
+        /// What it has to be still.
+        revision: String,
+        parameters: BTreeMap<String, Value>,
+    },
     /// On objects of the cluster; those on hosts are scripts.
     Action(Box<ActionStep>),
 }

@@ -95,7 +95,10 @@ pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
             if let Some(frozen) = frozen {
                 count(&mut status, frozen.plan, next);
             }
-            moving(&status, next)
+            let above = turn
+                .control
+                .is_some_and(|c| c.suspended_above && !c.suspend);
+            moving(&status, next, above)
         }
     };
     let planned = status.plan_hash.is_some();
@@ -161,7 +164,7 @@ fn waiting(reason: &'static str, message: &str) -> Told {
     }
 }
 
-fn moving(status: &JobRunStatus, next: &Next) -> Told {
+fn moving(status: &JobRunStatus, next: &Next, suspended_above: bool) -> Told {
     let counts = status.targets.clone().unwrap_or_default();
     let failures = format!("{} of {} targets failed", counts.failed, counts.total);
     let going = |summary, reason: &'static str, message: String| Told {
@@ -192,7 +195,7 @@ fn moving(status: &JobRunStatus, next: &Next) -> Told {
             format!("{failures}; the steps of onFailure are taken"),
         ),
         Phase::Cancelling => going("Cancelling", "Cancelling", "ending what runs".into()),
-        Phase::Suspended(hold) => held(hold, &failures),
+        Phase::Suspended(hold) => held(hold, suspended_above, &failures),
         Phase::Ended(End::Succeeded) if counts.failed > 0 => ended(
             "Succeeded",
             Ok("Succeeded"),
@@ -221,8 +224,12 @@ fn moving(status: &JobRunStatus, next: &Next) -> Told {
     }
 }
 
-fn held(hold: Hold, failures: &str) -> Told {
+fn held(hold: Hold, above: bool, failures: &str) -> Told {
     let (reason, message) = match hold {
+        Hold::Asked if above => (
+            "ParentSuspended",
+            "the run that it is a part of is suspended; Resume that one".to_owned(),
+        ),
         Hold::Asked => (
             "Asked",
             "suspended by a RunAction; Resume or Cancel it with another".to_owned(),

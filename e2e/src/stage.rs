@@ -124,6 +124,18 @@ impl Stage {
             .unwrap_or_else(|error| panic!("JobRun {name} was refused: {error}"));
     }
 
+    /// Name of the run that a step of this run has started.
+    pub async fn part(&self, of: &str) -> String {
+        let of = self.runs().get(of).await.expect("the run is there");
+        let uid = of.uid().expect("what is stored has a UID");
+        let labelled = ListParams::default().labels(&format!("pilothouse.dev/run-uid={uid}"));
+        eventually("the run of its step", PATIENCE, || async {
+            let runs = self.runs().list(&labelled).await.ok()?;
+            runs.items.first().map(JobRun::name_any)
+        })
+        .await
+    }
+
     /// What somebody does to a run.
     pub async fn act(&self, run: &str, action: &str) {
         let action = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "RunAction", "metadata": {"generateName": format!("{run}-")},
@@ -223,13 +235,18 @@ impl Stage {
     }
 }
 
-/// The state of one target's row.
+/// One target's row; what is done once names no target.
+pub fn row<'a>(rows: &'a [Value], step: &str, target: &str) -> &'a Value {
+    let is_of =
+        |row: &&Value| row["step"] == step && row["target"].as_str().unwrap_or_default() == target;
+    let found = rows.iter().find(is_of);
+    found.unwrap_or_else(|| panic!("no row of {step} on {target:?} in {rows:#?}"))
+}
+
+/// Its state.
 pub fn state<'a>(rows: &'a [Value], step: &str, target: &str) -> &'a str {
-    let row = rows
-        .iter()
-        .find(|r| r["step"] == step && r["target"] == target);
-    row.and_then(|r| r["state"].as_str())
-        .unwrap_or_else(|| panic!("no row of {step} on {target} in {rows:#?}"))
+    let state = row(rows, step, target)["state"].as_str();
+    state.expect("a row has a state")
 }
 
 /// The reason of a run's Failed condition.

@@ -113,7 +113,7 @@ fn job(text: &str) {
         return;
     };
     fuzz::reads_back(&job);
-    let checked = check(&job, &BTreeMap::new(), &Limits::default());
+    let checked = check("job", &job, &BTreeMap::new(), &BTreeMap::new(), &Limits::default());
     let Ok((lanes, of_step)) = graph::lanes(&job) else {
         return assert!(checked.is_err());
     };
@@ -141,6 +141,8 @@ fn job(text: &str) {
         },
         values: Values::default(),
         scripts: BTreeMap::new(),
+        jobs: BTreeMap::new(),
+        revision: None,
         targets: targets.collect(),
         secrets: BTreeMap::new(),
     };

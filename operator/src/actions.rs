@@ -2,10 +2,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use crds::v1alpha1::{JobRun, RunAction};
+use crds::v1alpha1::{Action, JobRun, LocalRef, RunAction, RunActionSpec};
 use futures::{Stream, StreamExt as _, stream::BoxStream};
 use kube::{
-    Client, ResourceExt as _,
+    Api, Client, Resource as _, ResourceExt as _,
+    api::PostParams,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt as _,
@@ -16,7 +17,8 @@ use kube::{
 use tokio::time::timeout;
 
 use crate::{
-    error::{Error, Result},
+    context::Context,
+    error::{Error, Result, acting},
     scope::{self, EVERY, Scope},
 };
 
@@ -58,6 +60,29 @@ impl Actions {
         let all = known.state();
         let readable = all.iter().filter_map(|action| action.0.as_ref().ok());
         Ok(readable.filter(|action| about(action)).cloned().collect())
+    }
+}
+
+/// Has a run cancelled, once for each such word.
+pub async fn cancel(ctx: &Context, run: &JobRun, word: &str, because: &str) -> Result<()> {
+    let name = run.name_any();
+    let spec = RunActionSpec {
+        run_ref: LocalRef { name: name.clone() },
+        action: Action::Cancel,
+        step: None,
+        max_parallel: None,
+        reason: Some(because.to_owned()),
+        requested_by: Some(ctx.me.clone()),
+    };
+    let name = format!("{name}-{word}");
+    let mut action = RunAction::new(&name, spec);
+    action.metadata.owner_references = run.controller_owner_ref(&()).map(|owner| vec![owner]);
+    let namespace = run.namespace().unwrap_or_default();
+    let api = Api::<RunAction>::namespaced(ctx.client.clone(), &namespace);
+    match api.create(&PostParams::default(), &action).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => Err(acting(format!("RunAction {name}"))(error)),
     }
 }
 

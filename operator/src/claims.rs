@@ -2,47 +2,78 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use decide::lock::{self, Claim};
+use decide::{
+    Refusal,
+    lock::{self, Claim},
+};
+
+/// A run, as namespace and name.
+type Run = (String, String);
+
+/// What became of a run that wanted its machines.
+pub enum Taken {
+    Given,
+    /// For whom it waits, and why.
+    Waits(Claim, String),
+    Never(Refusal),
+}
 
 /// Claims by run UID.
 #[derive(Default)]
-pub struct Claims(Mutex<HashMap<String, Claim>>);
+pub struct Claims(Mutex<lock::Claims>);
 
 impl Claims {
-    /// Takes a place in the order. Registering again changes nothing but what the run itself has learnt.
-    pub fn register(&self, claim: &Claim) {
+    /// Takes a place in the order. Registering again changes nothing but what the run itself has learnt. Returns the parts of a run that was suspended or resumed.
+    pub fn register(&self, claim: &Claim) -> Vec<Run> {
         let mut claims = self.0.lock().expect("no holder panics");
         let known = claims
             .entry(claim.uid.clone())
             .or_insert_with(|| claim.clone());
         known.held |= claim.held;
-        known.suspended = claim.suspended;
+        if std::mem::replace(&mut known.suspended, claim.suspended) == claim.suspended {
+            return Vec::new();
+        }
+        runs(&claims, |part| part.family.contains(&claim.uid))
     }
 
     /// Gives the run its machines, or says whom it waits for and why. Deciding and taking are one step, so two runs cannot both win.
-    pub fn take(&self, uid: &str) -> Result<(), (Claim, String)> {
+    pub fn take(&self, uid: &str) -> Taken {
         let mut claims = self.0.lock().expect("no holder panics");
-        let all: Vec<Claim> = claims.values().cloned().collect();
-        let Some(mine) = claims.get_mut(uid) else {
-            return Ok(());
+        let Some(mine) = claims.get(uid) else {
+            return Taken::Given;
         };
-        if let Some(other) = lock::blocker(mine, &all) {
-            return Err((other.clone(), lock::wait_message(mine, other)));
+        if let Some(other) = lock::blocker(mine, &claims) {
+            if lock::is_circle(mine, &claims) {
+                return Taken::Never(lock::circle(mine, other));
+            }
+            return Taken::Waits(other.clone(), lock::wait_message(mine, other));
         }
-        mine.held = true;
-        Ok(())
+        claims
+            .entry(uid.to_owned())
+            .and_modify(|mine| mine.held = true);
+        Taken::Given
     }
 
-    /// Gives the machines back; returns the runs that may be waiting for them, as namespace and name.
-    pub fn release(&self, uid: &str) -> Vec<(String, String)> {
+    /// Whether one of these runs is suspended.
+    pub fn is_suspended(&self, uids: &[String]) -> bool {
+        let claims = self.0.lock().expect("no holder panics");
+        let mut found = uids.iter().filter_map(|uid| claims.get(uid));
+        found.any(|claim| claim.suspended)
+    }
+
+    /// Gives the machines back; returns the runs that may be waiting for them.
+    pub fn release(&self, uid: &str) -> Vec<Run> {
         let mut claims = self.0.lock().expect("no holder panics");
         if claims.remove(uid).is_none() {
             return Vec::new();
         }
-        claims
-            .values()
-            .filter(|c| !c.held)
-            .map(|c| (c.namespace.clone(), c.name.clone()))
-            .collect()
+        runs(&claims, |claim| !claim.held)
     }
+}
+
+fn runs(claims: &HashMap<String, Claim>, wanted: impl Fn(&Claim) -> bool) -> Vec<Run> {
+    let wanted = claims.values().filter(|claim| wanted(claim));
+    wanted
+        .map(|claim| (claim.namespace.clone(), claim.name.clone()))
+        .collect()
 }

@@ -8,14 +8,14 @@ use std::{
 };
 
 use crds::v1alpha1::{JobRun, Requester};
-use decide::Limits;
+use decide::{Limits, lock::Claim};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Resource, ResourceExt as _, core::DeserializeGuard, runtime::reflector::ObjectRef,
 };
 use reach::{http::Outbound, ssh::Fleet};
 use serving::Events;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::{
     account::Accounts,
@@ -64,6 +64,8 @@ pub struct Context {
     pub looks: Places,
     /// The controller of runs of each part of the scope.
     pub wake: HashMap<String, mpsc::UnboundedSender<Run>>,
+    /// UIDs of runs that have ended, for those who wait for one.
+    pub ended: broadcast::Sender<String>,
     pub failures: Failures,
     pub reported: Mutex<HashMap<String, Instant>>,
     /// UIDs of namespaces by run, since a namespace of the same name may be another one tomorrow.
@@ -113,6 +115,13 @@ impl Context {
         self.metrics.turn::<K>("Done");
     }
 
+    /// Notes what a run holds or waits for; its parts are told when it is suspended and resumed.
+    pub fn register(&self, claim: &Claim) {
+        for (namespace, name) in self.claims.register(claim) {
+            self.wake(&namespace, &name);
+        }
+    }
+
     /// Gives a run's machines back, and wakes whoever waits for them.
     pub fn release(&self, run: &str) {
         for (namespace, name) in self.claims.release(run) {
@@ -122,6 +131,8 @@ impl Context {
 
     /// Forgets what was kept of a run that has ended.
     pub fn forget(&self, run: &str) {
+        // Nobody may wait.
+        let _ = self.ended.send(run.to_owned());
         self.release(run);
         self.ledgers.close(run);
         self.reported.lock().expect("no holder panics").remove(run);

@@ -1,6 +1,6 @@
 //! Whether those who last wrote what a run carries out may act as its account. Asked anew at every start, since rights change and content is copied.
 
-use crds::v1alpha1::{Origin, Requester, Script};
+use crds::v1alpha1::{Job, Origin, Requester, Script};
 use decide::Refusal;
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
@@ -33,6 +33,10 @@ impl Writer {
     /// Who had written what a run comes from.
     pub fn behind(origin: &Origin) -> Self {
         Self::new(&origin.kind, &origin.name, Some(&origin.requested_by))
+    }
+
+    pub fn of_job(job: &Job) -> Self {
+        Self::new("Job", &job.name_any(), job.spec.requested_by.as_ref())
     }
 
     pub fn of(script: &Script) -> Self {

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, iter, sync::Arc};
 
 use crds::v1alpha1::{
-    Host, Job, JobSpec, ObjectTargets, Script, ScriptSpec, SecretKeyRef, Selector, Transport,
-    WorkloadKind,
+    Host, Job, JobSpec, ObjectTargets, Script, SecretKeyRef, Selector, Transport, WorkloadKind,
 };
 use decide::{
     Refusal,
+    calls::{self, Jobs, Scripts, Written},
     graph::LaneSpec,
     plan::{PlannedTarget, SecretSource},
 };
@@ -263,8 +263,77 @@ impl Resolver {
     }
 }
 
-/// The Scripts that a job's steps name; those that do not exist are left out.
-pub async fn scripts(
+/// A Job that a step runs, and the Scripts that its own steps name.
+#[derive(Clone)]
+pub struct Source {
+    job: Job,
+    scripts: BTreeMap<String, Script>,
+}
+
+/// What the steps of a job name: Scripts, and Jobs however far. What does not exist is left out.
+#[derive(Clone, Default)]
+pub struct Reached {
+    scripts: BTreeMap<String, Script>,
+    jobs: BTreeMap<String, Source>,
+}
+
+impl Reached {
+    /// Who wrote it last.
+    pub fn writers(&self) -> impl Iterator<Item = Writer> {
+        let jobs = self.jobs.values();
+        let scripts = jobs.clone().flat_map(|source| source.scripts.values());
+        let scripts = self.scripts.values().chain(scripts).map(Writer::of);
+        scripts.chain(jobs.map(|source| Writer::of_job(&source.job)))
+    }
+
+    /// What it says.
+    pub fn contents(&self) -> (Scripts, Jobs) {
+        let written = |source: &Source| Written {
+            job: source.job.spec.clone(),
+            scripts: contents(&source.scripts),
+        };
+        let jobs = self.jobs.iter();
+        let jobs = jobs.map(|(name, source)| (name.clone(), written(source)));
+        (contents(&self.scripts), jobs.collect())
+    }
+}
+
+fn contents(scripts: &BTreeMap<String, Script>) -> Scripts {
+    let content = |script: &Script| {
+        let digest = decide::script::digest(&script.spec);
+        (script.spec.clone(), digest)
+    };
+    let all = scripts.iter();
+    all.map(|(name, script)| (name.clone(), content(script)))
+        .collect()
+}
+
+/// Reads what a job names; no more Jobs than it may name.
+pub async fn reached(
+    client: &Client,
+    namespace: &str,
+    job: &JobSpec,
+) -> Result<Reached, kube::Error> {
+    let api: Api<Job> = Api::namespaced(client.clone(), namespace);
+    let mut reached = Reached {
+        scripts: scripts(client, namespace, job).await?,
+        jobs: BTreeMap::new(),
+    };
+    let mut left: Vec<String> = calls::named(job).map(str::to_owned).collect();
+    while let Some(name) = left.pop() {
+        if reached.jobs.contains_key(&name) || reached.jobs.len() > calls::MANY {
+            continue;
+        }
+        if let Some(job) = api.get_opt(&name).await? {
+            left.extend(calls::named(&job.spec).map(str::to_owned));
+            let scripts = scripts(client, namespace, &job.spec).await?;
+            reached.jobs.insert(name, Source { job, scripts });
+        }
+    }
+    Ok(reached)
+}
+
+async fn scripts(
     client: &Client,
     namespace: &str,
     job: &JobSpec,
@@ -285,21 +354,16 @@ pub async fn scripts(
     Ok(found)
 }
 
-/// A Job, and the Scripts that it names.
+/// A Job, and what it reaches.
 pub struct Definition {
     pub job: Job,
-    pub scripts: BTreeMap<String, Script>,
+    pub reached: Reached,
 }
 
 impl Definition {
     /// Who wrote last what a run of it does.
     pub fn writers(&self) -> impl Iterator<Item = Writer> {
-        let job = Writer::new(
-            "Job",
-            &self.job.name_any(),
-            self.job.spec.requested_by.as_ref(),
-        );
-        iter::once(job).chain(self.scripts.values().map(Writer::of))
+        iter::once(Writer::of_job(&self.job)).chain(self.reached.writers())
     }
 }
 
@@ -319,32 +383,16 @@ pub async fn definition(
         let Some(job) = job.map_err(|e| unread(format!("Job {name}"), e))? else {
             return Ok(None);
         };
-        let scripts = named(ctx, namespace, &job.spec).await?;
-        Ok(Some(Arc::new(Definition { job, scripts })))
+        let reached = named(ctx, namespace, &job.spec).await?;
+        Ok(Some(Arc::new(Definition { job, reached })))
     };
     ctx.definitions.ask(question, read).await
 }
 
-/// The Scripts of a job that is no object.
-pub async fn named(
-    ctx: &Context,
-    namespace: &str,
-    job: &JobSpec,
-) -> Result<BTreeMap<String, Script>, Gap> {
-    let scripts = scripts(&ctx.client, namespace, job).await;
-    scripts.map_err(|e| unread("Scripts".to_owned(), e))
-}
-
-/// What Scripts say, with their digests.
-pub fn contents(scripts: BTreeMap<String, Script>) -> BTreeMap<String, (ScriptSpec, String)> {
-    let content = |script: Script| {
-        let digest = decide::script::digest(&script.spec);
-        (script.spec, digest)
-    };
-    scripts
-        .into_iter()
-        .map(|(name, script)| (name, content(script)))
-        .collect()
+/// What a job names, as it is read for a start.
+pub async fn named(ctx: &Context, namespace: &str, job: &JobSpec) -> Result<Reached, Gap> {
+    let reached = reached(&ctx.client, namespace, job).await;
+    reached.map_err(|e| unread("Scripts and Jobs that steps name".to_owned(), e))
 }
 
 fn missing(reason: &'static str, message: String) -> Gap {

@@ -40,7 +40,7 @@ use super::{Duration, ParameterSpec, Requester, Share, Step, Targets};
 )]
 #[x_kube(
     validation = Rule::new("self.steps.all(s, s.needs.all(n, self.steps.exists(t, t.name == n)))").message("needs names a step that this job does not have"),
-    validation = Rule::new("has(self.targets) || self.steps.all(s, has(s.pod) || has(s.http) || has(s.wait) || has(s.pause) || has(s.targets))").message("a step with this body needs targets, its own or the job's"),
+    validation = Rule::new("has(self.targets) || self.steps.all(s, has(s.pod) || has(s.job) || has(s.http) || has(s.wait) || has(s.pause) || has(s.targets))").message("a step with this body needs targets, its own or the job's"),
     validation = Rule::new("!has(self.onFailure) || self.onFailure.all(s, size(s.needs) == 0 && s.runOn == 'Success' && !self.steps.exists(t, t.name == s.name))").message("a step of onFailure has a name of its own and no needs or runOn; they go one after the other"),
 )]
 pub struct JobSpec {
@@ -159,6 +159,10 @@ pub struct JobStatus {
     /// observedGeneration is the generation that this status speaks of; -1 until the operator has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// revision is the digest of what a run of it does, its Scripts and the Jobs that it runs included; what a run may ask for in spec.jobRevision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub revision: Option<String>,
     /// steps is how many steps the job has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<i32>,

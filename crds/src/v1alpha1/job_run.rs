@@ -55,6 +55,7 @@ pub const START_DEADLINE: Duration = Duration::from_secs(600);
 #[x_kube(
     validation = Rule::new("self == oldSelf").message("a JobRun is immutable; create another one, or control it with a RunAction"),
     validation = Rule::new("has(self.jobRef) != has(self.job)").message("give either jobRef or job"),
+    validation = Rule::new("!has(self.jobRevision) || has(self.jobRef)").message("jobRevision is of the Job in jobRef"),
     validation = Rule::new("!has(self.job) || !has(self.job.requestedBy)").message("a job written in a run has no requestedBy of its own"),
     validation = Rule::new("!self.parameters.exists(k, k in self.secretParameters)").message("a parameter is given in parameters or in secretParameters, not in both"),
 )]
@@ -62,6 +63,10 @@ pub struct JobRunSpec {
     /// jobRef is the Job to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_ref: Option<LocalRef>,
+    /// jobRevision is the status.revision that the Job has to have; where it was changed meanwhile, it or what it names, the run is refused. Default: whatever the Job says when the run starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(equal = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
+    pub job_revision: Option<String>,
     /// job is a Job written in place, as ad-hoc commands use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobSpec>,
@@ -91,6 +96,24 @@ pub struct JobRunSpec {
     /// requestedBy is who created this run. Stamped by the API server; what is written here is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<Requester>,
+}
+
+impl JobRunSpec {
+    /// A run as an account that names no job yet, with every default.
+    pub fn new(service_account_name: &str) -> Self {
+        Self {
+            job_ref: None,
+            job_revision: None,
+            job: None,
+            service_account_name: service_account_name.to_owned(),
+            parameters: BTreeMap::new(),
+            secret_parameters: BTreeMap::new(),
+            start_deadline: START_DEADLINE,
+            ttl_after_finished: None,
+            on_behalf_of: Vec::new(),
+            requested_by: None,
+        }
+    }
 }
 
 fn start_deadline() -> Duration {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crds::v1alpha1::{ActionStep, HttpStep, PodStep, ScriptStep, Step};
+use crds::v1alpha1::{ActionStep, HttpStep, JobStep, ParameterSpec, PodStep, ScriptStep, Step};
 
-use super::{Scripts, on_hosts};
+use super::{Named, on_hosts};
 use crate::{
     Refusal, condition, parameters,
     plan::{Body, ScriptBody, Value},
@@ -15,18 +15,18 @@ use crate::{
 const PATCH_BYTES: usize = 16 << 10;
 
 /// The body of a step, or what is wrong with it.
-pub fn of(step: &Step, scripts: &Scripts, known: &Known<'_>) -> Result<Body, Refusal> {
-    let body = found(step, scripts, known)?;
+pub fn of(step: &Step, named: &Named<'_>, known: &Known<'_>) -> Result<Body, Refusal> {
+    let body = found(step, named, known)?;
     for text in texts(step, &body) {
         template::check(&text.field, &text.text, known)?;
     }
     Ok(body)
 }
 
-fn found(step: &Step, scripts: &Scripts, known: &Known<'_>) -> Result<Body, Refusal> {
+fn found(step: &Step, named: &Named<'_>, known: &Known<'_>) -> Result<Body, Refusal> {
     let field = |body: &str| format!("steps.{}.{body}", step.name);
     if let Some(script) = &step.script {
-        return script_body(step, script, scripts, known);
+        return script_body(step, script, named, known);
     }
     if let Some(inline) = &step.inline {
         return Ok(Body::Script(ScriptBody {
@@ -48,6 +48,9 @@ fn found(step: &Step, scripts: &Scripts, known: &Known<'_>) -> Result<Body, Refu
     }
     if let Some(pause) = &step.pause {
         return Ok(Body::Pause(pause.clone()));
+    }
+    if let Some(job) = &step.job {
+        return job_body(&field("job"), job, named, known);
     }
     if let Some(action) = &step.action {
         return action_body(&field("action"), action);
@@ -137,6 +140,7 @@ pub fn texts(step: &Step, body: &Body) -> Vec<Template> {
         }
         Body::Wait(wait) => vec![one("wait.object.name", "", &wait.object.name)],
         Body::Pause(_) => Vec::new(),
+        Body::Job { parameters, .. } => env("job.parameters", parameters),
         Body::Action(action) => {
             let mut action = action.clone();
             let texts = action.texts().into_iter();
@@ -159,11 +163,11 @@ fn env_field(step: &Step) -> &'static str {
 fn script_body(
     step: &Step,
     call: &ScriptStep,
-    scripts: &Scripts,
+    named: &Named<'_>,
     known: &Known<'_>,
 ) -> Result<Body, Refusal> {
     let field = format!("steps.{}.script", step.name);
-    let Some((script, digest)) = scripts.get(&call.name) else {
+    let Some((script, digest)) = named.scripts.get(&call.name) else {
         return Err(Refusal::new(
             "ScriptNotFound",
             format!(
@@ -172,45 +176,18 @@ fn script_body(
             ),
         ));
     };
-    for given in call.parameters.keys() {
-        if !script.parameters.iter().any(|p| &p.name == given) {
-            let known: Vec<_> = script.parameters.iter().map(|p| p.name.as_str()).collect();
-            return Err(Refusal::new(
-                "UnknownParameter",
-                format!(
-                    "{field}.parameters.{given}: Script {} declares no such parameter; it declares {}",
-                    call.name,
-                    known.join(", ")
-                ),
-            ));
-        }
-    }
-    let mut env = values(known, &call.parameters);
+    let whose = format!("Script {}", call.name);
+    let mut env = passed(&field, &whose, &script.parameters, &call.parameters, known)?;
     let mut accepts = Vec::new();
     for parameter in &script.parameters {
-        let field = format!("{field}.parameters.{}", parameter.name);
         match (env.get(&parameter.name), &parameter.default) {
-            (Some(Value::Text(_)), _) if parameter.sensitive => {
-                return Err(Refusal::new(
-                    "SensitiveInPlain",
-                    format!(
-                        "{field}: the script's parameter is sensitive; pass on a sensitive parameter of the job, whole"
-                    ),
-                ));
-            }
             (Some(Value::Text(text)), _) if template::awaits_outputs(text) => {
                 accepts.push(parameter.clone());
             }
             (None, Some(default)) => {
                 env.insert(parameter.name.clone(), Value::Text(default.clone()));
             }
-            (None, None) if parameter.required || parameter.sensitive => {
-                return Err(Refusal::new(
-                    "MissingParameter",
-                    format!("{field} is required and has no default; give it a value"),
-                ));
-            }
-            (Some(_), _) | (None, None) => {}
+            _ => {}
         }
     }
     Ok(Body::Script(ScriptBody {
@@ -221,6 +198,62 @@ fn script_body(
         accepts,
         reboots: false,
     }))
+}
+
+fn job_body(
+    field: &str,
+    call: &JobStep,
+    named: &Named<'_>,
+    known: &Known<'_>,
+) -> Result<Body, Refusal> {
+    let JobStep { name, parameters } = call;
+    let reached = named.jobs.get(name).zip(named.revisions.of.get(name));
+    let (written, revision) = reached.expect("a Job that is not there was refused");
+    let whose = format!("Job {name}");
+    Ok(Body::Job {
+        name: name.clone(),
+        revision: revision.clone(),
+        parameters: passed(field, &whose, &written.job.parameters, parameters, known)?,
+    })
+}
+
+/// What a step gives to the parameters that its Script or Job declares.
+fn passed(
+    field: &str,
+    whose: &str,
+    declared: &[ParameterSpec],
+    given: &BTreeMap<String, String>,
+    known: &Known<'_>,
+) -> Result<BTreeMap<String, Value>, Refusal> {
+    let unknown = given
+        .keys()
+        .find(|name| !declared.iter().any(|p| p.name == **name));
+    if let Some(name) = unknown {
+        let all: Vec<_> = declared.iter().map(|p| p.name.as_str()).collect();
+        let message = format!(
+            "{field}.parameters.{name}: {whose} declares no such parameter; it declares {}",
+            all.join(", ")
+        );
+        return Err(Refusal::new("UnknownParameter", message));
+    }
+    let given = values(known, given);
+    for parameter in declared {
+        let field = format!("{field}.parameters.{}", parameter.name);
+        match (given.get(&parameter.name), &parameter.default) {
+            (Some(Value::Text(_)), _) if parameter.sensitive => {
+                let message = format!(
+                    "{field}: the parameter of {whose} is sensitive; pass on a sensitive parameter of the job, whole"
+                );
+                return Err(Refusal::new("SensitiveInPlain", message));
+            }
+            (None, None) if parameter.required || parameter.sensitive => {
+                let message = format!("{field} is required and has no default; give it a value");
+                return Err(Refusal::new("MissingParameter", message));
+            }
+            _ => {}
+        }
+    }
+    Ok(given)
 }
 
 /// Values as they are planned: what names a sensitive parameter and nothing else is that secret.

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
     execution::TargetKind,
-    v1alpha1::{JobSpec, ParameterSpec, ScriptSpec, Step, WorkloadKind},
+    v1alpha1::{JobSpec, ParameterSpec, Step, WorkloadKind},
 };
 use jiff::Timestamp;
 
 use crate::{
-    Limits, Refusal, condition,
+    Limits, Refusal,
+    calls::{self, Jobs, Revisions, Scripts},
+    condition,
     graph::{self, Node},
     parameters::{self, Values},
     plan::{Body, Lane, Plan, PlannedStep, PlannedTarget, SecretSource, Task, VERSION},
@@ -27,8 +29,11 @@ pub struct Findings<'a> {
     pub account: &'a str,
     pub run: template::Run<'a>,
     pub values: Values,
-    /// Scripts by name, with their digests.
-    pub scripts: BTreeMap<String, (ScriptSpec, String)>,
+    pub scripts: Scripts,
+    /// Jobs that it runs, and those that they do.
+    pub jobs: Jobs,
+    /// What the job has to be still, where somebody cares.
+    pub revision: Option<&'a str>,
     /// Targets of each lane, in the order of `graph::lanes`.
     pub targets: Vec<Vec<PlannedTarget>>,
     pub secrets: BTreeMap<String, SecretSource>,
@@ -39,12 +44,20 @@ pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<P
     let job = found.job;
     within_limits(job, found, limits)?;
     graph::order(&job.steps)?;
+    let revisions = calls::revisions(found.job_name, job, &found.scripts, &found.jobs)?;
+    still_the_same(found, &revisions)?;
     let (lane_specs, lane_of) = graph::lanes(job)?;
     let nodes = graph::nodes(job);
     let needs: Vec<_> = nodes.iter().map(|node| node.needs.clone()).collect();
     let last: Vec<_> = nodes.iter().map(|node| node.on_failure).collect();
     let stages = graph::stages(&needs, &lane_of, &last);
-    let steps = (0..nodes.len()).map(|at| planned(found, &nodes, at, (lane_of[at], stages[at])));
+    let named = Named {
+        scripts: &found.scripts,
+        jobs: &found.jobs,
+        revisions: &revisions,
+    };
+    let steps =
+        (0..nodes.len()).map(|at| planned(found, &named, &nodes, at, (lane_of[at], stages[at])));
     let steps = steps.collect::<Result<Vec<_>, _>>()?;
     let lanes = lane_specs
         .iter()
@@ -101,14 +114,17 @@ fn size_fits(plan: &Plan) -> Result<(), Refusal> {
     ))
 }
 
-/// Whether any run of this job could be planned: what a Job's Ready condition says.
+/// The revision of a job of which a run could be planned: what a Job's Ready condition says.
 pub fn check(
+    name: &str,
     job: &JobSpec,
-    scripts: &BTreeMap<String, (ScriptSpec, String)>,
+    scripts: &Scripts,
+    jobs: &Jobs,
     limits: &Limits,
-) -> Result<(), Refusal> {
+) -> Result<String, Refusal> {
     parameters_within(job, limits)?;
     graph::order(&job.steps)?;
+    let revisions = calls::revisions(name, job, scripts, jobs)?;
     graph::lanes(job)?;
     for parameter in &job.parameters {
         if let Some(pattern) = &parameter.pattern {
@@ -125,18 +141,43 @@ pub fn check(
         secret: secret.into_iter().map(|p| p.name.as_str()).collect(),
     };
     let nodes = graph::nodes(job);
-    (0..nodes.len()).try_for_each(|at| sound(&nodes, at, scripts, &names))
+    let named = Named {
+        scripts,
+        jobs,
+        revisions: &revisions,
+    };
+    (0..nodes.len()).try_for_each(|at| sound(&nodes, at, &named, &names))?;
+    Ok(revisions.own)
+}
+
+/// What the steps of a job name.
+struct Named<'a> {
+    scripts: &'a Scripts,
+    jobs: &'a Jobs,
+    revisions: &'a Revisions,
+}
+
+/// Whoever started the run may have had another content before their eyes.
+fn still_the_same(found: &Findings<'_>, now: &Revisions) -> Result<(), Refusal> {
+    let changed = found.revision.filter(|expected| *expected != now.own);
+    changed.map_or(Ok(()), |expected| {
+        let message = format!(
+            "spec.jobRevision: Job {}, or what it names, was changed: it is {} now, not {expected}; look at it, and create the run anew",
+            found.job_name, now.own
+        );
+        Err(Refusal::new("JobChanged", message))
+    })
 }
 
 /// Whether a step can be planned, apart from the values of parameters.
 fn sound(
     nodes: &[Node<'_>],
     at: usize,
-    scripts: &Scripts,
+    named: &Named<'_>,
     names: &Names<'_>,
 ) -> Result<(), Refusal> {
     let (step, known) = (nodes[at].step, names.of(nodes, at));
-    body::of(step, scripts, &known)?;
+    body::of(step, named, &known)?;
     if let Some(when) = &step.when {
         let variables = ["params", "target", "run", "item", "outputs"];
         condition::check(&format!("steps.{}.when", step.name), when, &variables)?;
@@ -249,6 +290,7 @@ fn lane(spec: &graph::LaneSpec, targets: &[PlannedTarget]) -> Lane {
 
 fn planned(
     found: &Findings<'_>,
+    named: &Named<'_>,
     nodes: &[Node<'_>],
     at: usize,
     (lane, stage): (usize, usize),
@@ -276,7 +318,7 @@ fn planned(
         outputs: step.outputs.clone(),
         continue_on_failure: step.continue_on_failure,
         on_failure: *on_failure,
-        body: body::of(step, &found.scripts, &known)?,
+        body: body::of(step, named, &known)?,
         // What an action does to a host is the administrator's to do.
         run_as: step
             .action
@@ -304,15 +346,23 @@ fn rendered_item(found: &Findings<'_>, step: &Step, item: &str) -> Result<String
     template::render(&format!("steps.{}.forEach", step.name), item, &scope)
 }
 
-type Scripts = BTreeMap<String, (ScriptSpec, String)>;
+/// What the Script or Job of a step declares.
+fn declared<'a>(found: &'a Findings<'_>, step: &Step) -> &'a [ParameterSpec] {
+    let script = step.script.as_ref();
+    let script = script.and_then(|s| found.scripts.get(&s.name));
+    let job = step.job.as_ref();
+    let job = job.and_then(|j| found.jobs.get(&j.name));
+    let script = script.map(|(script, _)| script.parameters.as_slice());
+    script
+        .or(job.map(|written| written.job.parameters.as_slice()))
+        .unwrap_or_default()
+}
 
 /// Renders every value on every target once, so that what would fail later fails now.
 fn values_fit(found: &Findings<'_>, plan: &Plan, nodes: &[Node<'_>]) -> Result<(), Refusal> {
     let none = BTreeMap::new();
     for (index, (step, node)) in plan.steps.iter().zip(nodes).enumerate() {
-        let script = node.step.script.as_ref();
-        let declared = script.and_then(|s| found.scripts.get(&s.name));
-        let declared = declared.map(|(script, _)| &script.parameters);
+        let declared = declared(found, node.step);
         let mut texts = body::texts(node.step, &step.body);
         // What steps hand on is known and judged only on the way.
         texts.retain(|text| !template::awaits_outputs(&text.text));
@@ -324,7 +374,7 @@ fn values_fit(found: &Findings<'_>, plan: &Plan, nodes: &[Node<'_>]) -> Result<(
             let scope = plan.scope(found.run, task, &none);
             for of in &texts {
                 let text = template::render(&of.field, &of.text, &scope)?;
-                let parameter = declared.into_iter().flatten().find(|p| p.name == of.name);
+                let parameter = declared.iter().find(|p| p.name == of.name);
                 parameter.map_or(Ok(()), |p| parameters::accepts(&of.field, p, &text))?;
             }
         }

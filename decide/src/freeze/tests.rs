@@ -3,7 +3,7 @@
 use crds::v1alpha1::{JobSpec, ScriptSpec, SecretKeyRef};
 
 use super::*;
-use crate::plan::Value;
+use crate::{calls::Written, plan::Value};
 
 const SCRIPT: &str = r#"{"content":"restart","parameters":[{"name":"UNIT","required":true,"pattern":"[a-z]+"},{"name":"TOKEN","sensitive":true}]}"#;
 
@@ -15,7 +15,30 @@ fn job(extra: &str) -> JobSpec {
     serde_json::from_str(&json).expect("valid")
 }
 
+/// A Job that steps can run.
+const CALLED: &str = r#"{"parameters":[{"name":"UNIT","required":true,"pattern":"[a-z]+"},{"name":"TOKEN","sensitive":true}],"steps":[{"name":"rest","pause":{"duration":"1s"}}]}"#;
+
+fn plan_scripts() -> Scripts {
+    let script: ScriptSpec = serde_json::from_str(SCRIPT).expect("valid");
+    [("restart".to_owned(), (script, "sha256:0".to_owned()))].into()
+}
+
+fn other_jobs() -> Jobs {
+    let job = serde_json::from_str(CALLED).expect("valid");
+    let scripts = Scripts::new();
+    [("called".to_owned(), Written { job, scripts })].into()
+}
+
 fn frozen_with(job: &JobSpec, targets: usize, unit: &str) -> Result<Plan, Refusal> {
+    frozen_as(job, targets, unit, None)
+}
+
+fn frozen_as(
+    job: &JobSpec,
+    targets: usize,
+    unit: &str,
+    revision: Option<&str>,
+) -> Result<Plan, Refusal> {
     let secret = [(
         "token".to_owned(),
         SecretKeyRef {
@@ -25,7 +48,6 @@ fn frozen_with(job: &JobSpec, targets: usize, unit: &str) -> Result<Plan, Refusa
     )]
     .into();
     let plain = [("unit".to_owned(), unit.to_owned())].into();
-    let script: ScriptSpec = serde_json::from_str(SCRIPT).expect("valid");
     let lanes = graph::lanes(job)?.0;
     let target = |i: usize| PlannedTarget {
         name: format!("h{i}"),
@@ -41,7 +63,9 @@ fn frozen_with(job: &JobSpec, targets: usize, unit: &str) -> Result<Plan, Refusa
             namespace: "n",
         },
         values: parameters::resolve(&job.parameters, &plain, &secret)?,
-        scripts: [("restart".to_owned(), (script, "sha256:0".to_owned()))].into(),
+        scripts: plan_scripts(),
+        jobs: other_jobs(),
+        revision,
         targets: lanes
             .iter()
             .map(|_| (0..targets).map(target).collect())
@@ -136,6 +160,24 @@ fn mistakes_across_objects_are_named() {
             r#",{"name":"b","inline":{"content":"x","env":{"A":"x{{ params.token }}"}}}"#,
             "SensitiveInTemplate",
         ),
+        (r#",{"name":"b","job":{"name":"none"}}"#, "JobNotFound"),
+        (r#",{"name":"b","job":{"name":"j"}}"#, "JobRunsItself"),
+        (
+            r#",{"name":"b","job":{"name":"called","parameters":{"X":"1"}}}"#,
+            "UnknownParameter",
+        ),
+        (
+            r#",{"name":"b","job":{"name":"called","parameters":{"UNIT":"a","TOKEN":"plain"}}}"#,
+            "SensitiveInPlain",
+        ),
+        (
+            r#",{"name":"b","job":{"name":"called","parameters":{"TOKEN":"{{ params.token }}"}}}"#,
+            "MissingParameter",
+        ),
+        (
+            r#",{"name":"b","job":{"name":"called","parameters":{"UNIT":"A","TOKEN":"{{ params.token }}"}}}"#,
+            "ValueNotAllowed",
+        ),
         (r#",{"name":"b","exec":{"command":["x"]}}"#, "WrongTargets"),
         (
             r#",{"name":"b","pod":{"image":"i","args":["{{ params.token }}"]}}"#,
@@ -157,7 +199,7 @@ fn thirty_one_parameters_are_refused_with_the_number() {
         name: format!("p{i}"),
         ..ParameterSpec::default()
     }));
-    let refusal = check(&job, &BTreeMap::new(), &Limits::default()).expect_err("31");
+    let refusal = check("j", &job, &[].into(), &[].into(), &Limits::default()).expect_err("31");
     assert_eq!(refusal.reason, "TooManyParameters");
     assert!(refusal.message.contains("31"));
 }
@@ -168,4 +210,32 @@ fn a_host_that_names_no_node_cannot_be_drained() {
         reason(r#",{"name":"empty","action":{"drain":{}}}"#),
         "NoNode"
     );
+}
+
+#[test]
+fn a_job_is_planned_with_what_it_is_now_and_refused_where_somebody_has_seen_another() {
+    let step = r#",{"name":"b","job":{"name":"called","parameters":{"UNIT":"{{ params.unit }}","TOKEN":"{{ params.token }}"}}}"#;
+    let plan = frozen_with(&job(step), 3, "web").expect("sound");
+    let step_of = |plan: &Plan| plan.steps[1].body.clone();
+    let Body::Job {
+        revision,
+        parameters,
+        ..
+    } = step_of(&plan)
+    else {
+        panic!("a job")
+    };
+    assert!(revision.starts_with("sha256:"), "{revision}");
+    assert_eq!(parameters["TOKEN"], Value::Secret("token".into()));
+    assert_eq!(plan.lane(1).kind, TargetKind::None, "it runs once");
+    let asked = |revision: &str| frozen_as(&job(step), 1, "web", Some(revision));
+    let own = check(
+        "j",
+        &job(step),
+        &plan_scripts(),
+        &other_jobs(),
+        &Limits::default(),
+    );
+    assert!(asked(&own.expect("plannable")).is_ok());
+    assert_eq!(asked(&revision).expect_err("another").reason, "JobChanged");
 }

@@ -126,7 +126,7 @@ fn decided(
     let tripped =
         failed.saturating_sub(control.forgiven) > plan.strategy.max_failures.within(plan.total());
     let stop = control.cancel || (tripped && plan.strategy.on_threshold == OnThreshold::Stop);
-    let hold = if control.suspend {
+    let hold = if control.is_suspended() {
         Some(Hold::Asked)
     } else {
         tripped.then_some(Hold::ThresholdExceeded)

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Debug, time::Duration};
 
 use crds::v1alpha1::Host;
 use e2e::{
-    Part, Replica, Stage, eventually,
+    Manifest, Part, Replica, Stage, eventually,
     guest::HOSTS,
     stage::{PATIENCE, state},
 };
@@ -19,12 +19,16 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 const STEPS: usize = 6;
+/// Those from here on are done by another Job, as a part of the run.
+const HALF: usize = 3;
 /// What befalls the leader befalls the whole cluster, so one story has it at a time.
 static LEADER: Mutex<()> = Mutex::const_new(());
 
-fn job(run: &str) -> String {
+/// A job of these steps, one after the other, each of which appends a line.
+fn steps(run: &str, numbers: std::ops::Range<usize>) -> String {
+    let first = numbers.start;
     let step = |i: usize| {
-        let needs = if i == 0 {
+        let needs = if i == first {
             String::new()
         } else {
             format!("needs: [s{}], ", i - 1)
@@ -33,11 +37,15 @@ fn job(run: &str) -> String {
             "- {{name: s{i}, {needs}retries: 1, inline: {{content: 'echo s{i} >> /var/tmp/{run}; sleep 0.5; echo done'}}}}"
         )
     };
-    let steps: Vec<_> = (0..STEPS).map(step).collect();
+    let steps: Vec<_> = numbers.map(step).collect();
     format!(
         "targets: {{hosts: {{names: [vm1, pm1]}}}}\nsteps:\n{}",
         steps.join("\n")
     )
+}
+
+fn spec(job: &str) -> Value {
+    serde_saphyr::from_str(job).expect("a literal job")
 }
 
 /// Kills the leader at random instants while the run is on its way, and now and then something that it needs; how many leaders were killed, at most as many as
@@ -104,7 +112,14 @@ async fn each_effect_happens_once_whenever_the_operator_is_killed() {
 
 /// Starts a run and waits until it has had its first effect.
 async fn begun(stage: &Stage, run: &str) {
-    stage.run(run, &job(run)).await;
+    let rest = Manifest::of("Job", run, &spec(&steps(run, HALF..STEPS)));
+    let rest = rest.within(stage.name());
+    rest.apply(&stage.client).await.expect("a Job is accepted");
+    let part = format!(
+        "\n- {{name: rest, needs: [s{}], retries: 1, job: {{name: {run}}}}}",
+        HALF - 1
+    );
+    stage.run(run, &(steps(run, 0..HALF) + &part)).await;
     eventually("the first effect", PATIENCE, || async {
         (!stage.executions(run).await.is_empty()).then_some(())
     })
@@ -234,16 +249,20 @@ async fn another_leads(stage: &Stage, old: &Replica) -> Replica {
 async fn check(stage: &Stage, run: &str) {
     let status = stage.ends(run).await.status.expect("status");
     assert_eq!(status.summary.as_deref(), Some("Succeeded"), "{status:#?}");
-    let rows = stage.executions(run).await;
+    let part = stage.part(run).await;
+    let mut rows = stage.executions(run).await;
     // A retry would be a second row: being killed is no failure of the work.
-    assert_eq!(rows.len(), STEPS * HOSTS.len(), "{rows:#?}");
+    assert_eq!(rows.len(), HALF * HOSTS.len() + 1, "{rows:#?}");
+    rows.extend(stage.executions(&part).await);
+    assert_eq!(rows.len(), STEPS * HOSTS.len() + 1, "{rows:#?}");
     for host in HOSTS {
         let lines = host.sh(&format!("cat /var/tmp/{run}; rm /var/tmp/{run}"));
         let mut count: HashMap<&str, usize> = HashMap::new();
         lines
             .lines()
             .for_each(|line| *count.entry(line).or_default() += 1);
-        for step in (0..STEPS).map(|i| format!("s{i}")) {
+        for i in 0..STEPS {
+            let (run, step) = (if i < HALF { run } else { &part }, format!("s{i}"));
             assert_eq!(
                 count.get(step.as_str()),
                 Some(&1),

@@ -33,6 +33,7 @@ mod scripts_chart;
 mod shares;
 mod steps;
 mod store_away;
+mod sub_runs;
 mod uninstall;
 mod upgrade;
 mod walls;

@@ -2,7 +2,7 @@
 
 use e2e::{
     Guest, Stage, eventually,
-    stage::{PATIENCE, refusal},
+    stage::{PATIENCE, refusal, row, state},
 };
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, ResourceExt as _, api::ListParams};
@@ -77,22 +77,6 @@ async fn succeeds(stage: &Stage, run: &str) -> Vec<Value> {
         "{status:#?}\n{rows:#?}"
     );
     rows
-}
-
-fn row<'a>(rows: &'a [Value], step: &str, target: &str) -> &'a Value {
-    let found = rows.iter().find(|r| is_of(r, step, target));
-    found.unwrap_or_else(|| panic!("no row of {step} on {target:?} in {rows:#?}"))
-}
-
-/// What is done once names no target.
-fn is_of(row: &Value, step: &str, target: &str) -> bool {
-    row["step"] == step && row["target"].as_str().unwrap_or_default() == target
-}
-
-fn state<'a>(rows: &'a [Value], step: &str, target: &str) -> &'a str {
-    row(rows, step, target)["state"]
-        .as_str()
-        .unwrap_or_default()
 }
 
 #[tokio::test]

@@ -2,18 +2,61 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crds::v1alpha1::{Job, Verdict};
-use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
+use crds::v1alpha1::{Job, JobSpec, Script, Verdict};
+use decide::calls;
+use kube::{
+    ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
+};
 
 use super::valid;
 use crate::{
     context::Context,
     error::{Result, chain, observing},
-    report, resolve,
+    report, resolve, scope,
 };
 
 /// How soon a job that names what is not there is looked at again.
 const MISSING: Duration = Duration::from_secs(10);
+
+/// Has a Job looked at when something that its steps name was written.
+pub fn following(
+    jobs: Controller<DeserializeGuard<Job>>,
+    ctx: &Context,
+    part: &str,
+) -> Controller<DeserializeGuard<Job>> {
+    let known = jobs.store();
+    let naming = move |namespace: Option<String>, name: &str, has: fn(&JobSpec, &str) -> bool| {
+        let names = |job: &Arc<DeserializeGuard<Job>>| {
+            let readable = job.0.as_ref().ok()?;
+            let names = job.namespace() == namespace && has(&readable.spec, name);
+            names.then(|| ObjectRef::from_obj(&**job))
+        };
+        known.state().iter().filter_map(names).collect::<Vec<_>>()
+    };
+    let of_script = naming.clone();
+    let client = &ctx.client;
+    jobs.watches(
+        scope::within::<DeserializeGuard<Script>>(client, part),
+        watcher::Config::default(),
+        move |script| of_script(script.namespace(), &script.name_any(), names_script),
+    )
+    .watches(
+        scope::within::<DeserializeGuard<Job>>(client, part),
+        watcher::Config::default(),
+        move |job| naming(job.namespace(), &job.name_any(), names_job),
+    )
+}
+
+fn names_script(job: &JobSpec, name: &str) -> bool {
+    let mut scripts = job.all_steps().filter_map(|step| step.script.as_ref());
+    scripts.any(|script| script.name == name)
+}
+
+fn names_job(job: &JobSpec, name: &str) -> bool {
+    calls::named(job).any(|named| named == name)
+}
 
 pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Result<Action> {
     let job = valid(&job)?;
@@ -21,24 +64,25 @@ pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Re
         return Ok(Action::await_change());
     }
     let namespace = job.namespace().unwrap_or_default();
-    let scripts = resolve::scripts(&ctx.client, &namespace, &job.spec)
+    let reached = resolve::reached(&ctx.client, &namespace, &job.spec)
         .await
-        .map(resolve::contents)
-        .map_err(observing("Scripts"));
-    let checked = scripts
-        .as_ref()
-        .map(|scripts| decide::freeze::check(&job.spec, scripts, &ctx.limits));
+        .map_err(observing("Scripts and Jobs that steps name"));
+    let checked = reached.as_ref().map(|reached| {
+        let (scripts, jobs) = reached.contents();
+        decide::freeze::check(&job.name_any(), &job.spec, &scripts, &jobs, &ctx.limits)
+    });
     let verdict = match &checked {
-        Ok(Ok(())) => Verdict::yes("Ready", "Plannable", ""),
+        Ok(Ok(_)) => Verdict::yes("Ready", "Plannable", ""),
         Ok(Err(refusal)) => Verdict::no("Ready", refusal.reason, &refusal.message),
         Err(error) => Verdict::unknown("Ready", error.category(), chain(*error)),
     };
-    let status = decide::job::status(job, &verdict, jiff::Timestamp::now());
+    let revision = checked.as_ref().ok().and_then(|c| c.clone().ok());
+    let status = decide::job::status(job, &verdict, revision, jiff::Timestamp::now());
     if job.status.as_ref() != Some(&status) {
         report::status(&ctx.client, job, "pilothouse-job", &status).await?;
     }
-    let plannable = matches!(checked, Ok(Ok(())));
-    scripts?;
+    let plannable = matches!(checked, Ok(Ok(_)));
+    reached?;
     ctx.succeeded(job);
     Ok(Action::requeue(if plannable {
         Duration::from_hours(1)

@@ -36,7 +36,7 @@ use reach::{
 use serde::de::DeserializeOwned;
 use serving::{Events, Published};
 use tokio::sync::{
-    Semaphore,
+    Semaphore, broadcast,
     mpsc::{self, UnboundedReceiver, UnboundedSender},
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -67,6 +67,8 @@ type Ears = (UnboundedReceiver<Run>, News);
 const CONCURRENCY: u16 = 32;
 /// Between two questions that are asked before the first turn.
 const ASKED_AGAIN: Duration = Duration::from_secs(1);
+/// Ends of runs that whoever waits for one may be behind.
+const ENDS: usize = 1024;
 /// Hosts that are looked at over SSH together; fewer, so that the others get a turn meanwhile.
 const LOOKS: usize = 24;
 
@@ -91,7 +93,9 @@ pub async fn run(
         drive(&ctx, run::reconcile, of_runs),
         drive(&ctx, action::reconcile, |controller, _| controller),
         drive(&ctx, script::reconcile, |controller, _| controller),
-        drive(&ctx, job::reconcile, |controller, _| controller),
+        drive(&ctx, job::reconcile, |jobs, part| job::following(
+            jobs, &ctx, part
+        )),
         drive(&ctx, host::reconcile, |controller, _| controller),
         drive(&ctx, schedule::reconcile, |controller, _| controller),
     );
@@ -142,6 +146,7 @@ async fn context(
         places: Places::new(args.max_in_flight),
         looks: Places::new(LOOKS),
         wake,
+        ended: broadcast::Sender::new(ENDS),
         failures: Failures::default(),
         reported: Mutex::default(),
         namespaces: Mutex::default(),

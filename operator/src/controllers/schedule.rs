@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crds::{
     names::{FINALIZER_RUN, LABEL_SCHEDULE},
     v1alpha1::{
-        Action as Verb, Concurrency, JobRun, JobRunSpec, LocalRef, Origin, RunAction,
-        RunActionSpec, START_DEADLINE, ScheduledTask, ScheduledTaskStatus, Verdict,
+        Concurrency, JobRun, JobRunSpec, Origin, ScheduledTask, ScheduledTaskStatus, Verdict,
         condition_is_true, find_condition, set_condition,
     },
 };
@@ -25,6 +24,7 @@ use kube::{
 
 use super::{run::remove, valid};
 use crate::{
+    actions,
     context::Context,
     entitled::{self, Writer},
     error::{Error, Result, acting, chain, observing},
@@ -92,7 +92,8 @@ async fn turn(
     };
     let next = schedule::next(task, due, &world.clone().unwrap_or_default(), now);
     if let Some(earlier) = earlier.filter(|_| next.replace) {
-        cancel(ctx, &earlier).await?;
+        let because = "a later firing of its ScheduledTask replaces it";
+        actions::cancel(ctx, &earlier, "replaced", because).await?;
     }
     for &at in &next.start {
         start(ctx, task, at).await?;
@@ -243,12 +244,8 @@ fn run_of(ctx: &Context, task: &ScheduledTask, at: Timestamp) -> JobRun {
         },
         spec: JobRunSpec {
             job_ref: Some(spec.job_ref.clone()),
-            job: None,
-            service_account_name: spec.service_account_name.clone(),
             parameters: spec.parameters.clone(),
             secret_parameters: spec.secret_parameters.clone(),
-            start_deadline: START_DEADLINE,
-            ttl_after_finished: None,
             on_behalf_of: vec![Origin {
                 kind: ScheduledTask::kind(&()).into_owned(),
                 name: task.name_any(),
@@ -257,30 +254,9 @@ fn run_of(ctx: &Context, task: &ScheduledTask, at: Timestamp) -> JobRun {
                 requested_by: spec.requested_by.clone().unwrap_or_default(),
             }],
             requested_by: Some(ctx.me.clone()),
+            ..JobRunSpec::new(&spec.service_account_name)
         },
         status: None,
-    }
-}
-
-/// Cancels a run that is replaced.
-async fn cancel(ctx: &Context, run: &JobRun) -> Result<()> {
-    let name = run.name_any();
-    let spec = RunActionSpec {
-        run_ref: LocalRef { name: name.clone() },
-        action: Verb::Cancel,
-        step: None,
-        max_parallel: None,
-        reason: Some("a later firing of its ScheduledTask replaces it".into()),
-        requested_by: Some(ctx.me.clone()),
-    };
-    let mut action = RunAction::new(&format!("{name}-replaced"), spec);
-    action.metadata.owner_references = run.controller_owner_ref(&()).map(|owner| vec![owner]);
-    let namespace = run.namespace().unwrap_or_default();
-    let api = Api::<RunAction>::namespaced(ctx.client.clone(), &namespace);
-    match api.create(&PostParams::default(), &action).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(acting(format!("RunAction {name}-replaced"))(error)),
     }
 }
 

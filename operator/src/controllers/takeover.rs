@@ -38,8 +38,7 @@ async fn of_runs(ctx: &Context, runs: &[JobRun]) -> Result<()> {
                     .status
                     .as_ref()
                     .is_some_and(|s| s.asked == Some(Asked::Suspend));
-                ctx.claims
-                    .register(&super::run::claim(run, &kept.plan, suspended));
+                ctx.register(&super::run::claim(run, &kept.plan, suspended));
                 tracing::info!(namespace, name, "picking up a run");
             }
             Ok(None) => {}

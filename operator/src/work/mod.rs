@@ -3,6 +3,8 @@
 mod exec;
 mod host;
 mod http;
+mod job;
+mod lines;
 mod look;
 mod object;
 mod outcome;
@@ -110,7 +112,7 @@ fn via(step: &PlannedStep, kind: TargetKind, target: &PlannedTarget) -> Via {
         (Body::Exec(_), _) => Via::Exec,
         (Body::Script(_), _) if target.plain => Via::Plain,
         (Body::Script(_), _) => Via::Journal,
-        (Body::Action(_), _) => Via::Api,
+        (Body::Action(_) | Body::Job { .. }, _) => Via::Api,
         (Body::Http { step, .. }, _) if !step.method.is_safe() => Via::Http,
         (Body::Http { .. } | Body::Wait(_) | Body::Pause(_), _) => Via::Probe,
     }
@@ -198,8 +200,10 @@ fn take(
 
 impl Work {
     async fn carry(self) {
-        let place = self.place().await;
-        if place.is_none() && !self.joining {
+        // A part takes places of its own, which this one could keep it from.
+        let is_whole = matches!(self.step().body, Body::Job { .. });
+        let place = if is_whole { None } else { self.place().await };
+        if place.is_none() && !self.joining && !is_whole {
             let outcome = Outcome::never_started();
             return self.end(outcome).await;
         }
@@ -281,6 +285,11 @@ impl Work {
             Body::Wait(step) => wait::until(self, step).await,
             Body::Pause(step) => wait::pause(self, step).await,
             Body::Action(action) => object::operation(self, action).await,
+            Body::Job {
+                name,
+                revision,
+                parameters,
+            } => job::run(self, name, revision, parameters).await,
         }
     }
 

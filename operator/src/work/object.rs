@@ -3,20 +3,17 @@
 use std::sync::atomic::AtomicBool;
 
 use crds::{
-    execution::{LogChunk, State, TargetKind},
+    execution::{State, TargetKind},
     v1alpha1::ActionStep,
 };
 use reach::object::{self, Progress, Task};
-use tokio::sync::mpsc;
 
 use super::{
     Outcome, Work,
+    lines::Lines,
     look::{Rests, Seen},
     outcome::LOOK_UP_FAILED,
 };
-
-/// More bytes than the lines of one second have.
-const LINES: u64 = 64 << 10;
 
 /// Carries the operation out, or takes it up again.
 pub async fn operation(work: &Work, action: &ActionStep) -> Outcome {
@@ -25,18 +22,8 @@ pub async fn operation(work: &Work, action: &ActionStep) -> Outcome {
         Ok(prepared) => prepared,
         Err(outcome) => return outcome,
     };
-    let (lines, said) = mpsc::unbounded_channel();
-    let writing = tokio::spawn(written(
-        work.ctx.desk.clone(),
-        work.row.key.clone(),
-        work.run.namespace.clone(),
-        first_byte(work),
-        said,
-    ));
-    let tell = |line: &str| {
-        // Its reader ends with its sender.
-        let _ = lines.send(format!("{line}\n"));
-    };
+    let lines = Lines::open(work);
+    let tell = |line: &str| lines.tell(line);
     let look = || async {
         Ok(match object::bring_about(&client, &task).await? {
             Progress::Done(said) => {
@@ -48,8 +35,7 @@ pub async fn operation(work: &Work, action: &ActionStep) -> Outcome {
     };
     let patience = work.left(work.step().timeout);
     let ended = work.look(patience, Rests::growing(), look, tell).await;
-    drop(lines);
-    let output_bytes = writing.await.expect("writing does not panic");
+    let output_bytes = lines.close().await;
     Outcome {
         output_bytes,
         ..ended
@@ -63,32 +49,6 @@ impl From<object::Error> for Outcome {
         }
         Self::new(State::Failed, error.reason(), error.said())
     }
-}
-
-/// Where this operator's part of the log begins: behind all that an earlier one can have said, so that neither is written over.
-fn first_byte(work: &Work) -> u64 {
-    if work.joining {
-        work.passed().as_secs().max(1) * LINES
-    } else {
-        0
-    }
-}
-
-/// Hands lines to records as the log of the execution; gives how many bytes they were.
-async fn written(
-    desk: crate::desk::Desk,
-    key: crds::key::EffectKey,
-    namespace: String,
-    mut offset: u64,
-    mut lines: mpsc::UnboundedReceiver<String>,
-) -> u64 {
-    while let Some(line) = lines.recv().await {
-        let (key, data) = (key.clone(), line.into_bytes());
-        let bytes = data.len() as u64;
-        desk.log(&namespace, LogChunk { key, offset, data }).await;
-        offset += bytes;
-    }
-    offset
 }
 
 fn task(work: &Work, action: &ActionStep) -> Result<Task, Outcome> {

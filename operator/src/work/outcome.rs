@@ -13,7 +13,7 @@ use crate::resolve::Gap;
 
 /// Reason of a look-up that the API server did not answer; it may the next time.
 pub const LOOK_UP_FAILED: &str = "LookUpFailed";
-const FORBIDDEN: &str = "Forbidden";
+pub const FORBIDDEN: &str = "Forbidden";
 /// An API server that has just started knows no roles for a moment, and forbids what it will allow.
 const SETTLING: Duration = Duration::from_secs(10);
 

@@ -82,7 +82,7 @@ impl Work {
     }
 
     /// The value of a secret parameter. A Secret that changed since the plan was frozen fails what is left.
-    async fn secret(&self, parameter: &str) -> Result<String, Outcome> {
+    pub async fn secret(&self, parameter: &str) -> Result<String, Outcome> {
         let source = self.run.plan.secrets.get(parameter).ok_or_else(|| {
             Outcome::undeliverable(
                 "MissingSecret",

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use crds::{
     journal::GRACE_SECONDS,
     key::EffectKey,
-    names::{ANNOTATION_EFFECT, FINALIZER_RESULT, GROUP, LABEL_RUN, LABEL_RUN_UID, LABEL_STEP},
+    names::{
+        ANNOTATION_EFFECT, FINALIZER_RESULT, GROUP, LABEL_RUN, LABEL_RUN_UID, LABEL_STEP, label,
+    },
     v1alpha1::Resources,
 };
 use k8s_openapi::{
@@ -169,13 +171,6 @@ fn runtime_default() -> SeccompProfile {
         type_: "RuntimeDefault".to_owned(),
         localhost_profile: None,
     }
-}
-
-/// A label's value holds 63 characters at most, and the run's UID stands beside it anyway.
-fn label(value: &str) -> String {
-    let cut = &value[..value.len().min(NAME_MOST)];
-    cut.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
-        .to_owned()
 }
 
 fn words(list: &[String]) -> Option<Vec<String>> {

@@ -11,19 +11,21 @@ use super::{Duration, Interpreter, Targets, schema};
 mod action;
 mod flow;
 mod http;
+mod job;
 mod wait;
 
 pub use action::*;
 pub use flow::*;
 pub use http::*;
+pub use job::*;
 pub use wait::*;
 
-/// One step; exactly one of the bodies `script`, `inline`, `exec`, `pod`, `http`, `wait`, `pause` and `action`.
+/// One step; exactly one of the bodies `script`, `inline`, `exec`, `pod`, `http`, `wait`, `pause`, `action` and `job`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.script), has(self.inline), has(self.exec), has(self.pod), has(self.http), has(self.wait), has(self.pause), has(self.action)].filter(x, x).size() == 1").message("a step has exactly one body: script, inline, exec, pod, http, wait, pause or action"),
-    validation = Rule::new("!has(self.pod) || !has(self.targets)").message("a pod step runs once and takes no targets"),
+    validation = Rule::new("[has(self.script), has(self.inline), has(self.exec), has(self.pod), has(self.http), has(self.wait), has(self.pause), has(self.action), has(self.job)].filter(x, x).size() == 1").message("a step has exactly one body: script, inline, exec, pod, http, wait, pause, action or job"),
+    validation = Rule::new("!(has(self.pod) || has(self.job)) || !has(self.targets)").message("a pod or job step runs once and takes no targets"),
     validation = Rule::new("!(self.name in self.needs)").message("a step cannot need itself"),
     validation = Rule::new("!has(self.exec) || self.retries == 0").message("exec happens at most once and takes no retries"),
     validation = Rule::new("!has(self.runAs) || has(self.script) || has(self.inline)").message("runAs is for script and inline"),
@@ -90,6 +92,9 @@ pub struct Step {
     /// action does one operation on each target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<ActionStep>,
+    /// job runs another Job of the namespace as a run of its own, and waits for its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobStep>,
     /// runAs is the user on the host. Default: the user that the Host logs in as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z_][a-z0-9_-]*$"))]
@@ -129,6 +134,7 @@ impl Step {
             wait: None,
             pause: None,
             action: None,
+            job: None,
             run_as: None,
             timeout: ten_minutes(),
             delivery_timeout: two_minutes(),

@@ -27,6 +27,7 @@ use super::{
     super::schedule,
     CALM, COUNTS, Turn, WAITING,
     observe::{self, Kept},
+    part,
 };
 use crate::{
     context::Context,
@@ -247,8 +248,8 @@ async fn applied(
 pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action> {
     ctx.forget(&run.uid().unwrap_or_default());
     if run.finalizers().iter().any(|f| f == FINALIZER_RUN) {
-        // A run that went before its task knew of it would be created anew.
-        if !schedule::knows(ctx, run).await? {
+        // A run that went before its task knew of it would be created anew, and a part would be missed.
+        if !schedule::knows(ctx, run).await? || !part::is_known(ctx, run).await? {
             return Ok(Action::requeue(WAITING));
         }
         let rest: Vec<_> = run

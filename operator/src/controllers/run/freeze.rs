@@ -1,10 +1,10 @@
 //! The turn that freezes: looks everything up with the rights of the run's account and stores the plan before anything has an effect.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crds::{
-    names::LABEL_RUN,
-    v1alpha1::{JobRun, JobSpec, Script},
+    names::{self, LABEL_RUN},
+    v1alpha1::{JobRun, JobSpec},
 };
 use decide::{
     Refusal,
@@ -25,7 +25,7 @@ use crate::{
     context::Context,
     entitled::{self, Writer},
     error::{Error, Result, acting, observing},
-    resolve::{self, Gap},
+    resolve::{self, Gap, Reached},
 };
 
 /// Turns while a host is looked at for the first time.
@@ -82,7 +82,7 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
             "spec.requestedBy is empty: the admission policies of the chart are not in force; install them and create the run anew",
         )));
     }
-    let (job_name, job, scripts, mut writers) = definition(ctx, run, &namespace).await?;
+    let (job_name, job, reached, mut writers) = definition(ctx, run, &namespace).await?;
     let values = parameters::resolve(
         &job.parameters,
         &run.spec.parameters,
@@ -103,6 +103,7 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
     }
     writers.extend(run.spec.on_behalf_of.iter().map(Writer::behind));
     entitled::all(ctx, &namespace, &account, writers).await?;
+    let (scripts, jobs) = reached.contents();
     let found = Findings {
         job_name: &job_name,
         job: &job,
@@ -113,7 +114,9 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
         },
         secrets: resolver.secrets(&values.secret).await?,
         values,
-        scripts: resolve::contents(scripts),
+        scripts,
+        jobs,
+        revision: run.spec.job_revision.as_deref(),
         targets,
     };
     let plan = freeze(&found, &ctx.limits, now).map_err(Gap::Refused)?;
@@ -121,16 +124,16 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
     Ok(Plan { cluster, ..plan })
 }
 
-/// The job, its name where it is an object, its Scripts, and who wrote them last; a job written in the run is its creator's, who was asked at the door.
+/// The job, its name where it is an object, what it reaches, and who wrote them last; a job written in the run is its creator's, who was asked at the door.
 async fn definition(
     ctx: &Context,
     run: &JobRun,
     namespace: &str,
-) -> Result<(String, JobSpec, BTreeMap<String, Script>, Vec<Writer>), Gap> {
+) -> Result<(String, JobSpec, Reached, Vec<Writer>), Gap> {
     if let Some(job) = &run.spec.job {
-        let scripts = resolve::named(ctx, namespace, job).await?;
-        let writers = scripts.values().map(Writer::of).collect();
-        return Ok((String::new(), job.clone(), scripts, writers));
+        let reached = resolve::named(ctx, namespace, job).await?;
+        let writers = reached.writers().collect();
+        return Ok((String::new(), job.clone(), reached, writers));
     }
     let name = run
         .spec
@@ -140,15 +143,8 @@ async fn definition(
         .unwrap_or_default();
     let found = resolve::definition(ctx, namespace, &name).await?;
     let found = found.ok_or_else(|| Gap::Refused(Refusal::new("JobNotFound", format!("spec.jobRef.name: there is no Job {name} in namespace {namespace}; create it, then create the run anew"))))?;
-    let (job, scripts) = (found.job.spec.clone(), found.scripts.clone());
-    Ok((name, job, scripts, found.writers().collect()))
-}
-
-/// A name as a label, which takes no more than 63 bytes of it.
-fn label(name: &str) -> String {
-    name[..name.len().min(63)]
-        .trim_end_matches(['-', '.'])
-        .to_owned()
+    let (job, reached) = (found.job.spec.clone(), found.reached.clone());
+    Ok((name, job, reached, found.writers().collect()))
 }
 
 /// Stores the plan. One that is there already is kept: it was frozen by a turn that did not get to say so.
@@ -159,7 +155,7 @@ async fn store(ctx: &Context, run: &JobRun, plan: &Plan) -> Result<()> {
     let revision = ControllerRevision {
         metadata: ObjectMeta {
             name: Some(name.clone()),
-            labels: Some([(LABEL_RUN.to_owned(), label(&run.name_any()))].into()),
+            labels: Some([(LABEL_RUN.to_owned(), names::label(&run.name_any()))].into()),
             owner_references: run.controller_owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },

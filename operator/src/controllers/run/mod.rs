@@ -3,6 +3,7 @@
 mod act;
 mod freeze;
 mod observe;
+pub mod part;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ use observe::{Control, Kept};
 
 use super::valid;
 use crate::{
+    claims::Taken,
     context::Context,
     error::{Error, Result},
 };
@@ -129,8 +131,7 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
         let frozen = freeze::turn(ctx, run, &control, now).await?;
         return Ok(Turn::unplanned(control, begun, frozen));
     };
-    ctx.claims
-        .register(&claim(run, &kept.plan, control.decided.suspend));
+    ctx.register(&claim(run, &kept.plan, control.decided.is_suspended()));
     let (begun, news, again) = moves(run, ctx, &kept, ledger, &mut control, now).await?;
     Ok(Turn {
         kept: Some(kept),
@@ -208,9 +209,13 @@ async fn held_back(
     now: jiff::Timestamp,
 ) -> Result<Option<(News, Duration)>> {
     let waiting = |reason, message| Ok(Some((News::Waiting { reason, message }, WAITING)));
-    if let Err((other, message)) = ctx.claims.take(&run.uid().unwrap_or_default()) {
-        observe::still_there(ctx, &other).await?;
-        return waiting("WaitingForMachine", message);
+    match ctx.claims.take(&run.uid().unwrap_or_default()) {
+        Taken::Given => {}
+        Taken::Waits(other, message) => {
+            observe::still_there(ctx, &other).await?;
+            return waiting("WaitingForMachine", message);
+        }
+        Taken::Never(refusal) => return Ok(Some((News::Refused(refusal), Duration::ZERO))),
     }
     match act::claim(ctx, run, kept, now).await {
         Ok(refusal) => Ok(refusal.map(|refusal| (News::Refused(refusal), Duration::ZERO))),
@@ -227,6 +232,7 @@ pub fn claim(run: &JobRun, plan: &Plan, suspended: bool) -> Claim {
         name: run.name_any(),
         since: plan.frozen_at,
         machines: plan.machines(),
+        family: part::family(run),
         shared: plan.sharing == Sharing::Shared,
         held: run.status.as_ref().is_some_and(|s| s.started_at.is_some()),
         suspended,

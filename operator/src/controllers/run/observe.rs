@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{Api, Resource as _, ResourceExt as _};
 
+use super::part;
 use crate::{
     context::Context,
     error::{Error, Result, observing},
@@ -184,6 +185,7 @@ pub async fn control(
         fresh: Vec::new(),
     };
     control.decided.cancel |= run.metadata.deletion_timestamp.is_some();
+    control.decided.suspended_above = ctx.claims.is_suspended(&part::family(run));
     for action in fresh {
         if is_told(run, &action) {
             control.fresh.push((action, Ok(())));
