@@ -11,7 +11,7 @@ use decide::{
     freeze::{Findings, freeze},
     graph::{self, LaneSpec},
     parameters::{self, Values},
-    plan::{Plan, PlannedTarget, SecretSource},
+    plan::{FileSource, Plan, PlannedTarget, SecretSource},
     template,
 };
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
-        core::v1::{Node, Pod, Secret},
+        core::v1::{ConfigMap, Node, Pod, Secret},
     },
 };
 use kube::{Api, Resource, ResourceExt as _, api::ListParams};
@@ -74,6 +74,7 @@ pub async fn preview(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Preview> 
         jobs: jobs(cluster, job).await?,
         revision: None,
         secrets: secrets(cluster, &values, &mut notes).await?,
+        files: files(cluster, job, &mut notes).await?,
         values,
         targets,
     };
@@ -240,6 +241,56 @@ async fn secrets(
         found.insert(parameter.clone(), source.unwrap_or_else(|| unseen(place)));
     }
     Ok(found)
+}
+
+/// Objects that hold files; whether they have the key is seen when the run is planned.
+async fn files(
+    cluster: &Cluster,
+    job: &JobSpec,
+    notes: &mut Vec<String>,
+) -> Result<BTreeMap<String, FileSource>> {
+    let mut found = BTreeMap::new();
+    for (step, file) in job
+        .all_steps()
+        .filter_map(|s| Some((&s.name, s.file.as_ref()?)))
+    {
+        let source = match (&file.config_map, &file.secret) {
+            (Some(place), _) => held::<ConfigMap>(cluster, "ConfigMap", &place.name).await?,
+            (_, Some(place)) => held::<Secret>(cluster, "Secret", &place.name).await?,
+            _ => continue,
+        };
+        if source.is_none() {
+            notes.push(format!("step {step}: you may not read what holds its file, so it was not checked that it is there"));
+        }
+        found.insert(step.clone(), source.unwrap_or_default());
+    }
+    Ok(found)
+}
+
+/// An object that is there; none where the caller may not see it.
+async fn held<K>(cluster: &Cluster, kind: &str, name: &str) -> Result<Option<FileSource>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let found = match cluster.api::<K>().get_opt(name).await {
+        Ok(found) => found,
+        Err(error) if status(&error) == Some(403) => return Ok(None),
+        Err(error) => return Err(doing(format!("read {kind} {name}"))(error)),
+    };
+    let found = found.ok_or_else(|| {
+        let namespace = &cluster.namespace;
+        let message = format!(
+            "there is no {kind} {name} in namespace {namespace}; create it or correct the name"
+        );
+        missing("FileNotFound", message)
+    })?;
+    Ok(Some(FileSource {
+        uid: found.uid().unwrap_or_default(),
+        resource_version: found.resource_version().unwrap_or_default(),
+    }))
 }
 
 fn source(

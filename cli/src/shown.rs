@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use crds::{
     execution::TargetKind,
-    v1alpha1::{ActionStep, HttpStep, Interpreter, PauseStep, RunOn, Strategy, WaitStep},
+    v1alpha1::{ActionStep, FileStep, HttpStep, Interpreter, PauseStep, RunOn, Strategy, WaitStep},
 };
 use decide::{
     Refusal,
@@ -77,6 +77,7 @@ pub enum ShownBody {
         revision: String,
         content: String,
     },
+    File(Box<FileStep>),
     Exec {
         #[serde(skip_serializing_if = "Option::is_none")]
         container: Option<String>,
@@ -179,6 +180,7 @@ fn body(body: &Body) -> ShownBody {
             revision: script.revision.clone(),
             content: script.content.clone(),
         },
+        Body::File { step, .. } => ShownBody::File(step.clone()),
         Body::Exec(exec) => ShownBody::Exec {
             container: exec.container.clone(),
         },
@@ -246,6 +248,12 @@ fn on_target(plan: &Plan, run: template::Run<'_>, task: Task) -> Result<ShownVal
         Body::Script(script) => ShownValues {
             targets,
             env: env(&script.env)?,
+            ..ShownValues::default()
+        },
+        Body::File { step: file, .. } => ShownValues {
+            targets,
+            command: vec![render(&file.path)?],
+            args: file.content.iter().map(render).collect::<Result<_, _>>()?,
             ..ShownValues::default()
         },
         Body::Exec(exec) => ShownValues {
@@ -442,6 +450,7 @@ fn what(body: &ShownBody) -> String {
             revision,
             ..
         } => format!("script {} ({revision})", word(interpreter)),
+        ShownBody::File(file) => format!("file {}", file.path),
         ShownBody::Exec { container } => format!(
             "exec in {}",
             container.as_deref().unwrap_or("the first container")

@@ -65,6 +65,7 @@ fn plan(seconds: i64) -> Plan {
             ],
         ],
         secrets: [("password".to_owned(), source)].into(),
+        files: [].into(),
     };
     freeze(
         &found,

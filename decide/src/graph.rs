@@ -187,25 +187,15 @@ fn lane(job: &JobSpec, step: &Step) -> Result<LaneSpec, Refusal> {
     ))
 }
 
-/// Not every workload has replicas to set, and only a Deployment keeps its templates as ReplicaSets.
+/// Not every workload has replicas to set.
 fn of_a_kind_that_can(step: &Step, given: LaneSpec) -> Result<LaneSpec, Refusal> {
-    use WorkloadKind::{DaemonSet, StatefulSet};
     let action = step.action.as_ref();
     let scales = action.is_some_and(|action| action.scale.is_some());
-    let undoes = action.is_some_and(|action| action.rollout_undo.is_some());
     match &given {
-        LaneSpec::Workloads(of)
-            if (scales && of.kind == DaemonSet)
-                || (undoes && matches!(of.kind, DaemonSet | StatefulSet)) =>
-        {
-            let (operation, kinds) = if scales {
-                ("scale", "Deployments and StatefulSets")
-            } else {
-                ("rolloutUndo", "Deployments")
-            };
+        LaneSpec::Workloads(of) if scales && of.kind == WorkloadKind::DaemonSet => {
             let message = format!(
-                "steps.{}: action.{operation} works on {kinds}, not on a {:?}",
-                step.name, of.kind
+                "steps.{}: action.scale works on Deployments and StatefulSets, not on a DaemonSet",
+                step.name
             );
             Err(Refusal::new("WrongTargets", message))
         }
@@ -231,10 +221,11 @@ fn body(step: &Step) -> (&'static str, &'static [&'static str]) {
     if let Some(action) = &step.action {
         return operation(action);
     }
-    let bodies: [(bool, &str, &[&str]); 6] = [
+    let bodies: [(bool, &str, &[&str]); 7] = [
         (step.exec.is_some(), "exec", &["pods"]),
         (step.script.is_some(), "script", &["hosts"]),
         (step.inline.is_some(), "inline", &["hosts"]),
+        (step.file.is_some(), "file", &["hosts"]),
         (step.http.is_some(), "http", ANY),
         (step.wait.is_some(), "wait", ANY),
         (step.pause.is_some(), "pause", ANY),
@@ -327,8 +318,7 @@ mod tests {
         for (operation, kind, fits) in [
             ("scale\":{\"replicas\":1}", "StatefulSet", true),
             ("scale\":{\"replicas\":1}", "DaemonSet", false),
-            ("rolloutUndo\":{}", "Deployment", true),
-            ("rolloutUndo\":{}", "StatefulSet", false),
+            ("rolloutUndo\":{}", "StatefulSet", true),
             ("rolloutRestart\":{}", "DaemonSet", true),
         ] {
             let targets = format!(r#""targets":{{"workloads":{{"kind":"{kind}","names":["a"]}}}}"#);

@@ -4,6 +4,7 @@ pub mod action;
 pub mod calls;
 pub mod condition;
 pub mod control;
+pub mod file;
 pub mod freeze;
 pub mod graph;
 pub mod host;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::{
     execution::TargetKind,
     v1alpha1::{
-        ActionStep, Duration, ExecStep, HttpStep, Interpreter, Output, ParameterSpec, PauseStep,
-        PodStep, RunOn, Sharing, Strategy, WaitStep,
+        ActionStep, Duration, ExecStep, FileStep, HttpStep, Interpreter, Output, ParameterSpec,
+        PauseStep, PodStep, RunOn, Sharing, Strategy, WaitStep,
     },
 };
 use jiff::Timestamp;
@@ -75,6 +75,14 @@ pub struct SecretSource {
     pub resource_version: String,
 }
 
+/// The object that holds a file, as it was when the run was planned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileSource {
+    pub uid: String,
+    pub resource_version: String,
+}
+
 /// A step with its content in place of references.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -127,6 +135,12 @@ pub enum Body {
     },
     Wait(WaitStep),
     Pause(PauseStep),
+    /// Put on hosts by a script; the content is where it was found.
+    File {
+        step: Box<FileStep>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<FileSource>,
+    },
     /// Another Job in a run of its own.
     Job {
         name: String,

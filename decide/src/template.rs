@@ -171,6 +171,10 @@ fn environment() -> Environment<'static> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
+    let mut syntax = SyntaxConfig::builder();
+    // A text ends as it was written, with a template in it or without.
+    let syntax = syntax.keep_trailing_newline(true).build();
+    environment.set_syntax(syntax.expect("its marks are the usual ones"));
     environment
 }
 
@@ -268,6 +272,10 @@ mod tests {
         assert_eq!(
             render("f", "{{ outputs.version }}-{{ item }}", &scope).expect("valid"),
             "1.2-i"
+        );
+        assert_eq!(
+            render("f", "{{ params.unit }}\n", &scope).expect("valid"),
+            "web\n"
         );
         let missing = render("f", "{{ outputs.other }}", &scope);
         assert_eq!(missing.expect_err("nobody gave it").reason, "BadTemplate");

@@ -145,6 +145,7 @@ fn job(text: &str) {
         revision: None,
         targets: targets.collect(),
         secrets: BTreeMap::new(),
+        files: BTreeMap::new(),
     };
     let Ok(plan) = freeze(&found, &Limits::default(), Timestamp::UNIX_EPOCH) else {
         return;

@@ -3,17 +3,21 @@
 use std::{collections::BTreeMap, iter, sync::Arc};
 
 use crds::v1alpha1::{
-    Host, Job, JobSpec, ObjectTargets, Script, SecretKeyRef, Selector, Transport, WorkloadKind,
+    ConfigMapKeyRef, FileStep, Host, Job, JobSpec, ObjectTargets, Script, SecretKeyRef, Selector,
+    Transport, WorkloadKind,
 };
 use decide::{
     Refusal,
     calls::{self, Jobs, Scripts, Written},
     graph::LaneSpec,
-    plan::{PlannedTarget, SecretSource},
+    plan::{FileSource, PlannedTarget, SecretSource},
 };
-use k8s_openapi::api::{
-    apps::v1::{DaemonSet, Deployment, StatefulSet},
-    core::v1::{Node, Pod, Secret},
+use k8s_openapi::{
+    ByteString,
+    api::{
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
+        core::v1::{ConfigMap, Node, Pod, Secret},
+    },
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -243,6 +247,64 @@ impl Resolver {
         found.ok_or_else(|| missing("MissingSecret", format!("{field}: there is no Secret {name} in namespace {}; create it or correct the name", self.namespace)))
     }
 
+    /// Objects that hold the files of a job's steps, by step; each has to hold a file that can be put on a host.
+    pub async fn files(&self, job: &JobSpec) -> Result<BTreeMap<String, FileSource>, Gap> {
+        let mut found = BTreeMap::new();
+        for step in job.all_steps() {
+            let Some(file) = &step.file else {
+                continue;
+            };
+            if let Some((source, content)) = self.file(&step.name, file).await? {
+                decide::file::fits(&step.name, content.len()).map_err(Gap::Refused)?;
+                found.insert(step.name.clone(), source);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The content of a file that an object holds, and which object that is.
+    pub async fn file(
+        &self,
+        step: &str,
+        file: &FileStep,
+    ) -> Result<Option<(FileSource, Vec<u8>)>, Gap> {
+        let (kind, key, metadata, content) = if let Some(SecretKeyRef { name, key }) = &file.secret
+        {
+            let field = format!("steps.{step}.file.secret.name");
+            let Secret { metadata, data, .. } = self.secret(name, &field).await?;
+            ("secret", key, metadata, binary(data, key))
+        } else if let Some(ConfigMapKeyRef { name, key }) = &file.config_map {
+            let found = self.config_map(step, name).await?;
+            let text = found.data.and_then(|mut data| data.remove(key));
+            let content = text.map(String::into_bytes);
+            let content = content.or_else(|| binary(found.binary_data, key));
+            ("configMap", key, found.metadata, content)
+        } else {
+            return Ok(None);
+        };
+        let content = content.ok_or_else(|| {
+            let message = format!(
+                "steps.{step}.file.{kind}.key: {} has no key {key}; add it or correct the key",
+                metadata.name.clone().unwrap_or_default()
+            );
+            missing("FileNotFound", message)
+        })?;
+        let source = FileSource {
+            uid: metadata.uid.unwrap_or_default(),
+            resource_version: metadata.resource_version.unwrap_or_default(),
+        };
+        Ok(Some((source, content)))
+    }
+
+    async fn config_map(&self, step: &str, name: &str) -> Result<ConfigMap, Gap> {
+        let found = self.api::<ConfigMap>().get_opt(name).await;
+        let found = found.map_err(|e| failed(&format!("ConfigMap {name}"), &self.account, e))?;
+        found.ok_or_else(|| {
+            let message = format!("steps.{step}.file.configMap.name: there is no ConfigMap {name} in namespace {}; create it or correct the name", self.namespace);
+            missing("FileNotFound", message)
+        })
+    }
+
     /// A Host, read as the account.
     pub async fn host(&self, name: &str, field: &str) -> Result<Host, Gap> {
         let what = format!("Host {name}");
@@ -393,6 +455,11 @@ pub async fn definition(
 pub async fn named(ctx: &Context, namespace: &str, job: &JobSpec) -> Result<Reached, Gap> {
     let reached = reached(&ctx.client, namespace, job).await;
     reached.map_err(|e| unread("Scripts and Jobs that steps name".to_owned(), e))
+}
+
+fn binary(data: Option<BTreeMap<String, ByteString>>, key: &str) -> Option<Vec<u8>> {
+    data.and_then(|mut data| data.remove(key))
+        .map(|bytes| bytes.0)
 }
 
 fn missing(reason: &'static str, message: String) -> Gap {

@@ -23,8 +23,8 @@ const COMMIT: &str = "a697ed5";
 const IMAGE: &str = "pilothouse/pilothouse:0.1.0";
 const ARCHIVE: &str = "pilothouse-0.1.0.tar";
 
-/// Where the version before is kept; none where the history of this clone does not reach it.
-pub fn made(checkout: &Checkout, steps: &Steps) -> Result<Option<PathBuf>> {
+/// Where the version before is kept; none where the history of this clone does not reach it, or where it was never made and is not to be: that takes as long as compiling the product.
+pub fn made(checkout: &Checkout, steps: &Steps, make_it: bool) -> Result<Option<PathBuf>> {
     if !is_known(checkout) {
         println!(
             "The history of this clone does not reach {COMMIT}; the upgrade from there is not tried."
@@ -32,6 +32,12 @@ pub fn made(checkout: &Checkout, steps: &Steps) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     let cache = Checkout::cache()?;
+    if !make_it && !cache.join("versions").join(COMMIT).exists() {
+        println!(
+            "The version before was not made yet; the upgrade from there is tried with --long."
+        );
+        return Ok(None);
+    }
     let folder = steps.step("version before", |log| {
         cached::folder(&cache, "versions", COMMIT, |folder| {
             make(checkout, log, folder)

@@ -1,6 +1,6 @@
 //! `test`: everything that has to hold before a change is done, the cheapest first, the real cluster last.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, thread};
 
 use crate::{
     arrows, before,
@@ -68,17 +68,26 @@ pub fn test(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
     steps.step("PostgreSQL for tests", packages::postgres)?;
     let units = ["test", "--quiet", "--workspace", "--exclude", "e2e", "--"];
     seen(cargo(&units).args(&wishes.filter))?;
-    fuzz::fuzz(checkout, steps, None, if wishes.long { 3_600 } else { 120 })?;
+    let targets = fuzz::build(checkout, steps)?;
+    let fuzz = || {
+        let seconds = if wishes.long { 3_600 } else { 120 };
+        fuzz::feed(checkout, steps, &targets, None, seconds)
+    };
     match &wishes.context {
-        Some(context) => on_existing(checkout, steps, context, wishes),
-        None => on_local(checkout, steps, wishes),
+        Some(context) => on_existing(checkout, steps, context, wishes, fuzz),
+        None => on_local(checkout, steps, wishes, fuzz),
     }
 }
 
 /// A cluster that is up stays up; one that the tests needed goes with them. All is compiled before, since a cluster takes its share of the machine.
-fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
+fn on_local(
+    checkout: &Checkout,
+    steps: &Steps,
+    wishes: &Wishes,
+    fuzz: impl Fn() -> Result<()> + Sync,
+) -> Result<()> {
     let stories = Stories::of(checkout, steps, &wishes.filter)?;
-    let before = before::made(checkout, steps)?;
+    let before = before::made(checkout, steps, wishes.long)?;
     let was_up = Daemons::new(checkout.local().join("run"), checkout.logs()).alive("apiserver");
     let tested = up::up(checkout, steps, Extent::Everything).and_then(|()| {
         let tools = Tools::clients(checkout, steps)?;
@@ -89,10 +98,12 @@ fn on_local(checkout: &Checkout, steps: &Steps, wishes: &Wishes) -> Result<()> {
             before::provide(checkout, steps, &Guests::of(checkout, &network), before)?;
         }
         let kubeconfig = checkout.kubeconfig();
-        stories.play(
-            |story| story != UPGRADE || before.is_some(),
-            |program| set(program, checkout, &kubeconfig, wishes),
-        )?;
+        beside(&fuzz, || {
+            stories.play(
+                |story| story != UPGRADE || before.is_some(),
+                |program| set(program, checkout, &kubeconfig, wishes),
+            )
+        })?;
         on_oldest(checkout, steps, &stories, wishes.long)
     });
     if was_up {
@@ -123,7 +134,13 @@ fn on_oldest(checkout: &Checkout, steps: &Steps, stories: &Stories, compiled: bo
     )
 }
 
-fn on_existing(checkout: &Checkout, steps: &Steps, context: &str, wishes: &Wishes) -> Result<()> {
+fn on_existing(
+    checkout: &Checkout,
+    steps: &Steps,
+    context: &str,
+    wishes: &Wishes,
+    fuzz: impl Fn() -> Result<()> + Sync,
+) -> Result<()> {
     let tools = Tools::clients(checkout, steps)?;
     let cluster = Cluster {
         checkout,
@@ -141,10 +158,25 @@ fn on_existing(checkout: &Checkout, steps: &Steps, context: &str, wishes: &Wishe
         fs::write(&kubeconfig, text).about("write", &kubeconfig)?;
         Ok(())
     })?;
-    Stories::of(checkout, steps, &wishes.filter)?.play(
-        |story| story != LAST,
-        |program| set(program, checkout, &kubeconfig, wishes),
-    )
+    let stories = Stories::of(checkout, steps, &wishes.filter)?;
+    beside(&fuzz, || {
+        stories.play(
+            |story| story != LAST,
+            |program| set(program, checkout, &kubeconfig, wishes),
+        )
+    })
+}
+
+/// Stories wait most of the time; fuzz targets take what they leave of the machine.
+fn beside(
+    fuzz: &(impl Fn() -> Result<()> + Sync),
+    play: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    thread::scope(|scope| {
+        let fed = scope.spawn(fuzz);
+        let played = play();
+        played.and(fed.join().expect("a step does not panic"))
+    })
 }
 
 const KUBECONFIG: &str = "PILOTHOUSE_E2E_KUBECONFIG";

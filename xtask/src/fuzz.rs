@@ -1,11 +1,17 @@
 //! `fuzz`: feeds the parsers with what nobody meant to write, guided by what it makes them do. A find is kept, and fails the step.
 
-use std::{fs, process::Command, sync::Mutex, thread};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Mutex,
+    thread,
+};
 
 use crate::{
     checkout::Checkout,
     error::{About, Error, Result},
-    packages,
+    packages, product,
     steps::{Log, Steps},
 };
 
@@ -29,8 +35,31 @@ const FLAGS: &str = "--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitiz
 /// How many run at once; more than a small machine has processors, since each gets its time by the clock.
 const ABREAST: usize = 4;
 
-/// Feeds one target, or all of them, for so many seconds each.
+/// Last in the queue for processors, also where these are shared out among sessions.
+const ASIDE: &str = "(echo 19 >/proc/self/autogroup) 2>/dev/null; exec nice -n 19 \"$@\"";
+
+/// Builds the targets, and feeds one of them, or all, for so many seconds each.
 pub fn fuzz(checkout: &Checkout, steps: &Steps, only: Option<&str>, seconds: u64) -> Result<()> {
+    let programs = build(checkout, steps)?;
+    feed(checkout, steps, &programs, only, seconds)
+}
+
+/// The programs of all targets.
+pub fn build(checkout: &Checkout, steps: &Steps) -> Result<Vec<PathBuf>> {
+    steps.run("fuzz targets", |log| {
+        packages::install(log, &[("c++", "g++")])?;
+        product::executables(log, cargo(checkout).args(["build", "--locked"]))
+    })
+}
+
+/// Feeds targets that were built.
+pub fn feed(
+    checkout: &Checkout,
+    steps: &Steps,
+    programs: &[PathBuf],
+    only: Option<&str>,
+    seconds: u64,
+) -> Result<()> {
     let chosen = TARGETS
         .iter()
         .filter(|(name, _)| only.is_none_or(|only| only == *name));
@@ -41,10 +70,6 @@ pub fn fuzz(checkout: &Checkout, steps: &Steps, only: Option<&str>, seconds: u64
             TARGETS.map(|(name, _)| name).join(", ")
         )));
     }
-    steps.run("fuzz targets", |log| {
-        packages::install(log, &[("c++", "g++")])?;
-        log.run(cargo(checkout).args(["build", "--locked"]))
-    })?;
     let queue = Mutex::new(chosen.into_iter());
     let work = || {
         let next = || {
@@ -54,8 +79,10 @@ pub fn fuzz(checkout: &Checkout, steps: &Steps, only: Option<&str>, seconds: u64
                 .next()
         };
         while let Some((name, longest)) = next() {
+            let program = programs.iter().find(|program| program.ends_with(name));
+            let program = program.expect("every target was built");
             steps.run(&format!("fuzz {name}"), |log| {
-                feed(checkout, log, name, *longest, seconds)
+                feed_one(checkout, log, program, *longest, seconds)
             })?;
         }
         Ok(())
@@ -77,23 +104,32 @@ fn cargo(checkout: &Checkout) -> Command {
     cargo
 }
 
-fn feed(checkout: &Checkout, log: &Log, name: &str, longest: u32, seconds: u64) -> Result<()> {
-    let grown = checkout.root.join("target/fuzz/corpus").join(name);
+fn feed_one(
+    checkout: &Checkout,
+    log: &Log,
+    program: &Path,
+    longest: u32,
+    seconds: u64,
+) -> Result<()> {
+    let name = program.file_name().expect("a program has a name");
+    let name = name.to_string_lossy().into_owned();
+    let grown = checkout.root.join("target/fuzz/corpus").join(&name);
     let finds = checkout.root.join("target/fuzz/finds");
-    let memory = checkout.memory().join("fuzz").join(name);
+    let memory = checkout.memory().join("fuzz").join(&name);
     for folder in [&grown, &finds, &memory] {
         fs::create_dir_all(folder).about("create", folder)?;
     }
     let fed = log.run(
-        cargo(checkout)
-            .args(["run", "--quiet", "--locked", "--bin", name, "--"])
+        Command::new("setsid")
+            .args(["--wait", "sh", "-c", ASIDE, "sh"])
+            .arg(program)
             .arg(&grown)
-            .arg(checkout.root.join("fuzz/seeds").join(name))
+            .arg(checkout.root.join("fuzz/seeds").join(&name))
             .arg(format!("-artifact_prefix={}/{name}-", finds.display()))
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-max_len={longest}"))
-            // A whole input is small, so what takes this much memory or time for it is a find.
-            .args(["-rss_limit_mb=1024", "-timeout=60", "-print_final_stats=1"])
+            // A whole input is small, so what takes this much memory or time for it is a find, also where others have the processors.
+            .args(["-rss_limit_mb=1024", "-timeout=240", "-print_final_stats=1"])
             // Stores and journals are synced to disk at every turn, which memory does at once.
             .env("TMPDIR", &memory),
     );

@@ -102,7 +102,7 @@ pub struct Strategy {
     /// maxFailures is how many targets of the whole run may fail, a count or a percentage, before onThreshold applies. Targets in flight finish. Default 0.
     #[serde(default = "no_failure")]
     pub max_failures: Share,
-    /// onThreshold is Stop (default): nothing new starts and the run fails; or Pause: nothing new starts until a RunAction resumes or cancels it.
+    /// onThreshold is Stop (default): nothing new starts and the run fails; Pause: nothing new starts until a RunAction resumes or cancels it; or Continue: every target is tried all the same, and then the run fails.
     #[serde(default)]
     pub on_threshold: OnThreshold,
 }
@@ -137,6 +137,7 @@ pub enum OnThreshold {
     #[default]
     Stop,
     Pause,
+    Continue,
 }
 
 /// Whether runs of a Job keep machines to themselves.

@@ -65,7 +65,7 @@ pub struct JobRunSpec {
     pub job_ref: Option<LocalRef>,
     /// jobRevision is the status.revision that the Job has to have; where it was changed meanwhile, it or what it names, the run is refused. Default: whatever the Job says when the run starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(equal = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
+    #[schemars(length(max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub job_revision: Option<String>,
     /// job is a Job written in place, as ad-hoc commands use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

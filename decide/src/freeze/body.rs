@@ -36,6 +36,12 @@ fn found(step: &Step, named: &Named<'_>, known: &Known<'_>) -> Result<Body, Refu
             ..ScriptBody::default()
         }));
     }
+    if let Some(file) = &step.file {
+        return Ok(Body::File {
+            step: Box::new(file.clone()),
+            source: named.files.get(&step.name).cloned(),
+        });
+    }
     if let Some(exec) = &step.exec {
         return Ok(Body::Exec(exec.clone()));
     }
@@ -126,6 +132,15 @@ pub fn texts(step: &Step, body: &Body) -> Vec<Template> {
     };
     match body {
         Body::Script(script) => env(env_field(step), &script.env),
+        Body::File { step: file, .. } => {
+            let content = file.content.iter().map(|c| one("file.content", "", c));
+            let url = file
+                .url
+                .iter()
+                .map(|url| one("file.url.from", "", &url.from));
+            let path = [one("file.path", "", &file.path)];
+            content.chain(url).chain(path).collect()
+        }
         Body::Exec(exec) => list("exec.command", &exec.command),
         Body::Pod { step: pod, env: of } => [
             env("pod.env", of),

@@ -14,7 +14,7 @@ use crate::{
     condition,
     graph::{self, Node},
     parameters::{self, Values},
-    plan::{Body, Lane, Plan, PlannedStep, PlannedTarget, SecretSource, Task, VERSION},
+    plan::{Body, FileSource, Lane, Plan, PlannedStep, PlannedTarget, SecretSource, Task, VERSION},
     template,
 };
 
@@ -37,6 +37,8 @@ pub struct Findings<'a> {
     /// Targets of each lane, in the order of `graph::lanes`.
     pub targets: Vec<Vec<PlannedTarget>>,
     pub secrets: BTreeMap<String, SecretSource>,
+    /// Objects that hold files, by the step that puts them on hosts.
+    pub files: BTreeMap<String, FileSource>,
 }
 
 /// The plan, or the first reason why there is none.
@@ -55,6 +57,7 @@ pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<P
         scripts: &found.scripts,
         jobs: &found.jobs,
         revisions: &revisions,
+        files: &found.files,
     };
     let steps =
         (0..nodes.len()).map(|at| planned(found, &named, &nodes, at, (lane_of[at], stages[at])));
@@ -145,6 +148,7 @@ pub fn check(
         scripts,
         jobs,
         revisions: &revisions,
+        files: &BTreeMap::new(),
     };
     (0..nodes.len()).try_for_each(|at| sound(&nodes, at, &named, &names))?;
     Ok(revisions.own)
@@ -155,6 +159,7 @@ struct Named<'a> {
     scripts: &'a Scripts,
     jobs: &'a Jobs,
     revisions: &'a Revisions,
+    files: &'a BTreeMap<String, FileSource>,
 }
 
 /// Whoever started the run may have had another content before their eyes.
@@ -319,16 +324,19 @@ fn planned(
         continue_on_failure: step.continue_on_failure,
         on_failure: *on_failure,
         body: body::of(step, named, &known)?,
-        // What an action does to a host is the administrator's to do.
-        run_as: step
-            .action
-            .as_ref()
-            .map_or_else(|| step.run_as.clone(), |_| Some("root".to_owned())),
+        run_as: run_as(step),
         timeout: step.timeout,
         delivery_timeout: step.delivery_timeout,
         retries: step.retries,
         backoff: step.backoff,
     })
+}
+
+/// What an action does to a host is the administrator's to do, and files are too unless somebody says otherwise.
+fn run_as(step: &Step) -> Option<String> {
+    let by_root = step.action.is_some() || step.file.is_some();
+    let root = by_root.then(|| "root".to_owned());
+    step.run_as.clone().or(root)
 }
 
 /// A value of forEach is the same on every target.

@@ -71,6 +71,7 @@ fn frozen_as(
             .map(|_| (0..targets).map(target).collect())
             .collect(),
         secrets: BTreeMap::new(),
+        files: BTreeMap::new(),
     };
     freeze(&found, &Limits::default(), Timestamp::UNIX_EPOCH)
 }

@@ -123,9 +123,11 @@ fn decided(
 ) -> Next {
     let mut view = View::new(plan, run, ledger, control);
     let failed = view.failed_targets();
-    let tripped =
-        failed.saturating_sub(control.forgiven) > plan.strategy.max_failures.within(plan.total());
-    let stop = control.cancel || (tripped && plan.strategy.on_threshold == OnThreshold::Stop);
+    let on_threshold = plan.strategy.on_threshold;
+    let tripped = on_threshold != OnThreshold::Continue
+        && failed.saturating_sub(control.forgiven)
+            > plan.strategy.max_failures.within(plan.total());
+    let stop = control.cancel || (tripped && on_threshold == OnThreshold::Stop);
     let hold = if control.is_suspended() {
         Some(Hold::Asked)
     } else {

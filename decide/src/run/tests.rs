@@ -251,6 +251,22 @@ fn a_failure_skips_what_needs_it_and_stops_or_pauses_the_rest() {
 }
 
 #[test]
+fn a_run_that_continues_tries_every_target_and_has_failed_all_the_same() {
+    let continuing = Rolling {
+        batches: vec![Share::Count(1)],
+        on_threshold: OnThreshold::Continue,
+        ..Rolling::default()
+    };
+    let plan = plan(&[2], vec![step("a", 0, &[])], continuing);
+    let mut tried = ledger(&[(task(0, 0), attempt(1, State::Failed, 1))]);
+    let on = next(&plan, &tried, &Control::default(), at(2));
+    assert_eq!((starts(&on), on.phase), (vec![(0, 1, 1)], Phase::Running));
+    tried.set(task(0, 1), attempt(1, State::Succeeded, 3));
+    let over = next(&plan, &tried, &Control::default(), at(4));
+    assert_eq!(over.phase, Phase::Ended(End::Failed));
+}
+
+#[test]
 fn retries_wait_longer_each_time_and_unknown_is_never_repeated() {
     let retried = PlannedStep {
         retries: 2,

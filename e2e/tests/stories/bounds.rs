@@ -39,7 +39,7 @@ const FULL: [(&str, &str); 12] = [
     ),
     (
         "JobRun",
-        r"{jobRef: {name: j}, serviceAccountName: a, startDeadline: 1m, ttlAfterFinished: 1h, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, requestedBy: {user: a, groups: [b]}}",
+        r"{jobRef: {name: j}, jobRevision: 'sha256:0000000000000000000000000000000000000000000000000000000000000000', serviceAccountName: a, startDeadline: 1m, ttlAfterFinished: 1h, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, requestedBy: {user: a, groups: [b]}}",
     ),
     (
         "JobRun",
@@ -71,12 +71,17 @@ const FULL: [(&str, &str); 12] = [
 ];
 
 /// What a step can be besides, each with all that it takes.
-const STEPS: [&str; 19] = [
+const STEPS: [&str; 24] = [
     "{runOn: Success, when: 'true', continueOnFailure: true, forEach: [a], inline: {content: c}}",
     "{outputs: [{name: a, pattern: b, default: c}], inline: {content: c}}",
     "{http: {url: 'http://a', method: Post, headers: {A: b}, body: c, caBundle: d, expect: {status: [200], body: e, headers: {F: g}}}}",
     "{wait: {object: {apiVersion: v1, kind: Pod, name: a}, until: 'true', every: 1s}}",
     "{pause: {duration: 1s}}",
+    "{job: {name: a, parameters: {b: c}}}",
+    "{file: {path: /a, content: c, owner: 'a:b', mode: '0600', backups: 1}}",
+    "{file: {path: /a, configMap: {name: c, key: k}}}",
+    "{file: {path: /a, secret: {name: s, key: k}}}",
+    "{file: {path: /a, url: {from: 'http://a', sha256: '0000000000000000000000000000000000000000000000000000000000000000', maxBytes: 1}}}",
     "{action: {scale: {replicas: 1, wait: false}}}",
     "{action: {rolloutRestart: {wait: false}}}",
     "{action: {rolloutUndo: {wait: false}}}",

@@ -13,6 +13,7 @@ mod doors;
 mod drains;
 mod exactly_once;
 mod examples;
+mod files;
 mod first_run;
 mod footprint;
 mod forged;

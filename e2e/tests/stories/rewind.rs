@@ -3,12 +3,14 @@
 
 use std::{fs, process::Command};
 
+use crds::v1alpha1::ScheduledTask;
 use e2e::{
     Away, Part, Stage, etcd, eventually,
     guest::HOSTS,
     stage::{PATIENCE, refusal, state, state_folder},
 };
-use kube::api::DeleteParams;
+use jiff::{SignedDuration, Timestamp};
+use kube::{Api, api::DeleteParams};
 
 /// Appends the run's name on both hosts.
 fn manifest(stage: &Stage, run: &str, more: &str, rest: &str) -> String {
@@ -25,6 +27,65 @@ spec:
     steps: [{{name: a, retries: 1, inline: {{content: 'echo {run} >> /var/tmp/{file}; {rest} echo done'}}}}]
 {more}"
     )
+}
+
+/// A Job that appends a word on both hosts.
+fn job(stage: &Stage, word: &str, rest: &str) -> String {
+    let file = stage.name();
+    format!(
+        "
+apiVersion: pilothouse.dev/v1alpha1
+kind: Job
+metadata: {{name: {word}}}
+spec:
+  targets: {{hosts: {{names: [vm1, pm1]}}}}
+  sharing: Shared
+  steps: [{{name: a, retries: 1, inline: {{content: 'echo {word} >> /var/tmp/{file}; {rest} echo done'}}}}]
+"
+    )
+}
+
+/// A run of which the last step is that Job.
+fn running(job: &str, before: &str) -> String {
+    format!(
+        "
+apiVersion: pilothouse.dev/v1alpha1
+kind: JobRun
+metadata: {{name: has-{job}}}
+spec:
+  job:
+    steps:
+    - {{name: rest, pause: {{duration: {before}}}}}
+    - {{name: part, needs: [rest], job: {{name: {job}}}}}
+"
+    )
+}
+
+/// A task that fires once, soon.
+fn task(job: &str, seconds: i64) -> String {
+    let at = Timestamp::now() + SignedDuration::from_secs(seconds);
+    format!(
+        "
+apiVersion: pilothouse.dev/v1alpha1
+kind: ScheduledTask
+metadata: {{name: {job}}}
+spec: {{jobRef: {{name: {job}}}, schedule: {{at: '{at:.0}'}}, misfire: {{policy: RunOnce, deadline: 1h}}}}
+"
+    )
+}
+
+/// Waits until a word was appended on both hosts.
+async fn written(stage: &Stage, word: &str) {
+    for host in HOSTS {
+        let look = format!("cat /var/tmp/{}; true", stage.name());
+        eventually(word, PATIENCE, || async {
+            host.sh(&look)
+                .lines()
+                .any(|line| line == word)
+                .then_some(())
+        })
+        .await;
+    }
 }
 
 async fn succeeds(stage: &Stage, run: &str) {
@@ -80,25 +141,30 @@ async fn nothing_happens_twice_when_etcd_is_set_back_and_all_is_applied_anew() {
     stage
         .apply(&manifest(&stage, "going", "", "sleep 20;"))
         .await;
-    for host in HOSTS {
-        let begun = format!("grep going /var/tmp/{}; true", stage.name());
-        eventually("the effect", PATIENCE, || async {
-            host.sh(&begun).contains("going").then_some(())
-        })
-        .await;
+    // The part of one run goes on when etcd is copied; that of the other and what is scheduled come after.
+    stage.apply(&job(&stage, "early", "sleep 20;")).await;
+    stage.apply(&job(&stage, "later", "")).await;
+    stage.apply(&job(&stage, "fired", "")).await;
+    stage.apply(&running("early", "1s")).await;
+    stage.apply(&running("later", "25s")).await;
+    for word in ["going", "early"] {
+        written(&stage, word).await;
     }
+    stage.becomes("has-later", &["Running"]).await;
 
     let away = Away::operator(&stage).await;
     stage.apply(&names("unseen")).await;
+    stage.apply(&task("fired", 10)).await;
     stage
         .apply(&manifest(&stage, "late", "  startDeadline: 1s", ""))
         .await;
     let snapshot = state_folder().join("rewind.snapshot");
     etcd::snapshot(&snapshot);
     drop(away);
-    for run in ["going", "unseen"] {
+    for run in ["going", "unseen", "has-early", "has-later"] {
         succeeds(&stage, run).await;
     }
+    written(&stage, "fired").await;
     is_refused(&stage, "late", "StartDeadlineExceeded").await;
     stage.apply(&names("after")).await;
     succeeds(&stage, "after").await;
@@ -113,8 +179,10 @@ async fn nothing_happens_twice_when_etcd_is_set_back_and_all_is_applied_anew() {
     let away = Away::operator(&stage).await;
     set_back(&snapshot).await;
     drop(away);
-    succeeds(&stage, "going").await;
-    succeeds(&stage, "ended").await;
+    for run in ["going", "ended", "has-early", "has-later"] {
+        succeeds(&stage, run).await;
+    }
+    fired_again(&stage).await;
     // Planned anew, but its rows say that all of it is done.
     succeeds(&stage, "unseen").await;
     is_refused(&stage, "late", "StartDeadlineExceeded").await;
@@ -137,5 +205,18 @@ async fn nothing_happens_twice_when_etcd_is_set_back_and_all_is_applied_anew() {
             assert_eq!(state(&rows, "a", host.0), "Succeeded");
         }
     }
+    for word in ["early", "later", "fired"] {
+        happened(&stage, word, 1);
+    }
     happened(&stage, "late", 0);
+}
+
+/// The task knows no more of its firing; the run that it creates has the name of the one that is gone, and does nothing.
+async fn fired_again(stage: &Stage) {
+    let tasks = Api::<ScheduledTask>::namespaced(stage.client.clone(), stage.name());
+    let run = eventually("its run", PATIENCE, || async {
+        tasks.get("fired").await.ok()?.status?.last_run
+    })
+    .await;
+    is_refused(stage, &run, "AlreadyBegun").await;
 }

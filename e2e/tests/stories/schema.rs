@@ -91,7 +91,7 @@ fn step_cases() -> Vec<Case> {
             kind,
             accept: step(&json!({"inline": null, "script": {"name": "restart"}})),
             reject: step(&json!({"script": {"name": "restart"}})),
-            message: "a step has exactly one body: script, inline, exec, pod, http, wait, pause or action",
+            message: "a step has exactly one body: script, inline, file, exec, pod, http, wait, pause, action or job",
         },
         Case {
             kind,
@@ -99,7 +99,15 @@ fn step_cases() -> Vec<Case> {
             reject: step(
                 &json!({"inline": null, "pod": {"image": "local/busybox:1"}, "targets": {"none": {}}}),
             ),
-            message: "a pod step runs once and takes no targets",
+            message: "a pod or job step runs once and takes no targets",
+        },
+        Case {
+            kind,
+            accept: step(&json!({"inline": null, "job": {"name": "other"}})),
+            reject: step(
+                &json!({"inline": null, "job": {"name": "other"}, "targets": {"none": {}}}),
+            ),
+            message: "a pod or job step runs once and takes no targets",
         },
         Case {
             kind,
@@ -115,11 +123,19 @@ fn step_cases() -> Vec<Case> {
         },
         Case {
             kind,
+            accept: step(&json!({"inline": null, "file": {"path": "/etc/a", "content": ""}})),
+            reject: step(
+                &json!({"inline": null, "file": {"path": "/etc/a", "content": "", "secret": {"name": "a", "key": "b"}}}),
+            ),
+            message: "a file comes from exactly one of content, configMap, secret and url",
+        },
+        Case {
+            kind,
             accept: step(&json!({"runAs": "deploy"})),
             reject: step(
                 &json!({"inline": null, "exec": {"command": ["true"]}, "runAs": "deploy"}),
             ),
-            message: "runAs is for script and inline",
+            message: "runAs is for script, inline and file",
         },
     ]
 }
@@ -221,12 +237,21 @@ fn run_cases() -> Vec<Case> {
     let ad_hoc = json!({"jobRef": null, "job": least("Job")});
     let mut signed = ad_hoc.clone();
     signed["job"]["requestedBy"] = json!({"user": "somebody"});
+    let revision = format!("sha256:{}", "0".repeat(64));
+    let mut pinned = ad_hoc.clone();
+    pinned["jobRevision"] = json!(revision);
     vec![
         Case {
             kind,
             accept: ad_hoc.clone(),
             reject: json!({"job": least("Job")}),
             message: "give either jobRef or job",
+        },
+        Case {
+            kind,
+            accept: json!({"jobRevision": revision}),
+            reject: pinned,
+            message: "jobRevision is of the Job in jobRef",
         },
         Case {
             kind,

@@ -4,7 +4,10 @@ use e2e::{
     Guest, Stage, eventually,
     stage::{PATIENCE, refusal, row, state},
 };
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::Pod,
+};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::Value;
 
@@ -14,7 +17,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: workloads}
 rules:
-- {apiGroups: [apps], resources: [deployments, replicasets], verbs: [get, list, patch]}
+- {apiGroups: [apps], resources: [deployments, replicasets, statefulsets, controllerrevisions], verbs: [get, list, patch]}
 - {apiGroups: [apps], resources: [deployments/scale], verbs: [patch]}
 - {apiGroups: [''], resources: [pods/eviction], verbs: [create]}
 ---
@@ -252,6 +255,58 @@ steps:
         .and_then(|m| m.annotations)
         .expect("annotations");
     assert_eq!(restarted.len(), 1, "restarted once: {restarted:?}");
+}
+
+const STATEFUL: &str = r"
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 1
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      securityContext: {runAsNonRoot: true, runAsUser: 65534, seccompProfile: {type: RuntimeDefault}}
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: db, image: 'local/busybox:1', command: [/bin/sh, -c, 'while true; do sleep 1; done'], env: [{name: V, value: VALUE}], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
+";
+
+#[tokio::test]
+async fn a_workload_that_keeps_its_templates_otherwise_is_taken_back_too() {
+    let stage = Stage::set("stateful").await;
+    stage.apply(WORKLOADS).await;
+    stage.apply(&STATEFUL.replace("VALUE", "first")).await;
+    let sets: Api<StatefulSet> = Api::namespaced(stage.client.clone(), stage.name());
+    eventually("its first revision", PATIENCE, || async {
+        let status = sets.get("db").await.ok()?.status?;
+        (status.ready_replicas == Some(1)).then_some(())
+    })
+    .await;
+    let job = r"
+targets: {workloads: {kind: StatefulSet, names: [db]}}
+steps:
+- {name: undo, action: {rolloutUndo: {}}, timeout: 2m}
+";
+    stage.run("none", job).await;
+    stage.ends("none").await;
+    let rows = stage.executions("none").await;
+    assert_eq!(row(&rows, "undo", "db")["reason"], "NoRevision");
+    // Undone at once: what its controller has not seen yet is waited for.
+    stage.apply(&STATEFUL.replace("VALUE", "second")).await;
+    stage.run("undo", job).await;
+    succeeds(&stage, "undo").await;
+    let spec = sets
+        .get("db")
+        .await
+        .expect("it is there")
+        .spec
+        .expect("spec");
+    let pod = spec.template.spec.expect("spec");
+    let env = pod.containers[0].env.clone().expect("env");
+    assert_eq!(env[0].value.as_deref(), Some("first"));
 }
 
 #[tokio::test]

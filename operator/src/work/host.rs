@@ -16,19 +16,46 @@ use reach::{
 use secrecy::ExposeSecret as _;
 use tokio::sync::mpsc;
 
-use super::{Outcome, PIECES, Work, target};
+use super::{Outcome, PIECES, Work, target, values::Values};
 
 /// How long a host is told that it may forget.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A script with all that it is told.
+pub struct Ready {
+    pub interpreter: Interpreter,
+    pub content: String,
+    pub values: Values,
+}
+
 /// Carries a script to the task's host and follows it to its end.
 pub async fn script(work: &Work, script: &ScriptBody) -> Outcome {
-    let (outcome, given) = carried(work, script).await;
+    let (outcome, given) = carried(work, || ready(work, script)).await;
     work.handing_on(outcome, given)
 }
 
-/// The same with what its output hands on, declared or not.
-pub async fn carried(work: &Work, script: &ScriptBody) -> (Outcome, BTreeMap<String, String>) {
-    match work.prepared(|| prepared(work, script)).await {
+/// The script of a step, with its values.
+pub async fn ready(work: &Work, script: &ScriptBody) -> Result<Ready, Outcome> {
+    let mut values = work.values(&script.env).await?;
+    work.acceptable(&script.accepts, &values)?;
+    values.env.extend(work.marked());
+    Ok(Ready {
+        interpreter: script.interpreter,
+        content: script.content.clone(),
+        values,
+    })
+}
+
+/// Carries what is made ready, and gives what its output hands on, declared or not.
+pub async fn carried<F>(work: &Work, ready: impl Fn() -> F) -> (Outcome, BTreeMap<String, String>)
+where
+    F: Future<Output = Result<Ready, Outcome>>,
+{
+    let prepared = || async {
+        let target = machine(work).await?;
+        Ok((target, request(work, ready().await?)))
+    };
+    match work.prepared(prepared).await {
         Ok((target, request)) if work.row.via == Via::Plain => {
             plainly(work, &target, &request).await
         }
@@ -40,24 +67,19 @@ pub async fn carried(work: &Work, script: &ScriptBody) -> (Outcome, BTreeMap<Str
     }
 }
 
-async fn prepared(work: &Work, script: &ScriptBody) -> Result<(Target, Request), Outcome> {
-    let target = machine(work).await?;
-    let mut values = work.values(&script.env).await?;
-    work.acceptable(&script.accepts, &values)?;
-    values.env.extend(work.marked());
-    let step = work.step();
-    let request = Request {
+fn request(work: &Work, ready: Ready) -> Request {
+    let (step, values) = (work.step(), ready.values);
+    let mask = values.mask.iter();
+    Request {
         version: journal::VERSION,
         key: work.row.key.clone(),
         epoch: work.ctx.epoch,
         program: Program::Script {
-            interpreter: interpreter(script.interpreter),
-            content: script.content.clone(),
+            interpreter: interpreter(ready.interpreter),
+            content: ready.content,
         },
         env: values.env,
-        mask: values
-            .mask
-            .iter()
+        mask: mask
             .map(|secret| secret.expose_secret().to_owned())
             .collect(),
         run_as: step.run_as.clone(),
@@ -66,8 +88,7 @@ async fn prepared(work: &Work, script: &ScriptBody) -> Result<(Target, Request),
         grace_seconds: journal::GRACE_SECONDS,
         keep_bytes: journal::KEEP_BYTES,
         resume_from: 0,
-    };
-    Ok((target, request))
+    }
 }
 
 /// The task's host, if it is still the machine that was planned with.

@@ -1,6 +1,7 @@
 //! Work on one task: a Started row first, then the effect under its key, then its end; whatever happens here, records know it before the run does.
 
 mod exec;
+mod file;
 mod host;
 mod http;
 mod job;
@@ -110,8 +111,8 @@ fn via(step: &PlannedStep, kind: TargetKind, target: &PlannedTarget) -> Via {
     match (&step.body, kind) {
         (Body::Pod { .. }, _) => Via::Pod,
         (Body::Exec(_), _) => Via::Exec,
-        (Body::Script(_), _) if target.plain => Via::Plain,
-        (Body::Script(_), _) => Via::Journal,
+        (Body::Script(_) | Body::File { .. }, _) if target.plain => Via::Plain,
+        (Body::Script(_) | Body::File { .. }, _) => Via::Journal,
         (Body::Action(_) | Body::Job { .. }, _) => Via::Api,
         (Body::Http { step, .. }, _) if !step.method.is_safe() => Via::Http,
         (Body::Http { .. } | Body::Wait(_) | Body::Pause(_), _) => Via::Probe,
@@ -279,6 +280,10 @@ impl Work {
         match &self.step().body {
             Body::Script(script) if script.reboots => reboot::machine(self, script).await,
             Body::Script(script) => host::script(self, script).await,
+            Body::File { step, source } => {
+                let ready = || file::ready(self, step, source.as_ref());
+                host::carried(self, ready).await.0
+            }
             Body::Exec(exec) => exec::command(self, exec).await,
             Body::Pod { step, env } => pod::step(self, step, env).await,
             Body::Http { step, headers } => http::request(self, step, headers).await,

@@ -16,7 +16,7 @@ const BOOT_ID: &str = "boot_id";
 
 /// Has the machine rebooted, and waits until it is back. Taken up by another operator, it reads from the host's journal which boot it was to end.
 pub async fn machine(work: &Work, body: &ScriptBody) -> Outcome {
-    let (outcome, mut given) = script::carried(work, body).await;
+    let (outcome, mut given) = script::carried(work, || script::ready(work, body)).await;
     let Some(before) = given.remove(BOOT_ID) else {
         return outcome;
     };

@@ -1,17 +1,21 @@
 //! Workloads: scaled, restarted, taken back to their last pod template, and looked at until they are what they should be.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use crds::{
     execution::TargetKind,
     v1alpha1::{Rollout, Scale},
 };
-use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::apps::v1::{ControllerRevision, ReplicaSet},
+};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{ListParams, Patch, PatchParams},
     core::DynamicObject,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Error, Progress, Task, at, look, meta, number};
@@ -97,12 +101,22 @@ pub async fn undo(
     if found.annotations().get(ROLLED_BY) == Some(&task.mark) {
         return rolled_out(task, found, rollout);
     }
+    if !is_observed(found) {
+        return Ok(Progress::Waiting(
+            "its controller has not seen the present template yet".into(),
+        ));
+    }
     let template = last_template(client, task, found).await?;
+    let mark = if found.annotations().is_empty() {
+        json!({"op": "add", "path": "/metadata/annotations", "value": {ROLLED_BY: task.mark}})
+    } else {
+        json!({"op": "add", "path": format!("/metadata/annotations/{}", ROLLED_BY.replace('/', "~1")), "value": task.mark})
+    };
     // The template as a whole takes the place of the present one, if that is still the one that was looked at.
     let patch: json_patch::Patch = serde_json::from_value(json!([
         {"op": "replace", "path": "/metadata/resourceVersion", "value": found.resource_version()},
         {"op": "replace", "path": "/spec/template", "value": template},
-        {"op": "add", "path": format!("/metadata/annotations/{}", ROLLED_BY.replace('/', "~1")), "value": task.mark},
+        mark,
     ]))
     .expect("a patch of its own making");
     let sent = look::api(client, task)
@@ -130,40 +144,82 @@ async fn last_template(
     task: &Task,
     found: &DynamicObject,
 ) -> Result<Value, Error> {
-    let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &task.namespace);
-    let sets = sets.list(&ListParams::default()).await;
-    let sets = sets.map_err(|source| Error::Request {
+    let kept = if task.kind == TargetKind::Deployment {
+        let present = revision(found.annotations());
+        let mut kept = sets(client, task).await?;
+        kept.retain(|(number, _)| *number < present);
+        kept
+    } else {
+        let mut kept = revisions(client, task).await?;
+        kept.sort_by_key(|(number, _)| *number);
+        kept.pop();
+        kept
+    };
+    let last = kept.into_iter().max_by_key(|(number, _)| *number);
+    let template = last.and_then(|(_, template)| template);
+    template.ok_or_else(|| Error::NoRevision {
+        what: look::what(task),
+    })
+}
+
+/// A kept pod template, by the number of its revision.
+type Kept = (i64, Option<Value>);
+
+fn revision(annotations: &BTreeMap<String, String>) -> i64 {
+    let number = annotations.get(REVISION);
+    number.and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// A Deployment keeps its templates as ReplicaSets.
+async fn sets(client: &Client, task: &Task) -> Result<Vec<Kept>, Error> {
+    let template = |set: ReplicaSet| {
+        let number = revision(set.annotations());
+        let template = set.spec.and_then(|spec| spec.template);
+        let template = template.map(|mut template| {
+            let labels = template.metadata.as_mut().and_then(|m| m.labels.as_mut());
+            labels.map(|labels| labels.remove("pod-template-hash"));
+            serde_json::to_value(template).expect("a pod template is plain data")
+        });
+        (number, template)
+    };
+    let sets = own::<ReplicaSet>(client, task, "ReplicaSets").await?;
+    Ok(sets.into_iter().map(template).collect())
+}
+
+/// The others keep theirs as ControllerRevisions, as the patch that brings them back.
+async fn revisions(client: &Client, task: &Task) -> Result<Vec<Kept>, Error> {
+    let template = |kept: ControllerRevision| {
+        let data = kept.data.map(|raw| raw.0).unwrap_or_default();
+        let template = data.pointer("/spec/template").cloned();
+        let template = template.map(|mut template| {
+            let fields = template.as_object_mut();
+            fields.map(|fields| fields.remove("$patch"));
+            template
+        });
+        (kept.revision, template)
+    };
+    let kept = own::<ControllerRevision>(client, task, "ControllerRevisions").await?;
+    Ok(kept.into_iter().map(template).collect())
+}
+
+/// What the workload owns of a kind.
+async fn own<K>(client: &Client, task: &Task, kinds: &str) -> Result<Vec<K>, Error>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let all = Api::<K>::namespaced(client.clone(), &task.namespace);
+    let all = all.list(&ListParams::default()).await;
+    let mut all = all.map_err(|source| Error::Request {
         verb: "list",
-        what: format!("the ReplicaSets of {}", look::what(task)),
+        what: format!("the {kinds} of {}", look::what(task)),
         source,
     })?;
-    let revision = |annotations: &std::collections::BTreeMap<String, String>| {
-        annotations
-            .get(REVISION)
-            .and_then(|n| n.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
-    let present = revision(found.annotations());
-    let own = |set: &&ReplicaSet| {
-        let owners = set.owner_references();
-        owners.iter().any(|owner| owner.uid == task.uid) && revision(set.annotations()) < present
-    };
-    let last = sets
-        .iter()
-        .filter(own)
-        .max_by_key(|set| revision(set.annotations()));
-    let template = last.and_then(|set| set.spec.as_ref()?.template.clone());
-    let mut template = serde_json::to_value(template.ok_or_else(|| Error::NoRevision {
-        what: look::what(task),
-    })?)
-    .expect("a pod template is plain data");
-    if let Some(labels) = template
-        .pointer_mut("/metadata/labels")
-        .and_then(Value::as_object_mut)
-    {
-        labels.remove("pod-template-hash");
-    }
-    Ok(template)
+    let is_own = |object: &K| object.owner_references().iter().any(|o| o.uid == task.uid);
+    all.items.retain(is_own);
+    Ok(all.items)
 }
 
 fn is_observed(found: &DynamicObject) -> bool {

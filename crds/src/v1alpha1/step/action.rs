@@ -20,7 +20,7 @@ pub struct ActionStep {
     /// rolloutRestart replaces the pods of a Deployment, StatefulSet or DaemonSet by its own strategy, as kubectl rollout restart does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout_restart: Option<Rollout>,
-    /// rolloutUndo takes a Deployment back to the pod template that it had before the present one.
+    /// rolloutUndo takes a Deployment, StatefulSet or DaemonSet back to the pod template that it had before the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout_undo: Option<Rollout>,
     /// deletePod deletes the pod and waits until it is gone. A pod of the same name that came later is left alone.

@@ -9,26 +9,28 @@ use serde::{Deserialize, Serialize};
 use super::{Duration, Interpreter, Targets, schema};
 
 mod action;
+mod file;
 mod flow;
 mod http;
 mod job;
 mod wait;
 
 pub use action::*;
+pub use file::*;
 pub use flow::*;
 pub use http::*;
 pub use job::*;
 pub use wait::*;
 
-/// One step; exactly one of the bodies `script`, `inline`, `exec`, `pod`, `http`, `wait`, `pause`, `action` and `job`.
+/// One step; exactly one of the bodies `script`, `inline`, `file`, `exec`, `pod`, `http`, `wait`, `pause`, `action` and `job`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.script), has(self.inline), has(self.exec), has(self.pod), has(self.http), has(self.wait), has(self.pause), has(self.action), has(self.job)].filter(x, x).size() == 1").message("a step has exactly one body: script, inline, exec, pod, http, wait, pause, action or job"),
+    validation = Rule::new("[has(self.script), has(self.inline), has(self.file), has(self.exec), has(self.pod), has(self.http), has(self.wait), has(self.pause), has(self.action), has(self.job)].filter(x, x).size() == 1").message("a step has exactly one body: script, inline, file, exec, pod, http, wait, pause, action or job"),
     validation = Rule::new("!(has(self.pod) || has(self.job)) || !has(self.targets)").message("a pod or job step runs once and takes no targets"),
     validation = Rule::new("!(self.name in self.needs)").message("a step cannot need itself"),
     validation = Rule::new("!has(self.exec) || self.retries == 0").message("exec happens at most once and takes no retries"),
-    validation = Rule::new("!has(self.runAs) || has(self.script) || has(self.inline)").message("runAs is for script and inline"),
+    validation = Rule::new("!has(self.runAs) || has(self.script) || has(self.inline) || has(self.file)").message("runAs is for script, inline and file"),
     validation = Rule::new("self.runOn == 'Success' || size(self.needs) > 0").message("runOn is about the steps that this one needs; name them"),
     validation = Rule::new("!has(self.outputs) || has(self.script) || has(self.inline) || has(self.pod)").message("outputs come from script, inline and pod"),
     validation = Rule::new("!has(self.outputs) || !has(self.forEach)").message("a step of forEach has no outputs; there would be several of each"),
@@ -74,6 +76,9 @@ pub struct Step {
     /// inline runs a script written here on hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inline: Option<InlineStep>,
+    /// file puts a file on hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileStep>,
     /// exec runs a command in a container of each target pod, at most once: one that is cut off in the middle becomes Unknown and is not repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<ExecStep>,
@@ -95,7 +100,7 @@ pub struct Step {
     /// job runs another Job of the namespace as a run of its own, and waits for its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobStep>,
-    /// runAs is the user on the host. Default: the user that the Host logs in as.
+    /// runAs is the user on the host. Default: the user that the Host logs in as, and root for file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z_][a-z0-9_-]*$"))]
     pub run_as: Option<String>,
@@ -128,6 +133,7 @@ impl Step {
             targets: None,
             script: None,
             inline: None,
+            file: None,
             exec: None,
             pod: None,
             http: None,

@@ -113,6 +113,7 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
             namespace: &namespace,
         },
         secrets: resolver.secrets(&values.secret).await?,
+        files: resolver.files(&job).await?,
         values,
         scripts,
         jobs,
