@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::{
     context::Context,
-    error::{Error, Result, acting},
+    error::{Error, Result, acting, observing},
     scope::{self, EVERY, Scope},
 };
 
@@ -79,11 +79,28 @@ pub async fn cancel(ctx: &Context, run: &JobRun, word: &str, because: &str) -> R
     action.metadata.owner_references = run.controller_owner_ref(&()).map(|owner| vec![owner]);
     let namespace = run.namespace().unwrap_or_default();
     let api = Api::<RunAction>::namespaced(ctx.client.clone(), &namespace);
+    let written = acting(format!("RunAction {name}"));
     match api.create(&PostParams::default(), &action).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(acting(format!("RunAction {name}"))(error)),
+        Ok(_) => return Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(error) => return Err(written(error)),
     }
+    let there = api.get_opt(&name).await;
+    let there = there.map_err(observing(format!("RunAction {name}")))?;
+    if there.is_some_and(|there| cancels(&there, run)) {
+        return Ok(());
+    }
+    // Somebody has taken the name for something else.
+    action.metadata.name = None;
+    action.metadata.generate_name = Some(format!("{name}-"));
+    let made = api.create(&PostParams::default(), &action).await;
+    made.map(drop).map_err(written)
+}
+
+fn cancels(action: &RunAction, run: &JobRun) -> bool {
+    action.spec.action == Action::Cancel
+        && action.spec.run_ref.name == run.name_any()
+        && action.creation_timestamp() >= run.creation_timestamp()
 }
 
 fn follow(

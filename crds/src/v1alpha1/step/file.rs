@@ -36,7 +36,7 @@ pub struct FileStep {
     pub owner: Option<String>,
     /// mode of the file, octal. Default 0644.
     #[serde(default = "readable")]
-    #[schemars(length(min = 3, max = 4), regex(pattern = "^[0-7]{3,4}$"))]
+    #[schemars(length(max = 4), regex(pattern = "^[0-7]{3,4}$"))]
     pub mode: String,
     /// backups is how many of the versions before stay beside the file, as PATH.bak1 (the last one), PATH.bak2 and so on. Default 0.
     #[serde(default)]
