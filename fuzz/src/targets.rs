@@ -113,7 +113,13 @@ fn job(text: &str) {
         return;
     };
     fuzz::reads_back(&job);
-    let checked = check("job", &job, &BTreeMap::new(), &BTreeMap::new(), &Limits::default());
+    let checked = check(
+        "job",
+        &job,
+        &BTreeMap::new(),
+        &BTreeMap::new(),
+        &Limits::default(),
+    );
     let Ok((lanes, of_step)) = graph::lanes(&job) else {
         return assert!(checked.is_err());
     };
