@@ -1,5 +1,6 @@
 //! What every bench prints: a table of what was measured beside its goals and, as the last line, the same as JSON.
 
+pub mod seen;
 pub mod stage;
 
 use std::{error::Error, fs, io};

@@ -7,7 +7,7 @@ use crds::v1alpha1::{
 };
 use decide::{
     Limits, Refusal,
-    calls::{self, Jobs, Scripts, Written},
+    calls::{Jobs, Scripts, Unread, Written},
     freeze::{Findings, freeze},
     graph::{self, LaneSpec},
     parameters::{self, Values},
@@ -179,18 +179,14 @@ where
     Ok(found)
 }
 
-/// The Scripts that steps name; `freeze` refuses those that are not there.
 /// Jobs that the job runs, however far.
 async fn jobs(cluster: &Cluster, job: &JobSpec) -> Result<Jobs> {
     let mut found = Jobs::new();
-    let mut left: Vec<String> = calls::named(job).map(str::to_owned).collect();
-    while let Some(name) = left.pop() {
-        if found.contains_key(&name) || found.len() > calls::MANY {
-            continue;
-        }
+    let mut unread = Unread::of(job);
+    while let Some(name) = unread.next() {
         let job = cluster.api::<Job>().get_opt(&name).await;
         if let Some(job) = job.map_err(doing(format!("read Job {name}")))? {
-            left.extend(calls::named(&job.spec).map(str::to_owned));
+            unread.read(&job.spec);
             let scripts = scripts(cluster, &job.spec).await?;
             let job = job.spec;
             found.insert(name, Written { job, scripts });
@@ -199,6 +195,7 @@ async fn jobs(cluster: &Cluster, job: &JobSpec) -> Result<Jobs> {
     Ok(found)
 }
 
+/// The Scripts that steps name; `freeze` refuses those that are not there.
 async fn scripts(cluster: &Cluster, job: &JobSpec) -> Result<Scripts> {
     let mut found = BTreeMap::new();
     for name in job

@@ -1,6 +1,6 @@
 //! Jobs that run other Jobs: what they name is there, does not lead back to them, and is part of what they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::v1alpha1::{JobSpec, ScriptSpec};
 use sha2::{Digest as _, Sha256};
@@ -31,6 +31,42 @@ pub const MANY: usize = 50;
 pub struct Revisions {
     pub own: String,
     pub of: BTreeMap<String, String>,
+}
+
+/// Jobs that are still to be read of those that a job runs, however far: each once, and hardly more than it may run.
+#[derive(Debug, Default)]
+pub struct Unread {
+    left: Vec<String>,
+    told: BTreeSet<String>,
+}
+
+impl Unread {
+    pub fn of(job: &JobSpec) -> Self {
+        let mut unread = Self::default();
+        unread.read(job);
+        unread
+    }
+
+    /// Takes in what one that was read runs.
+    pub fn read(&mut self, job: &JobSpec) {
+        self.left.extend(named(job).map(str::to_owned));
+    }
+}
+
+impl Iterator for Unread {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        if self.told.len() > MANY {
+            return None;
+        }
+        while let Some(name) = self.left.pop() {
+            if self.told.insert(name.clone()) {
+                return Some(name);
+            }
+        }
+        None
+    }
 }
 
 /// Names of the Jobs that a job's steps run.
@@ -152,6 +188,28 @@ mod tests {
 
     fn of(name: &str, all: &Jobs) -> Result<Revisions, Refusal> {
         revisions(name, &all[name].job, &Scripts::new(), all)
+    }
+
+    #[test]
+    fn each_job_is_read_once_and_no_more_than_may_be_run() {
+        let all = jobs(&[
+            ("a", &["b", "c", "b"]),
+            ("b", &["c", "a"]),
+            ("c", &["gone"]),
+        ]);
+        let mut unread = Unread::of(&all["a"].job);
+        let mut read = Vec::new();
+        while let Some(name) = unread.next() {
+            all.get(&name)
+                .into_iter()
+                .for_each(|written| unread.read(&written.job));
+            read.push(name);
+        }
+        read.sort();
+        assert_eq!(read, ["a", "b", "c", "gone"]);
+        let many: Vec<String> = (0..MANY * 2).map(|n| format!("job-{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(Unread::of(&calling(&many)).count(), MANY + 1);
     }
 
     #[test]

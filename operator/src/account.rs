@@ -11,6 +11,7 @@ use reach::Fence;
 use crate::{
     error::Result,
     fenced,
+    precedence::Precedence,
     resolve::{Resolver, Secrets},
 };
 
@@ -18,15 +19,17 @@ use crate::{
 pub struct Accounts {
     config: Config,
     fence: Fence,
+    precedence: Precedence,
     clients: Mutex<HashMap<String, Client>>,
     secrets: Arc<Secrets>,
 }
 
 impl Accounts {
-    pub fn new(config: Config, fence: Fence) -> Self {
+    pub fn new(config: Config, fence: Fence, precedence: Precedence) -> Self {
         Self {
             config,
             fence,
+            precedence,
             clients: Mutex::default(),
             secrets: Arc::default(),
         }
@@ -52,7 +55,7 @@ impl Accounts {
         let mut config = self.config.clone();
         namespace.clone_into(&mut config.default_namespace);
         config.auth_info.impersonate = Some(user.clone());
-        let client = fenced::client(config, &self.fence)?;
+        let client = fenced::client(config, &self.fence, &self.precedence)?;
         clients.insert(user, client.clone());
         Ok(client)
     }

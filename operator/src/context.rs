@@ -15,19 +15,21 @@ use kube::{
 };
 use reach::{http::Outbound, ssh::Fleet};
 use serving::Events;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::{
     account::Accounts,
     actions::Actions,
+    bursts::Bursts,
     claims::Claims,
     desk::Desk,
     entitled::Rights,
-    error::{Result, observing},
+    error::{Error, Result},
     ledgers::Ledgers,
     metrics::Metrics,
     places::Places,
-    resolve::Definitions,
+    precedence::Precedence,
+    reached::Definitions,
     scope::{EVERY, Scope},
 };
 
@@ -37,6 +39,9 @@ pub type Run = ObjectRef<DeserializeGuard<JobRun>>;
 /// Shared by every controller of the leader.
 pub struct Context {
     pub client: Client,
+    /// For what does not give way: firings, and reads that are shared by many.
+    pub prompt: Client,
+    pub precedence: Precedence,
     pub accounts: Accounts,
     pub actions: Actions,
     pub definitions: Definitions,
@@ -68,8 +73,12 @@ pub struct Context {
     pub ended: broadcast::Sender<String>,
     pub failures: Failures,
     pub reported: Mutex<HashMap<String, Instant>>,
+    /// Runs of ScheduledTasks that are created together, and statuses that are written together.
+    pub starting: Semaphore,
+    pub settling: Semaphore,
     /// UIDs of namespaces by run, since a namespace of the same name may be another one tomorrow.
     pub namespaces: Mutex<HashMap<String, String>>,
+    pub namespace_uids: Bursts<String, Result<String, Arc<kube::Error>>>,
     /// A leader that was replaced has ended after this time.
     pub lease: Duration,
 }
@@ -96,11 +105,17 @@ impl Context {
         if let Some(uid) = self.namespaces.lock().expect("no holder panics").get(run) {
             return Ok(uid.clone());
         }
-        let namespace = Api::<Namespace>::all(self.client.clone())
-            .get(name)
-            .await
-            .map_err(observing(format!("Namespace {name}")))?;
-        let uid = namespace.uid().unwrap_or_default();
+        let read = async || {
+            let namespaces = Api::<Namespace>::all(self.prompt.clone());
+            let namespace = namespaces.get(name).await;
+            let uid = namespace.map(|found| found.uid().unwrap_or_default());
+            uid.map_err(Arc::new)
+        };
+        let uid = self.namespace_uids.ask(name.to_owned(), read).await;
+        let uid = uid.map_err(|source| Error::Observe {
+            what: format!("Namespace {name}"),
+            source,
+        })?;
         self.namespaces
             .lock()
             .expect("no holder panics")

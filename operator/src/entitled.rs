@@ -121,7 +121,7 @@ async fn reviewed(
         },
         status: None,
     };
-    let reviews: Api<LocalSubjectAccessReview> = Api::namespaced(ctx.client.clone(), namespace);
+    let reviews: Api<LocalSubjectAccessReview> = Api::namespaced(ctx.prompt.clone(), namespace);
     let answer = reviews.create(&PostParams::default(), &review).await;
     let answer = answer.map_err(|e| unread(format!("the rights of {}", by.user), e))?;
     Ok(answer.status.is_some_and(|status| status.allowed))

@@ -1,4 +1,4 @@
-//! Clients of the API server that say nothing once the Lease may be somebody else's: the fence stands before every request, whatever it is.
+//! Clients of the API server that say nothing once the Lease may be somebody else's: the fence stands before every request, whatever it is, and what can wait gives way to firings.
 
 use std::{
     pin::Pin,
@@ -9,20 +9,30 @@ use kube::{Client, Config, client::ClientBuilder};
 use reach::Fence;
 use tower::{Service, layer::layer_fn};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    precedence::{GivingWay, Precedence},
+};
 
-/// A client that waits for the fence before each request.
-pub fn client(config: Config, fence: &Fence) -> Result<Client> {
+/// A client that goes first.
+pub fn prompt(config: Config, fence: &Fence) -> Result<Client> {
+    client(config, fence, &Precedence::default())
+}
+
+/// A client that waits for the fence before each request, and gives way.
+pub fn client(config: Config, fence: &Fence, precedence: &Precedence) -> Result<Client> {
     let mut config = config;
     // What is asked again beneath the fence is not judged again; and an eviction that a budget forbids is an answer, not a fault to be tried until it passes.
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config).map_err(|e| Error::Connect(Box::new(e)))?;
-    let layer = layer_fn(|inner| Fenced {
+    let fenced = layer_fn(|inner| Fenced {
         inner,
         fence: fence.clone(),
         opening: None,
     });
-    Ok(builder.with_layer(&layer).build())
+    let giving_way = layer_fn(|inner| GivingWay::new(inner, precedence.clone()));
+    let builder = builder.with_layer(&fenced).with_layer(&giving_way);
+    Ok(builder.build())
 }
 
 struct Fenced<S> {

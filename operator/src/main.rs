@@ -17,6 +17,8 @@ mod ledgers;
 mod metrics;
 mod off_limits;
 mod places;
+mod precedence;
+mod reached;
 mod report;
 mod resolve;
 mod scope;

@@ -22,12 +22,15 @@ enum Ground {
     Operator,
     /// A plane, and the command line of an operator that the bench starts itself.
     Command,
+    /// A plane with the operator at work on it, the API server's audit log, and the command line of a controller manager that the bench starts itself.
+    Audited,
 }
 
-const BENCHES: [(&str, Ground); 4] = [
+const BENCHES: [(&str, Ground); 5] = [
     ("fanout", Ground::Operator),
     ("memory", Ground::Command),
     ("records", Ground::Store),
+    ("runs", Ground::Audited),
     ("schedule", Ground::Operator),
 ];
 
@@ -37,6 +40,7 @@ fn plane(bench: &str) -> Recipe {
         name: "b",
         durable: true,
         emulated: None,
+        audited: bench == "runs",
         managers: match bench {
             "schedule" => &["controller-manager"],
             _ => &[],
@@ -56,8 +60,9 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
         return on_postgres(checkout, steps);
     }
     let program = format!("bench-{name}");
+    let programs = [&program, "operator", "server", "toolkit"];
     let program = steps.run("release build", |log| {
-        Ok(product::compile(checkout, log, true, &[&program])?.remove(0))
+        Ok(product::compile(checkout, log, true, &programs)?.remove(0))
     })?;
     let tools = Tools::plane(checkout, steps)?;
     let plane = Plane::up(checkout, steps, &tools, plane(name))?;
@@ -70,12 +75,18 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
         Ok((processes.operator(log)?, processes.records(log)?))
     })?;
     let mut bench = plane.command(program);
+    if matches!(ground, Ground::Operator | Ground::Audited) {
+        plane.daemons.start("operator", &plane.inside(&operator))?;
+    }
     match ground {
+        Ground::Operator => {}
         Ground::Store => {
             bench.args(records);
         }
-        Ground::Operator => {
-            plane.daemons.start("operator", &plane.inside(&operator))?;
+        Ground::Audited => {
+            let manager = plane.manager("controller-manager");
+            bench.arg(plane.audit_log());
+            bench.arg(manager.get_program()).args(manager.get_args());
         }
         Ground::Command => {
             let kubeconfig = processes.kubeconfig("operator");

@@ -27,6 +27,7 @@ const OLDEST: Recipe = Recipe {
     name: "old",
     durable: false,
     emulated: Some("1.33"),
+    audited: false,
     managers: &["controller-manager"],
 };
 

@@ -11,6 +11,17 @@ use crate::{
     tools::Tools,
 };
 
+/// Writes, once they are answered.
+const AUDITED: &str = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: None
+  verbs: [get, list, watch]
+- level: Metadata
+";
+
 pub struct ControlPlane<'a> {
     /// Where etcd keeps its data, and the administrator's kubeconfig is.
     pub folder: PathBuf,
@@ -18,6 +29,8 @@ pub struct ControlPlane<'a> {
     pub durable: bool,
     /// The older Kubernetes whose features and expressions it is to have, and no others.
     pub emulated: Option<&'static str>,
+    /// Writes are told of in an audit log.
+    pub audited: bool,
     /// What runs beside the API server, without its `kube-`.
     pub managers: &'static [&'static str],
     pub network: &'a Network,
@@ -28,6 +41,10 @@ pub struct ControlPlane<'a> {
 impl ControlPlane<'_> {
     /// Starts what does not run, and waits until the API server is ready.
     pub fn start(&self, log: &Log, daemons: &Daemons) -> Result<((), Outcome)> {
+        if self.audited {
+            let policy = self.audit_policy();
+            fs::write(&policy, AUDITED).about("write", &policy)?;
+        }
         let mut started = daemons.start("etcd", &self.etcd())?;
         started |= daemons.start("apiserver", &self.apiserver())?;
         self.publish_kubeconfig()?;
@@ -127,7 +144,21 @@ impl ControlPlane<'_> {
             apiserver.arg(format!("--{flag}={}", self.file(file)));
         }
         apiserver.args(self.emulation());
+        if self.audited {
+            apiserver
+                .arg("--audit-policy-file")
+                .arg(self.audit_policy());
+            apiserver.arg("--audit-log-path").arg(self.audit_log());
+        }
         apiserver
+    }
+
+    fn audit_policy(&self) -> PathBuf {
+        self.folder.join("audit-policy.yaml")
+    }
+
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
     }
 
     fn emulation(&self) -> Option<String> {
@@ -135,7 +166,7 @@ impl ControlPlane<'_> {
             .map(|version| format!("--emulated-version={version}"))
     }
 
-    fn manager(&self, name: &str) -> Command {
+    pub fn manager(&self, name: &str) -> Command {
         let mut manager = self.program(&format!("kube-{name}"));
         manager.arg(format!(
             "--kubeconfig={}",

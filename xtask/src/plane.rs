@@ -21,11 +21,14 @@ pub struct Recipe {
     pub name: &'static str,
     pub durable: bool,
     pub emulated: Option<&'static str>,
+    /// Every request is told of in an audit log.
+    pub audited: bool,
     pub managers: &'static [&'static str],
 }
 
 pub struct Plane<'a> {
     checkout: &'a Checkout,
+    recipe: Recipe,
     pub tools: &'a Tools,
     pub network: Network,
     pub daemons: Daemons,
@@ -56,26 +59,39 @@ impl<'a> Plane<'a> {
                 pki: Pki::of(&folder, uplink)?.0,
                 daemons: Daemons::new(folder.join("run"), logs),
                 checkout,
+                recipe,
                 tools,
                 network,
                 folder,
             };
-            plane.control_plane(recipe).start(log, &plane.daemons)?;
+            plane.control_plane().start(log, &plane.daemons)?;
             plane.cluster().install_objects(log)?;
             Ok(plane)
         })
     }
 
-    fn control_plane(&self, recipe: Recipe) -> ControlPlane<'_> {
+    fn control_plane(&self) -> ControlPlane<'_> {
+        let recipe = self.recipe;
         ControlPlane {
             folder: self.folder.clone(),
             durable: recipe.durable,
             emulated: recipe.emulated,
+            audited: recipe.audited,
             managers: recipe.managers,
             network: &self.network,
             pki: &self.pki,
             tools: self.tools,
         }
+    }
+
+    /// Where the API server of an audited plane writes down every request.
+    pub fn audit_log(&self) -> PathBuf {
+        self.control_plane().audit_log()
+    }
+
+    /// One of the managers of Kubernetes, without its `kube-`, as it runs beside the API server.
+    pub fn manager(&self, name: &str) -> Command {
+        self.control_plane().manager(name)
     }
 
     pub fn kubeconfig(&self) -> PathBuf {

@@ -105,6 +105,7 @@ fn boot(checkout: &Checkout, steps: &Steps, network: &Network, guests: &Guests) 
         folder: checkout.local(),
         durable: false,
         emulated: None,
+        audited: false,
         managers: &["controller-manager", "scheduler"],
         network,
         pki: &pki,

@@ -14,7 +14,7 @@ use super::valid;
 use crate::{
     context::Context,
     error::{Result, chain, observing},
-    report, resolve, scope,
+    reached, report, scope,
 };
 
 /// How soon a job that names what is not there is looked at again.
@@ -64,7 +64,7 @@ pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Re
         return Ok(Action::await_change());
     }
     let namespace = job.namespace().unwrap_or_default();
-    let reached = resolve::reached(&ctx.client, &namespace, &job.spec)
+    let reached = reached::reached(&ctx.client, &namespace, &job.spec)
         .await
         .map_err(observing("Scripts and Jobs that steps name"));
     let checked = reached.as_ref().map(|reached| {

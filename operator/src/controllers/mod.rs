@@ -45,6 +45,7 @@ use crate::{
     account::Accounts,
     actions::{Actions, News},
     args::Args,
+    bursts::Bursts,
     claims::Claims,
     context::{Context, Failures, Run, toolkit},
     desk::Desk,
@@ -56,7 +57,8 @@ use crate::{
     metrics::Metrics,
     off_limits::{self, Named},
     places::Places,
-    resolve::Definitions,
+    precedence::Precedence,
+    reached::Definitions,
     scope::{self, Scope},
 };
 
@@ -65,6 +67,8 @@ type Ears = (UnboundedReceiver<Run>, News);
 
 /// Objects of one kind that are looked at together.
 const CONCURRENCY: u16 = 32;
+/// As many as there are: firings that are due at the same time start before the status of the first is written.
+const EVERY_ONE: u16 = 0;
 /// Between two questions that are asked before the first turn.
 const ASKED_AGAIN: Duration = Duration::from_secs(1);
 /// Ends of runs that whoever waits for one may be behind.
@@ -90,14 +94,20 @@ pub async fn run(
             .reconcile_on(UnboundedReceiverStream::new(woken))
     };
     tokio::join!(
-        drive(&ctx, run::reconcile, of_runs),
-        drive(&ctx, action::reconcile, |controller, _| controller),
-        drive(&ctx, script::reconcile, |controller, _| controller),
-        drive(&ctx, job::reconcile, |jobs, part| job::following(
-            jobs, &ctx, part
-        )),
-        drive(&ctx, host::reconcile, |controller, _| controller),
-        drive(&ctx, schedule::reconcile, |controller, _| controller),
+        drive(&ctx, CONCURRENCY, run::reconcile, of_runs),
+        drive(&ctx, CONCURRENCY, action::reconcile, |controller, _| {
+            controller
+        }),
+        drive(&ctx, CONCURRENCY, script::reconcile, |controller, _| {
+            controller
+        }),
+        drive(&ctx, CONCURRENCY, job::reconcile, |jobs, part| {
+            job::following(jobs, &ctx, part)
+        }),
+        drive(&ctx, CONCURRENCY, host::reconcile, |controller, _| {
+            controller
+        }),
+        drive(&ctx, EVERY_ONE, schedule::reconcile, |tasks, _| tasks),
     );
     Ok(())
 }
@@ -110,7 +120,8 @@ async fn context(
     fence: Fence,
     epoch: i64,
 ) -> Result<(Arc<Context>, HashMap<String, Ears>)> {
-    let client = fenced::client(config.clone(), &fence)?;
+    let precedence = Precedence::default();
+    let client = fenced::client(config.clone(), &fence, &precedence)?;
     let records = records_client(args, &client).await?;
     let scope = Scope::new(args.namespaces.clone());
     let (wake, mut woken) = wakes(&scope);
@@ -121,7 +132,9 @@ async fn context(
     });
     let fleet = Fleet::fenced(Limits::default(), fence.clone());
     let ctx = Context {
-        accounts: Accounts::new(config, fence.clone()),
+        accounts: Accounts::new(config.clone(), fence.clone(), precedence.clone()),
+        prompt: fenced::prompt(config, &fence)?,
+        precedence,
         actions,
         definitions: Definitions::default(),
         rights: Rights::default(),
@@ -149,7 +162,10 @@ async fn context(
         ended: broadcast::Sender::new(ENDS),
         failures: Failures::default(),
         reported: Mutex::default(),
+        starting: Semaphore::new(CONCURRENCY.into()),
+        settling: Semaphore::new(CONCURRENCY.into()),
         namespaces: Mutex::default(),
+        namespace_uids: Bursts::default(),
         lease: Duration::from_secs(args.lease_seconds),
         client,
     };
@@ -213,6 +229,7 @@ async fn keep_off(args: Args, ctx: &Context) -> Result<()> {
 /// Drives a kind's controllers, one for each part of the scope; all of them together have as many turns at once as one may.
 async fn drive<K, R, F>(
     ctx: &Arc<Context>,
+    at_once: u16,
     reconcile: R,
     mut with: impl FnMut(Controller<DeserializeGuard<K>>, &str) -> Controller<DeserializeGuard<K>>,
 ) where
@@ -226,7 +243,10 @@ async fn drive<K, R, F>(
     R: Fn(Arc<DeserializeGuard<K>>, Arc<Context>) -> F + Copy + Send + 'static,
     F: Future<Output = Result<Action>> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(CONCURRENCY.into()));
+    let places = Arc::new(Semaphore::new(match at_once {
+        EVERY_ONE => Semaphore::MAX_PERMITS,
+        most => most.into(),
+    }));
     let turn = move |object, ctx| {
         let places = places.clone();
         async move {
@@ -238,7 +258,7 @@ async fn drive<K, R, F>(
         let objects = scope::within(&ctx.client, part);
         let controller = Controller::new(objects, watcher::Config::default());
         with(controller, part)
-            .with_config(controller::Config::default().concurrency(CONCURRENCY))
+            .with_config(controller::Config::default().concurrency(at_once))
             .run(turn.clone(), policy, ctx.clone())
             .boxed()
     });

@@ -28,8 +28,8 @@ use crate::{
     context::Context,
     entitled::{self, Writer},
     error::{Error, Result, acting, chain, observing},
-    report,
-    resolve::{self, Gap},
+    reached, report,
+    resolve::Gap,
 };
 
 /// Turns without a firing, so that a clock that was set is noticed.
@@ -57,6 +57,7 @@ pub async fn reconcile(
         Err(refusal) => schedule::status(task, &Err(refusal.clone()), now),
     };
     if task.status.as_ref() != Some(&status) {
+        let _place = ctx.settling.acquire().await;
         report::status(&ctx.client, task, "pilothouse-scheduledtask", &status).await?;
     }
     let Ok(turn) = turn else {
@@ -82,6 +83,7 @@ async fn turn(
     now: Timestamp,
 ) -> Result<Turn> {
     let due = schedule::due(task, &table, now);
+    let first = (!due.is_empty()).then(|| ctx.precedence.firing());
     let (world, earlier) = if wants_a_look(task, &due) {
         let earlier = earlier(ctx, task).await?;
         let active = usize::from(earlier.is_some());
@@ -98,6 +100,7 @@ async fn turn(
     for &at in &next.start {
         start(ctx, task, at).await?;
     }
+    drop(first);
     if schedule::prunes(task, &next) {
         prune(ctx, task).await?;
     }
@@ -188,7 +191,7 @@ fn is_of(run: &JobRun, uid: &str) -> bool {
 }
 
 fn runs_api(ctx: &Context, task: &ScheduledTask) -> Api<JobRun> {
-    Api::namespaced(ctx.client.clone(), &task.namespace().unwrap_or_default())
+    Api::namespaced(ctx.prompt.clone(), &task.namespace().unwrap_or_default())
 }
 
 /// Why a run would be refused: its Job is not there, or one of those who last wrote what it does may not act as its account.
@@ -198,7 +201,7 @@ async fn barred(ctx: &Context, task: &ScheduledTask) -> Result<Option<Refusal>> 
         &task.spec.job_ref.name,
     );
     let asked = async {
-        let Some(found) = resolve::definition(ctx, &namespace, name).await? else {
+        let Some(found) = reached::definition(ctx, &namespace, name).await? else {
             let message = format!("spec.jobRef.name: there is no Job {name}; create it");
             return Err(Gap::Refused(Refusal::new("JobNotFound", message)));
         };
@@ -217,6 +220,7 @@ async fn barred(ctx: &Context, task: &ScheduledTask) -> Result<Option<Refusal>> 
 
 /// Creates the run of a firing, unless it is there.
 async fn start(ctx: &Context, task: &ScheduledTask, at: Timestamp) -> Result<()> {
+    let _place = ctx.starting.acquire().await;
     let run = run_of(ctx, task, at);
     let (api, name) = (runs_api(ctx, task), run.name_any());
     match api.create(&PostParams::default(), &run).await {

@@ -3,6 +3,7 @@
 //! All traffic stays on 127/8. `serve` as first argument is the light server, which the bench starts as a process of its own.
 
 mod fixture;
+mod flood;
 mod journal;
 mod journaled;
 mod light;
@@ -11,6 +12,7 @@ mod ours;
 mod peers;
 mod process;
 mod real;
+mod team;
 mod usage;
 
 use std::time::Duration;
@@ -18,6 +20,8 @@ use std::time::Duration;
 use bench::{Report, Result, Row};
 use fixture::Fixture;
 use peers::{Best, Peers};
+use process::Server;
+use team::Team;
 
 /// Targets of the small rows and of the large one.
 const FEW: usize = 200;
@@ -38,8 +42,11 @@ async fn main() -> Result<()> {
     Peers::find()?;
     let mut report = Report::of("fanout");
     light_rows(&fixture, &mut report).await?;
-    journal_row(&fixture, &mut report).await?;
     real_rows(&fixture, &mut report).await?;
+    let server = light::start(&fixture).await?;
+    let team = Team::with_hosts("bench", &fixture, server.port, 0..FEW).await?;
+    let server = journal_row(&fixture, &team, server, &mut report).await?;
+    flood_row(&fixture, &team, &server, &mut report).await?;
     report.finish()
 }
 
@@ -81,10 +88,15 @@ async fn light_rows(fixture: &Fixture, report: &mut Report) -> Result<()> {
 }
 
 /// 200 hosts with a journal, by a JobRun and by `reach` alone: what plans, rights, statuses and records cost.
-async fn journal_row(fixture: &Fixture, report: &mut Report) -> Result<()> {
-    let server = light::start(fixture).await?;
+async fn journal_row(
+    fixture: &Fixture,
+    team: &Team,
+    server: Server,
+    report: &mut Report,
+) -> Result<Server> {
     let alone = journaled::alone(fixture, server.port).await?.as_secs_f64();
-    let wall = operated::run(fixture, server).await?.as_secs_f64();
+    let (wall, server) = operated::run(team, fixture, server).await?;
+    let wall = wall.as_secs_f64();
     report.push(Row {
         metric: "200 hosts with a journal, JobRun to Complete",
         unit: "s",
@@ -93,6 +105,28 @@ async fn journal_row(fixture: &Fixture, report: &mut Report) -> Result<()> {
         peer_value: Some(alone),
         goal: "<= 3x reach alone".into(),
         met: wall <= 3.0 * alone,
+    });
+    Ok(server)
+}
+
+/// A run on a host of its own while another team has 40,000 executions waiting.
+async fn flood_row(
+    fixture: &Fixture,
+    team: &Team,
+    server: &Server,
+    report: &mut Report,
+) -> Result<()> {
+    let quiet = Team::with_hosts("quiet", fixture, server.port, FEW..=FEW).await?;
+    let (slowest, usual) = flood::delayed(team, &quiet).await?;
+    let (slowest, usual) = (slowest.as_secs_f64(), usual.as_secs_f64());
+    report.push(Row {
+        metric: "one host while another team floods, slowest",
+        unit: "s",
+        ours: slowest,
+        peer: Some("without the flood, median".into()),
+        peer_value: Some(usual),
+        goal: "delayed by < 1".into(),
+        met: slowest - usual < 1.0,
     });
     Ok(())
 }

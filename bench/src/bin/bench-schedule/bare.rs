@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use bench::{
     Result,
+    seen::Seen,
     stage::{self, put},
 };
 use crds::v1alpha1::JobRun;
 use kube::{Api, Client};
 use serde_json::json;
 
-use crate::{seen::Seen, tasks};
+use crate::tasks;
 
 const RUNS: usize = 5_000;
 

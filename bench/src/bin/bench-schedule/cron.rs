@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bench::{
     Result,
+    seen::Seen,
     stage::{self, put},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +12,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
-use crate::{seen::Seen, tasks};
+use crate::tasks;
 
 const JOBS: usize = 500;
 const MINUTE: i64 = 60;

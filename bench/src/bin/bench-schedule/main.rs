@@ -6,7 +6,6 @@
 
 mod bare;
 mod cron;
-mod seen;
 mod tasks;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bench::{
     Result,
+    seen::Seen,
     stage::{self, put},
 };
 use crds::v1alpha1::{Job, JobRun, ScheduledTask, condition_is_true};
@@ -11,8 +12,6 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
-
-use crate::seen::Seen;
 
 const TASKS: usize = 10_000;
 /// They belong to so many teams.

@@ -209,17 +209,18 @@ fn too_soon(
 
 async fn tell(ctx: &Context, run: &JobRun, old: Option<&JobRunStatus>, new: &JobRunStatus) {
     let (before, after) = (old.map(category), category(new));
-    if before.as_ref() == Some(&after) {
+    let (bad, reason) = &after;
+    // That it goes on is what everybody expects, and each Event costs as much as a status.
+    if before.as_ref() == Some(&after) || reason == "Running" {
         return;
     }
-    let (bad, reason) = after;
     let note = new
         .message
         .as_deref()
         .filter(|m| !m.is_empty())
-        .unwrap_or(&reason);
+        .unwrap_or(reason);
     ctx.events
-        .tell(&run.object_ref(&()), bad, &reason, "Reconcile", note)
+        .tell(&run.object_ref(&()), *bad, reason, "Reconcile", note)
         .await;
 }
 
@@ -246,7 +247,9 @@ async fn applied(
 
 /// After the end: machines and memory are given back, and whoever waits is woken.
 pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action> {
-    ctx.forget(&run.uid().unwrap_or_default());
+    let uid = run.uid().unwrap_or_default();
+    let plan = ctx.ledgers.plan(&uid);
+    ctx.forget(&uid);
     if run.finalizers().iter().any(|f| f == FINALIZER_RUN) {
         // A run that went before its task knew of it would be created anew, and a part would be missed.
         if !schedule::knows(ctx, run).await? || !part::is_known(ctx, run).await? {
@@ -258,7 +261,9 @@ pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action>
             .filter(|f| *f != FINALIZER_RUN)
             .cloned()
             .collect();
-        work::let_go(ctx, run).await?;
+        if plan.is_none_or(|plan| plan.has_pods()) {
+            work::let_go(ctx, run).await?;
+        }
         put_finalizers(ctx, run, &rest).await?;
     }
     let Some(expires) = status::expires(run) else {

@@ -1,4 +1,4 @@
-//! The turn that freezes: looks everything up with the rights of the run's account and stores the plan before anything has an effect.
+//! How a plan is frozen: everything is looked up with the rights of the run's account, and the plan is stored before anything has an effect.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,58 +20,38 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 
-use super::{News, WAITING, observe};
+use super::{
+    News, WAITING,
+    observe::{self, Kept},
+};
 use crate::{
     context::Context,
     entitled::{self, Writer},
     error::{Error, Result, acting, observing},
-    resolve::{self, Gap, Reached},
+    reached::{self, Reached},
+    resolve::Gap,
 };
 
 /// Turns while a host is looked at for the first time.
 const UNSEEN: Duration = Duration::from_millis(500);
 
-/// One turn of a run that has no plan: what there is to say, and when to look again.
+/// The plan of a run that has none, as it is stored; or what there is to say, and when to look again.
 pub async fn turn(
     ctx: &Arc<Context>,
     run: &JobRun,
-    control: &observe::Control,
     now: Timestamp,
-) -> Result<(News, Duration)> {
-    if control.decided.cancel {
-        return Ok((News::Cancelled, Duration::ZERO));
-    }
-    let plan = match look_up(ctx, run, now).await {
-        Ok(plan) => plan,
-        Err(Gap::Refused(refusal)) => return Ok((News::Refused(refusal), Duration::ZERO)),
+) -> Result<std::result::Result<Kept, (News, Duration)>> {
+    let waiting = |reason, message, again| Ok(Err((News::Waiting { reason, message }, again)));
+    match look_up(ctx, run, now).await {
+        Ok(plan) => store(ctx, run, plan).await.map(Ok),
+        Err(Gap::Refused(refusal)) => Ok(Err((News::Refused(refusal), Duration::ZERO))),
         Err(Gap::Forbidden(message)) => {
-            return Ok((
-                News::Waiting {
-                    reason: "AccountForbidden",
-                    message: format!("{message}; grant it, or cancel the run"),
-                },
-                WAITING,
-            ));
+            let message = format!("{message}; grant it, or cancel the run");
+            waiting("AccountForbidden", message, WAITING)
         }
-        Err(Gap::Unseen(message)) => {
-            return Ok((
-                News::Waiting {
-                    reason: "HostNotSeen",
-                    message,
-                },
-                UNSEEN,
-            ));
-        }
-        Err(Gap::Failed { what, source }) => return Err(Error::Observe { what, source }),
-    };
-    store(ctx, run, &plan).await?;
-    Ok((
-        News::Waiting {
-            reason: "Planned",
-            message: "the plan is frozen".into(),
-        },
-        Duration::ZERO,
-    ))
+        Err(Gap::Unseen(message)) => waiting("HostNotSeen", message, UNSEEN),
+        Err(Gap::Failed { what, source }) => Err(Error::Observe { what, source }),
+    }
 }
 
 async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Gap> {
@@ -132,7 +112,7 @@ async fn definition(
     namespace: &str,
 ) -> Result<(String, JobSpec, Reached, Vec<Writer>), Gap> {
     if let Some(job) = &run.spec.job {
-        let reached = resolve::named(ctx, namespace, job).await?;
+        let reached = reached::named(ctx, namespace, job).await?;
         let writers = reached.writers().collect();
         return Ok((String::new(), job.clone(), reached, writers));
     }
@@ -142,15 +122,15 @@ async fn definition(
         .as_ref()
         .map(|r| r.name.clone())
         .unwrap_or_default();
-    let found = resolve::definition(ctx, namespace, &name).await?;
+    let found = reached::definition(ctx, namespace, &name).await?;
     let found = found.ok_or_else(|| Gap::Refused(Refusal::new("JobNotFound", format!("spec.jobRef.name: there is no Job {name} in namespace {namespace}; create it, then create the run anew"))))?;
     let (job, reached) = (found.job.spec.clone(), found.reached.clone());
     Ok((name, job, reached, found.writers().collect()))
 }
 
 /// Stores the plan. One that is there already is kept: it was frozen by a turn that did not get to say so.
-async fn store(ctx: &Context, run: &JobRun, plan: &Plan) -> Result<()> {
-    let name = observe::plan_name(run);
+async fn store(ctx: &Context, run: &JobRun, plan: Plan) -> Result<Kept> {
+    let (name, (sealed, hash)) = (observe::plan_name(run), plan.seal());
     let api: Api<ControllerRevision> =
         Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
     let revision = ControllerRevision {
@@ -160,22 +140,26 @@ async fn store(ctx: &Context, run: &JobRun, plan: &Plan) -> Result<()> {
             owner_references: run.controller_owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
-        data: Some(RawExtension(plan.seal().0)),
+        data: Some(RawExtension(sealed)),
         revision: 1,
     };
     match api.create(&PostParams::default(), &revision).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(Kept {
+            plan: Arc::new(plan),
+            name,
+            hash,
+        }),
         Err(kube::Error::Api(status)) if status.code == 409 => {
             let there = api
                 .get(&name)
                 .await
                 .map_err(observing(format!("ControllerRevision {name}")))?;
-            if observe::is_plan_of(&there, run) {
-                Ok(())
-            } else {
-                Err(acting(format!(
+            let ours = observe::is_plan_of(&there, run);
+            match there.data.filter(|_| ours) {
+                Some(stored) => observe::kept(stored, name),
+                None => Err(acting(format!(
                     "ControllerRevision {name}, which belongs to another object"
-                ))(kube::Error::Api(status)))
+                ))(kube::Error::Api(status))),
             }
         }
         Err(error) => Err(acting(format!("ControllerRevision {name}"))(error)),

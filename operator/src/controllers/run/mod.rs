@@ -1,4 +1,4 @@
-//! Drives one JobRun: observe, decide, act, report. The plan is frozen in a turn of its own; nothing has an effect before the run holds its machines.
+//! Drives one JobRun: observe, decide, act, report. Nothing has an effect before its status says that it has its plan and its machines.
 
 mod act;
 mod freeze;
@@ -106,31 +106,13 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
             (News::Refused(refusal), Duration::ZERO),
         ));
     }
-    let kept = plan_of(ctx, run).await;
-    let plan = kept
-        .as_ref()
-        .ok()
-        .and_then(Option::as_ref)
-        .map(|kept| &kept.plan);
-    let ledger = match plan {
-        Some(plan) => Some(observe::ledger(ctx, run, plan).await),
-        None => None,
+    let kept = match planned(run, ctx, now).await? {
+        Ok(kept) => kept,
+        Err(unplanned) => return Ok(unplanned),
     };
-    let read = ledger.as_ref().and_then(|ledger| ledger.as_ref().ok());
-    let mut control = observe::control(ctx, run, plan.map(|plan| &**plan), read).await?;
-    let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
-    let kept = match kept {
-        // Without its plan nothing can be done for the run; whoever cancels or deletes it must not wait for ever.
-        Err(Error::PlanChanged { .. } | Error::Invalid(_)) if control.decided.cancel => {
-            let cancelled = (News::Cancelled, Duration::ZERO);
-            return Ok(Turn::unplanned(control, begun, cancelled));
-        }
-        kept => kept?,
-    };
-    let (Some(kept), Some(ledger)) = (kept, ledger) else {
-        let frozen = freeze::turn(ctx, run, &control, now).await?;
-        return Ok(Turn::unplanned(control, begun, frozen));
-    };
+    let ledger = observe::ledger(ctx, run, &kept.plan).await;
+    let read = ledger.as_ref().ok();
+    let mut control = observe::control(ctx, run, Some(&*kept.plan), read).await?;
     ctx.register(&claim(run, &kept.plan, control.decided.is_suspended()));
     let (begun, news, again) = moves(run, ctx, &kept, ledger, &mut control, now).await?;
     Ok(Turn {
@@ -140,6 +122,32 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
         news,
         again,
     })
+}
+
+/// The run's plan, which is frozen now where there was none; or what there is to say without one.
+async fn planned(
+    run: &JobRun,
+    ctx: &Arc<Context>,
+    now: jiff::Timestamp,
+) -> Result<std::result::Result<Kept, Turn>> {
+    let kept = match plan_of(ctx, run).await {
+        Ok(Some(kept)) => return Ok(Ok(kept)),
+        kept => kept,
+    };
+    let control = observe::control(ctx, run, None, None).await?;
+    let told = match kept {
+        // Without its plan nothing can be done for the run; whoever cancels or deletes it must not wait for ever.
+        Ok(_) | Err(Error::PlanChanged { .. } | Error::Invalid(_)) if control.decided.cancel => {
+            (News::Cancelled, Duration::ZERO)
+        }
+        Err(error) => return Err(error),
+        Ok(_) => match freeze::turn(ctx, run, now).await? {
+            Ok(kept) => return Ok(Ok(kept)),
+            Err(told) => told,
+        },
+    };
+    let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
+    Ok(Err(Turn::unplanned(control, begun, told)))
 }
 
 /// One turn of a planned run: whether it has its machines, what there is to say, and when to look again.

@@ -14,7 +14,10 @@ use decide::{
     plan::{self, Plan},
 };
 use jiff::Timestamp;
-use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::{
+    api::apps::v1::ControllerRevision,
+    apimachinery::pkg::{apis::meta::v1::Time, runtime::RawExtension},
+};
 use kube::{Api, Resource as _, ResourceExt as _};
 
 use super::part;
@@ -91,7 +94,10 @@ pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<Kept>> {
         let hash = plan.seal().1;
         return Ok(Some(Kept { plan, name, hash }));
     }
-    let expected = run.status.as_ref().and_then(|s| s.plan_hash.as_ref());
+    let Some(expected) = run.status.as_ref().and_then(|s| s.plan_hash.as_ref()) else {
+        // One that no status tells of yet is found when it is stored once more.
+        return Ok(None);
+    };
     let api: Api<ControllerRevision> =
         Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
     let found = api
@@ -99,17 +105,16 @@ pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<Kept>> {
         .await
         .map_err(observing(format!("ControllerRevision {name}")))?;
     let owned = found.filter(|r| is_plan_of(r, run));
-    let Some(stored) = owned.and_then(|r| r.data) else {
-        return if expected.is_some() {
-            Err(Error::PlanChanged { name })
-        } else {
-            Ok(None)
-        };
-    };
-    let hash = plan::hash(&stored.0);
-    if expected.is_some_and(|expected| *expected != hash) {
-        return Err(Error::PlanChanged { name });
+    let stored = owned.and_then(|r| r.data);
+    match stored.filter(|stored| plan::hash(&stored.0) == *expected) {
+        Some(stored) => kept(stored, name).map(Some),
+        None => Err(Error::PlanChanged { name }),
     }
+}
+
+/// The plan that a revision of this name holds.
+pub fn kept(stored: RawExtension, name: String) -> Result<Kept> {
+    let hash = plan::hash(&stored.0);
     let plan: Plan = serde_json::from_value(stored.0)
         .map_err(|e| Error::Invalid(format!("plan {name}: {e}")))?;
     if !plan.is_coherent() {
@@ -118,11 +123,11 @@ pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<Kept>> {
             plan.version
         )));
     }
-    Ok(Some(Kept {
+    Ok(Kept {
         plan: Arc::new(plan),
         name,
         hash,
-    }))
+    })
 }
 
 /// Whether a revision is the run's own: labelled, which only the operator may write, and owned by this very run.

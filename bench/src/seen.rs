@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bench::Result;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::{
@@ -20,6 +19,8 @@ use tokio::{
     task::AbortHandle,
     time::{sleep, timeout},
 };
+
+use crate::Result;
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
