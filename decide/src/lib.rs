@@ -24,6 +24,7 @@ pub mod script;
 pub mod shares;
 pub mod status;
 pub mod template;
+pub mod trace;
 pub mod turns;
 pub mod volume;
 

@@ -201,12 +201,6 @@ impl Plan {
         &self.lane(task.step).targets[task.target]
     }
 
-    /// Whether a step of it runs pods of its own.
-    pub fn has_pods(&self) -> bool {
-        let mut bodies = self.steps.iter().map(|step| &step.body);
-        bodies.any(|body| matches!(body, Body::Pod { .. }))
-    }
-
     /// Targets of all lanes.
     pub fn total(&self) -> usize {
         self.lanes.iter().map(|l| l.targets.len()).sum()

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use decide::Limits;
 use reach::off_limits::Range;
 
+use crate::traces::Otlp;
+
 /// Controllers of Pilothouse.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(version)]
@@ -67,6 +69,8 @@ pub struct Args {
     /// How long the Lease is held without being renewed.
     #[arg(long, env = "PILOTHOUSE_LEASE_SECONDS", default_value_t = 15)]
     pub lease_seconds: u64,
+    #[command(flatten)]
+    pub otlp: Otlp,
 }
 
 impl Args {

@@ -31,6 +31,8 @@ use crate::{
     precedence::Precedence,
     reached::Definitions,
     scope::{EVERY, Scope},
+    traces::Traces,
+    turns::Turns,
 };
 
 /// A run by its name.
@@ -72,6 +74,8 @@ pub struct Context {
     /// UIDs of runs that have ended, for those who wait for one.
     pub ended: broadcast::Sender<String>,
     pub failures: Failures,
+    pub traces: Traces,
+    pub turns: Turns,
     pub reported: Mutex<HashMap<String, Instant>>,
     /// Runs of ScheduledTasks that are created together, and statuses that are written together.
     pub starting: Semaphore,

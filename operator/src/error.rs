@@ -21,6 +21,8 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("cannot tell traces")]
+    Traces(#[source] reqwest::Error),
     #[error("cannot read {what}")]
     Observe {
         what: String,
@@ -62,6 +64,7 @@ impl Error {
             Self::Connect(_) => "Connect",
             Self::Toolkit { .. } => "Toolkit",
             Self::Listen { .. } => "Listen",
+            Self::Traces(_) => "Traces",
             Self::Observe { .. } => "Observe",
             Self::Unheard { .. } => "Unheard",
             Self::Act { .. } => "Act",

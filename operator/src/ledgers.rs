@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crds::execution::Execution;
+use crds::execution::{Execution, Via};
 use decide::{
     ledger::Ledger,
     plan::{Plan, Task},
@@ -20,6 +20,8 @@ struct Entry {
     plan: Arc<Plan>,
     rows: HashMap<String, Execution>,
     in_flight: HashMap<Task, CancellationToken>,
+    /// Pods may be held for results that are known.
+    pods_left: bool,
 }
 
 impl Ledgers {
@@ -32,13 +34,27 @@ impl Ledgers {
             .map(|e| e.plan.clone())
     }
 
+    /// Notes that a pod could not be let go.
+    pub fn leave_pods(&self, run: &str) {
+        if let Some(entry) = self.0.lock().expect("no holder panics").get_mut(run) {
+            entry.pods_left = true;
+        }
+    }
+
+    /// Whether pods of a run may still be held: unless every one was begun and let go here.
+    pub fn may_hold_pods(&self, run: &str) -> bool {
+        let all = self.0.lock().expect("no holder panics");
+        all.get(run).is_none_or(|entry| entry.pods_left)
+    }
+
     /// Opens a ledger from what records hold.
     pub fn open(&self, run: &str, plan: Arc<Plan>, rows: Vec<Execution>) {
-        let rows = rows
+        let rows: HashMap<String, Execution> = rows
             .into_iter()
             .map(|row| (row.key.digest(), row))
             .collect();
         let entry = Entry {
+            pods_left: rows.values().any(|row| row.via == Via::Pod),
             plan,
             rows,
             in_flight: HashMap::new(),
@@ -67,6 +83,13 @@ impl Ledgers {
         let plan = self.plan(run);
         let hands_on = plan.filter(|plan| plan.steps.iter().any(|step| !step.outputs.is_empty()));
         hands_on.map_or_else(BTreeMap::new, |plan| self.read(run).outputs(&plan, task))
+    }
+
+    /// The rows of a run.
+    pub fn rows(&self, run: &str) -> Vec<Execution> {
+        let all = self.0.lock().expect("no holder panics");
+        let entry = all.get(run).into_iter();
+        entry.flat_map(|e| e.rows.values().cloned()).collect()
     }
 
     /// The row of an attempt.

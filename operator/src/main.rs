@@ -11,6 +11,7 @@ mod desk;
 mod entitled;
 mod error;
 mod fenced;
+mod held;
 mod leader;
 mod lease;
 mod ledgers;
@@ -22,6 +23,8 @@ mod reached;
 mod report;
 mod resolve;
 mod scope;
+mod traces;
+mod turns;
 mod work;
 
 use clap::Parser as _;

@@ -5,7 +5,12 @@ use std::sync::Arc;
 use kube::Resource;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
 
@@ -21,6 +26,11 @@ pub struct Ended {
     pub state: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct RunEnded {
+    pub outcome: &'static str,
+}
+
 /// Everything that is counted.
 #[derive(Clone)]
 pub struct Metrics {
@@ -28,12 +38,17 @@ pub struct Metrics {
     turns: Family<Turn, Counter>,
     pub executions: Family<Ended, Counter>,
     pub in_flight: Gauge,
+    pub runs: Family<RunEnded, Counter>,
+    /// From the time of a firing until its run is there, in seconds.
+    pub lateness: Histogram,
 }
 
 impl Metrics {
     pub fn new() -> Self {
         let (turns, executions, in_flight) =
             (Family::default(), Family::default(), Gauge::default());
+        let runs = Family::default();
+        let lateness = Histogram::new(exponential_buckets(0.001, 2.0, 18));
         let mut registry = Registry::with_prefix("pilothouse_operator");
         registry.register(
             "reconcile_turns",
@@ -50,11 +65,19 @@ impl Metrics {
             "Executions being worked on",
             in_flight.clone(),
         );
+        registry.register("runs_ended", "Runs that ended, by outcome", runs.clone());
+        registry.register(
+            "firing_lateness_seconds",
+            "Time from a firing of a ScheduledTask until its run is there",
+            lateness.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             turns,
             executions,
             in_flight,
+            runs,
+            lateness,
         }
     }
 
@@ -76,6 +99,41 @@ fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
         "jobs" => "Job",
         "scripts" => "Script",
         "hosts" => "Host",
+        "scheduledtasks" => "ScheduledTask",
         _ => "Other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::v1alpha1::Host;
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn the_dashboard_shows_what_is_counted() {
+        let metrics = Metrics::new();
+        metrics.turn::<Host>("Done");
+        let (via, state, outcome) = ("Journal", "Succeeded", "Complete");
+        metrics
+            .executions
+            .get_or_create(&Ended { via, state })
+            .inc();
+        metrics.runs.get_or_create(&RunEnded { outcome }).inc();
+        let mut told = String::new();
+        encode(&mut told, &metrics.registry).expect("text");
+        let dashboard = include_str!("../../charts/pilothouse/files/grafana/pilothouse.json");
+        let shown: Vec<_> = dashboard
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("pilothouse_operator_"))
+            .collect();
+        assert!(shown.len() > 4, "{shown:?}");
+        for name in shown {
+            assert!(
+                told.contains(&format!("\n{name}")),
+                "{name} is not among {told}"
+            );
+        }
     }
 }

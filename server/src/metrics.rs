@@ -95,3 +95,30 @@ impl Metrics {
         self.size.set(size);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn the_dashboard_shows_what_is_counted() {
+        let mut registry = Registry::default();
+        Metrics::new(&mut registry);
+        let mut told = String::new();
+        encode(&mut told, &registry).expect("text");
+        let dashboard = include_str!("../../charts/pilothouse/files/grafana/pilothouse.json");
+        let words = dashboard.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let shown: Vec<_> = words
+            .filter(|word| word.starts_with("pilothouse_records_"))
+            .collect();
+        assert!(shown.len() > 3, "{shown:?}");
+        for name in shown {
+            assert!(
+                told.contains(&format!("\n{name}")),
+                "{name} is not among {told}"
+            );
+        }
+    }
+}

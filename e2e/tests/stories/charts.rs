@@ -53,7 +53,7 @@ const SETTINGS: [&[&str]; 7] = [
     ],
     &[
         "--set",
-        "serviceMonitor.enabled=true,networkPolicy.enabled=true,policies.stamping=Mutate,rbac.aggregateToView=false,argocd.healthScripts=true,commonLabels.team=a",
+        "serviceMonitor.enabled=true,networkPolicy.enabled=true,policies.stamping=Mutate,rbac.aggregateToView=false,argocd.healthScripts=true,commonLabels.team=a,grafana.dashboard.enabled=true,tracing.endpoint=http://collector:4318,tracing.headersSecretRef.name=collector",
     ],
 ];
 

@@ -35,6 +35,7 @@ mod shares;
 mod steps;
 mod store_away;
 mod sub_runs;
+mod traces;
 mod uninstall;
 mod upgrade;
 mod walls;

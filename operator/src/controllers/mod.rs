@@ -3,7 +3,7 @@
 mod action;
 mod host;
 mod job;
-mod run;
+pub mod run;
 mod schedule;
 mod script;
 mod takeover;
@@ -23,8 +23,9 @@ use kube::{
     api::PostParams,
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
-        Controller,
+        Controller, WatchStreamExt as _,
         controller::{self, Action},
+        reflector::{reflector, store::Writer},
         watcher,
     },
 };
@@ -51,7 +52,7 @@ use crate::{
     desk::Desk,
     entitled::Rights,
     error::{self, Error, Result, observing},
-    fenced,
+    fenced, held,
     leader::cluster_uid,
     ledgers::Ledgers,
     metrics::Metrics,
@@ -60,6 +61,8 @@ use crate::{
     precedence::Precedence,
     reached::Definitions,
     scope::{self, Scope},
+    traces::Traces,
+    turns,
 };
 
 /// Runs that were woken from within, and what is heard of their actions.
@@ -67,7 +70,7 @@ type Ears = (UnboundedReceiver<Run>, News);
 
 /// Objects of one kind that are looked at together.
 const CONCURRENCY: u16 = 32;
-/// As many as there are: firings that are due at the same time start before the status of the first is written.
+/// As many as there are, where turns themselves say which go first: firings start before the status of the first is written, and runs end before others begin.
 const EVERY_ONE: u16 = 0;
 /// Between two questions that are asked before the first turn.
 const ASKED_AGAIN: Duration = Duration::from_secs(1);
@@ -87,27 +90,29 @@ pub async fn run(
     let (ctx, mut ears) = context(&args, config, metrics, fence, epoch).await?;
     keep_off(args, &ctx).await?;
     patiently(async || takeover::claims(&ctx).await).await?;
-    let of_runs = |controller: Controller<_>, part: &str| {
+    let woken_runs = |controller: Controller<_>, part: &str| {
         let (woken, heard) = ears.remove(part).expect("each part has its own");
         controller
             .watches_stream(heard, run::of_action)
             .reconcile_on(UnboundedReceiverStream::new(woken))
     };
+    let of_runs = Turns {
+        at_once: EVERY_ONE,
+        held: held::run,
+    };
+    let of_tasks = Turns {
+        at_once: EVERY_ONE,
+        ..Turns::usual()
+    };
     tokio::join!(
-        drive(&ctx, CONCURRENCY, run::reconcile, of_runs),
-        drive(&ctx, CONCURRENCY, action::reconcile, |controller, _| {
-            controller
-        }),
-        drive(&ctx, CONCURRENCY, script::reconcile, |controller, _| {
-            controller
-        }),
-        drive(&ctx, CONCURRENCY, job::reconcile, |jobs, part| {
+        drive(&ctx, of_runs, run::reconcile, woken_runs),
+        drive(&ctx, Turns::usual(), action::reconcile, |c, _| c),
+        drive(&ctx, Turns::usual(), script::reconcile, |c, _| c),
+        drive(&ctx, Turns::usual(), job::reconcile, |jobs, part| {
             job::following(jobs, &ctx, part)
         }),
-        drive(&ctx, CONCURRENCY, host::reconcile, |controller, _| {
-            controller
-        }),
-        drive(&ctx, EVERY_ONE, schedule::reconcile, |tasks, _| tasks),
+        drive(&ctx, Turns::usual(), host::reconcile, |c, _| c),
+        drive(&ctx, of_tasks, schedule::reconcile, |c, _| c),
     );
     Ok(())
 }
@@ -152,6 +157,7 @@ async fn context(
         limits: args.limits(),
         cluster: patiently(async || cluster_uid(&client, &scope, &args.namespace).await).await?,
         me: patiently(async || me(&client).await).await?,
+        traces: Traces::open(&args.otlp, &args.identity).map_err(Error::Traces)?,
         scope,
         epoch,
         events: Events::new(client.clone(), "pilothouse-operator", &args.identity),
@@ -161,6 +167,7 @@ async fn context(
         wake,
         ended: broadcast::Sender::new(ENDS),
         failures: Failures::default(),
+        turns: turns::Turns::default(),
         reported: Mutex::default(),
         starting: Semaphore::new(CONCURRENCY.into()),
         settling: Semaphore::new(CONCURRENCY.into()),
@@ -226,10 +233,29 @@ async fn keep_off(args: Args, ctx: &Context) -> Result<()> {
     Ok(())
 }
 
+/// How the turns of a kind are taken.
+struct Turns<K> {
+    at_once: u16,
+    /// What is let go of an object before it is held in memory.
+    held: fn(&mut DeserializeGuard<K>),
+}
+
+impl<K> Turns<K>
+where
+    DeserializeGuard<K>: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    const fn usual() -> Self {
+        Self {
+            at_once: CONCURRENCY,
+            held: held::object,
+        }
+    }
+}
+
 /// Drives a kind's controllers, one for each part of the scope; all of them together have as many turns at once as one may.
 async fn drive<K, R, F>(
     ctx: &Arc<Context>,
-    at_once: u16,
+    turns: Turns<K>,
     reconcile: R,
     mut with: impl FnMut(Controller<DeserializeGuard<K>>, &str) -> Controller<DeserializeGuard<K>>,
 ) where
@@ -243,7 +269,7 @@ async fn drive<K, R, F>(
     R: Fn(Arc<DeserializeGuard<K>>, Arc<Context>) -> F + Copy + Send + 'static,
     F: Future<Output = Result<Action>> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(match at_once {
+    let places = Arc::new(Semaphore::new(match turns.at_once {
         EVERY_ONE => Semaphore::MAX_PERMITS,
         most => most.into(),
     }));
@@ -256,14 +282,17 @@ async fn drive<K, R, F>(
     };
     let controllers = ctx.scope.parts().map(|part| {
         let objects = scope::within(&ctx.client, part);
-        let controller = Controller::new(objects, watcher::Config::default());
-        with(controller, part)
-            .with_config(controller::Config::default().concurrency(at_once))
+        let held_here = Writer::default();
+        let reader = held_here.as_reader();
+        let changes = watcher(objects, watcher::Config::default()).modify(turns.held);
+        let changes = reflector(held_here, changes).applied_objects();
+        with(Controller::for_stream(changes, reader), part)
+            .with_config(controller::Config::default().concurrency(turns.at_once))
             .run(turn.clone(), policy, ctx.clone())
             .boxed()
     });
-    let mut turns = select_all(controllers);
-    while let Some(turn) = turns.next().await {
+    let mut taken = select_all(controllers);
+    while let Some(turn) = taken.next().await {
         // What a turn returns was told already.
         if let Err(error) = turn {
             tracing::debug!(%error, "a turn ended with an error");

@@ -224,7 +224,11 @@ async fn start(ctx: &Context, task: &ScheduledTask, at: Timestamp) -> Result<()>
     let run = run_of(ctx, task, at);
     let (api, name) = (runs_api(ctx, task), run.name_any());
     match api.create(&PostParams::default(), &run).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            let late = Timestamp::now().duration_since(at);
+            ctx.metrics.lateness.observe(late.as_secs_f64());
+            Ok(())
+        }
         Err(kube::Error::Api(status)) if status.code == 409 => {
             let there = api.get_opt(&name).await;
             let there = there.map_err(observing(format!("JobRun {name}")))?;

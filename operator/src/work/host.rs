@@ -16,7 +16,7 @@ use reach::{
 use secrecy::ExposeSecret as _;
 use tokio::sync::mpsc;
 
-use super::{Outcome, PIECES, Work, target, values::Values};
+use super::{Outcome, PIECES, TRACEPARENT, Work, target, values::Values};
 
 /// How long a host is told that it may forget.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,6 +38,9 @@ pub async fn script(work: &Work, script: &ScriptBody) -> Outcome {
 pub async fn ready(work: &Work, script: &ScriptBody) -> Result<Ready, Outcome> {
     let mut values = work.values(&script.env).await?;
     work.acceptable(&script.accepts, &values)?;
+    if let Some(traceparent) = work.traceparent() {
+        values.env.entry(TRACEPARENT.into()).or_insert(traceparent);
+    }
     values.env.extend(work.marked());
     Ok(Ready {
         interpreter: script.interpreter,

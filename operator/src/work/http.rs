@@ -34,10 +34,17 @@ async fn prepared(
         .as_ref()
         .map(|body| work.render("http.body", body))
         .transpose()?;
+    let traced = work
+        .traceparent()
+        .map(|place| ("traceparent".to_owned(), place));
+    let mut headers: Vec<_> = values.env.into_iter().collect();
+    headers.extend(
+        traced.filter(|(own, _)| !step.headers.keys().any(|n| n.eq_ignore_ascii_case(own))),
+    );
     let request = Request {
         method: step.method,
         url: work.render("http.url", &step.url)?,
-        headers: values.env.into_iter().collect(),
+        headers,
         body,
         ca_bundle: step.ca_bundle.clone(),
         connect: work.step().delivery_timeout.get(),

@@ -31,7 +31,7 @@ use crds::{
 use decide::{
     outputs,
     plan::{Body, Plan, PlannedStep, PlannedTarget, Task},
-    template,
+    template, trace,
 };
 use futures::poll;
 use reach::pod::Recorder;
@@ -56,6 +56,8 @@ pub struct RunFacts {
     pub plan: Arc<Plan>,
     /// Hash of the plan, 64 hexadecimal digits.
     pub hash: String,
+    /// Where traces are told.
+    pub place: Option<trace::Place>,
 }
 
 impl RunFacts {
@@ -138,6 +140,8 @@ pub struct Work {
 const PIECES: usize = 64;
 /// The variable in which a script or pod finds what stands before an output.
 const OUTPUT: &str = "PILOTHOUSE_OUTPUT";
+/// The variable in which it finds its place in a trace, by the convention of OpenTelemetry.
+const TRACEPARENT: &str = "TRACEPARENT";
 /// How long a lost target is sought beyond the time its work may take.
 const SOUGHT: Duration = Duration::from_mins(2);
 /// Rest between two tries of what comes before an effect.
@@ -310,9 +314,16 @@ impl Work {
             })
             .inc();
         self.ctx.desk.row(row.clone()).await;
+        let is_pod = row.via == Via::Pod;
+        if is_pod && !pod::release(self).await {
+            self.ctx.ledgers.leave_pods(&self.run.uid);
+        }
         self.ctx.ledgers.end(&self.run.uid, self.task, row);
         self.ctx.wake(&self.run.namespace, &self.run.name);
-        self.release().await;
+        if self.row.via == Via::Journal {
+            // A host that does not hear it sweeps by age.
+            host::forget(self).await;
+        }
     }
 
     /// Takes output, masks and bounds it, and hands it to records; what it hands on is there when the recorder has finished.
@@ -351,6 +362,12 @@ impl Work {
         outputs::mark(&self.row.key.digest())
     }
 
+    /// The place of the execution in its trace, as scripts, pods and requests hand it on.
+    fn traceparent(&self) -> Option<String> {
+        let place = self.run.place.as_ref()?;
+        Some(place.traceparent(&self.row.key.digest()))
+    }
+
     /// The environment that tells a script or pod how to hand something on.
     fn marked(&self) -> Option<(String, String)> {
         let step = self.step();
@@ -371,15 +388,6 @@ impl Work {
                 message: refusal.message,
                 ..outcome
             },
-        }
-    }
-
-    /// Lets the source forget the result. A host that does not hear it sweeps by age; a pod is let go at the run's end.
-    async fn release(&self) {
-        match self.row.via {
-            Via::Journal => host::forget(self).await,
-            Via::Pod => pod::release(self).await,
-            Via::Plain | Via::Exec | Via::Api | Via::Probe | Via::Http => {}
         }
     }
 }

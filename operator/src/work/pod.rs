@@ -13,7 +13,7 @@ use reach::pod::{self, EnvValue, Error, Piece, Placed, Recorder, StepPod};
 use secrecy::SecretString;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Outcome, PIECES, REST, Work};
+use super::{Outcome, PIECES, REST, TRACEPARENT, Work};
 use crate::{context::Context, error::Result as Turn};
 
 /// Runs the step's pod to its end.
@@ -46,7 +46,11 @@ async fn prepared(
     let marked = work
         .marked()
         .map(|(name, mark)| (name, EnvValue::Plain(mark)));
-    let env = env.iter().map(source).chain(marked).collect();
+    let traced = work
+        .traceparent()
+        .map(|place| (TRACEPARENT.to_owned(), EnvValue::Plain(place)));
+    let env = env.iter().map(source);
+    let env = traced.into_iter().chain(env).chain(marked).collect();
     Ok((
         work.resolver()?.client,
         wanted(work, step, env)?,
@@ -169,25 +173,26 @@ impl From<pod::Outcome> for Outcome {
     }
 }
 
-/// Lets the pod go. One that is not let go here is let go at the end of its run.
-pub async fn release(work: &Work) {
+/// Lets the pod go, or says that it was left, to be let go at the end of its run.
+pub async fn release(work: &Work) -> bool {
     let Ok(resolver) = work.resolver() else {
-        return;
+        return false;
     };
     let decide::plan::Body::Pod { step, .. } = &work.step().body else {
-        return;
+        return true;
     };
     let Ok(wanted) = wanted(work, step, BTreeMap::new()) else {
-        return;
+        return false;
     };
     let released = match pod::attach(&resolver.client, &wanted).await {
         Ok(Some(placed)) => pod::release(&resolver.client, &placed).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
-    if let Err(error) = released {
-        tracing::warn!(error = %crate::error::chain(&error), "a step pod was not let go");
+    if let Err(error) = &released {
+        tracing::warn!(error = %crate::error::chain(error), "a step pod was not let go");
     }
+    released.is_ok()
 }
 
 /// Lets go of every step pod that a run has left, with the operator's own right: the run has ended, its results are safe, and its account may be gone.

@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-const NAMESPACE: &str = "bench";
+pub const NAMESPACE: &str = "bench";
 const PODS: usize = 5_000;
 const NODES: usize = 500;
 /// Every so-manyth pod is picked by the second run: 200 of them.

@@ -1,12 +1,14 @@
-//! `bench-memory`: how soon the operator is ready, and what it holds when it is idle and when there are 5,000 pods on 500 nodes. Prints a table and, as its last
-//! line, JSON.
+//! `bench-memory`: how soon the operator is ready, and what it holds when it is idle, when there are 5,000 pods on 500 nodes, and when 10,000 runs
+//! have ended. Prints a table and, as its last line, JSON.
 //!
 //! Its arguments are the operator's own command line. Pods and nodes are objects written straight into the API server; no kubelet stands behind them.
 
 mod crowd;
+mod past;
 mod subject;
 
 use bench::{Report, Result, Row};
+use crds::v1alpha1::JobRun;
 use kube::Client;
 use subject::Subject;
 
@@ -35,8 +37,38 @@ async fn main() -> Result<()> {
     crowd::carried_out(&client).await?;
     let runs = "a run that selects 5,000 and one that selects 200, peak";
     report.push(Row::at_most(runs, "MiB", operator.peak()?, 120.0));
+    let ended = past::sample(&client).await?;
     operator.end()?;
+    past_rows(&command, &client, &ended, &mut report).await?;
     report.finish()
+}
+
+/// What runs that have ended cost an operator that starts after them.
+#[allow(clippy::cast_precision_loss)] // Thousands.
+async fn past_rows(
+    command: &[String],
+    client: &Client,
+    ended: &JobRun,
+    report: &mut Report,
+) -> Result<()> {
+    let before = Subject::start(command).await?;
+    before.leads(client).await?;
+    let without = before.settled().await?;
+    before.end()?;
+    past::fill(client, ended).await?;
+    let operator = Subject::start(command).await?;
+    let ready = operator.ready.as_secs_f64();
+    operator.leads(client).await?;
+    let with = operator.settled().await?;
+    println!("{without:.1} MiB without them, {with:.1} with them");
+    let each = (with - without) * 1024.0 / past::RUNS as f64;
+    let metrics = [
+        "10,000 ended runs, resident, each",
+        "10,000 ended runs, exec to ready",
+    ];
+    report.push(Row::at_most(metrics[0], "KiB", each, 4.0));
+    report.push(Row::at_most(metrics[1], "s", ready, 1.5));
+    operator.end()
 }
 
 /// From the start of the process to its first ready answer, where there is nothing to do.

@@ -39,10 +39,7 @@ impl Subject {
             return Err("the operator's command line is missing".into());
         };
         let mut operator = Command::new(program);
-        operator.args(arguments).env(
-            "KUBECONFIG",
-            std::env::var("PILOTHOUSE_BENCH_OPERATOR_KUBECONFIG")?,
-        );
+        operator.args(arguments).env("KUBECONFIG", kubeconfig()?);
         let began = Instant::now();
         let mut subject = Self {
             child: operator.spawn()?,
@@ -123,6 +120,11 @@ impl Drop for Subject {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The operator's own rights.
+pub fn kubeconfig() -> Result<String> {
+    Ok(std::env::var("PILOTHOUSE_BENCH_OPERATOR_KUBECONFIG")?)
 }
 
 async fn is_ready() -> bool {

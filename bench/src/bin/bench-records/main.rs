@@ -2,6 +2,7 @@
 //! authentication into the store at the URL. `bench-records --postgres`: into a store of this process on a PostgreSQL of its own, with that one's defaults, in the folder for
 //! temporary files. Prints a table and, as its last line, JSON.
 
+mod away;
 mod load;
 mod row;
 
@@ -10,7 +11,9 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use bench::{Report, Result, Row};
 use jiff::Timestamp;
 use load::{Shape, Sink, measure};
-use records::{Options, PostgresStore, SqliteStore, client::Client, private::PrivatePostgres};
+use records::{
+    Options, PostgresStore, SqliteStore, Store, client::Client, private::PrivatePostgres,
+};
 use tempfile::TempDir;
 
 /// Length of each measurement.
@@ -58,15 +61,27 @@ async fn main() -> Result<()> {
 }
 
 async fn postgres(report: &mut Report) -> Result<()> {
-    let server = PrivatePostgres::start(&[])?;
+    let mut server = PrivatePostgres::start(&[])?;
     let settings = server.database("records")?;
     let store = PostgresStore::open(settings, Options::default(), Timestamp::now()).await?;
     let names = [
         "on PostgreSQL, rows a second",
         "on PostgreSQL, acknowledgement idle, p99",
     ];
-    let sink = Sink::Process(Arc::new(store));
-    rows(report, &sink, names, POSTGRES_ROWS).await
+    let store: Arc<dyn Store> = Arc::new(store);
+    rows(report, &Sink::Process(store.clone()), names, POSTGRES_ROWS).await?;
+    let (acknowledged, lost) = away::lost(&mut server, store).await?;
+    println!(
+        "{acknowledged} rows were acknowledged before and after PostgreSQL was killed and away for a minute"
+    );
+    let metric = "PostgreSQL killed and away for a minute, rows lost";
+    report.push(Row::at_most(
+        metric,
+        "rows",
+        f64::from(u32::try_from(lost)?),
+        0.0,
+    ));
+    Ok(())
 }
 
 fn store(folder: &Path) -> Result<SqliteStore> {

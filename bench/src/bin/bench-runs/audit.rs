@@ -1,6 +1,7 @@
 //! What the API server's audit log says of writes.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufRead as _, BufReader, Seek as _, SeekFrom},
     path::PathBuf,
@@ -29,10 +30,12 @@ struct User {
     username: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct Object {
-    #[serde(default, rename = "apiGroup")]
-    group: String,
+    api_group: String,
+    resource: String,
+    subresource: String,
 }
 
 impl Audit {
@@ -45,18 +48,25 @@ impl Audit {
         Ok(self.0.metadata()?.len())
     }
 
-    /// Writes since then by those whose names begin so, whomever they acted as.
+    /// Writes since then, which are told by kind, by those whose names begin so, whomever they acted as.
     pub fn writes(&self, since: u64, by: &[&str]) -> Result<usize> {
         let mut log = File::open(&self.0)?;
         log.seek(SeekFrom::Start(since))?;
-        let mut count = 0;
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
         for line in BufReader::new(log).lines() {
             let entry: Entry = serde_json::from_str(&line?)?;
-            let group = entry.object.map(|object| object.group).unwrap_or_default();
             let ours = by.iter().any(|name| entry.user.username.starts_with(name));
             let written = WRITES.contains(&entry.verb.as_str());
-            count += usize::from(ours && written && !ASKING.contains(&group.as_str()));
+            let of = entry.object.unwrap_or_default();
+            if ours && written && !ASKING.contains(&of.api_group.as_str()) {
+                let kind = format!("{} {}/{}", entry.verb, of.resource, of.subresource);
+                *kinds.entry(kind).or_default() += 1;
+            }
         }
-        Ok(count)
+        let told = kinds
+            .iter()
+            .map(|(kind, count)| format!("{count} {}", kind.trim_end_matches('/')));
+        println!("  {}", told.collect::<Vec<_>>().join(", "));
+        Ok(kinds.values().sum())
     }
 }

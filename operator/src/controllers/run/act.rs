@@ -8,12 +8,13 @@ use std::{
 use crds::{
     names::FINALIZER_RUN,
     receipt::Receipt,
-    v1alpha1::{JobRun, JobRunStatus, RunAction, find_condition},
+    v1alpha1::{JobRun, JobRunStatus, RunAction, condition_is_true, find_condition},
 };
 use decide::{
     Refusal, receipt,
     run::Next,
     status::{self, Frozen},
+    trace::Ended,
 };
 use jiff::Timestamp;
 use kube::{
@@ -32,6 +33,7 @@ use super::{
 use crate::{
     context::Context,
     error::{Error, Result, acting, chain},
+    metrics::RunEnded,
     report,
     work::{self, RunFacts},
 };
@@ -145,6 +147,9 @@ pub async fn report(
         }
         report::status(&ctx.client, run, "pilothouse-jobrun", &status).await?;
         tell(ctx, run, old, &status).await;
+        if status.finished_at.is_some() {
+            ended(ctx, run, turn.kept.as_ref(), &status);
+        }
     }
     for (action, verdict) in &turn.control.fresh {
         applied(ctx, action, verdict, now).await?;
@@ -224,6 +229,33 @@ async fn tell(ctx: &Context, run: &JobRun, old: Option<&JobRunStatus>, new: &Job
         .await;
 }
 
+/// Counts a run that has just ended, and tells its trace.
+fn ended(ctx: &Context, run: &JobRun, kept: Option<&Kept>, status: &JobRunStatus) {
+    let complete = condition_is_true(&status.conditions, "Complete");
+    let outcome = if complete { "Complete" } else { "Failed" };
+    ctx.metrics.runs.get_or_create(&RunEnded { outcome }).inc();
+    let (Some(place), Some(kept)) = (ctx.traces.place(run), kept) else {
+        return;
+    };
+    let (Some(start), Some(end)) = (&status.started_at, &status.finished_at) else {
+        return;
+    };
+    let (uid, failed) = (run.uid().unwrap_or_default(), category(status));
+    let (name, namespace) = (run.name_any(), run.namespace().unwrap_or_default());
+    let run = Ended {
+        uid: &uid,
+        name: &name,
+        namespace: &namespace,
+        parent: place.parent,
+        start: start.0,
+        end: end.0,
+        failed: failed.0.then_some(failed.1),
+    };
+    let rows = ctx.ledgers.rows(&uid);
+    let spans = decide::trace::spans(&run, &kept.plan, &rows);
+    ctx.traces.tell(&place, spans);
+}
+
 /// What an Event about this status is called, the same as in conditions and errors; and whether it is a warning.
 fn category(status: &JobRunStatus) -> (bool, String) {
     let reason = |type_| find_condition(&status.conditions, type_).map(|c| c.reason.clone());
@@ -248,7 +280,7 @@ async fn applied(
 /// After the end: machines and memory are given back, and whoever waits is woken.
 pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action> {
     let uid = run.uid().unwrap_or_default();
-    let plan = ctx.ledgers.plan(&uid);
+    let holds_pods = ctx.ledgers.may_hold_pods(&uid);
     ctx.forget(&uid);
     if run.finalizers().iter().any(|f| f == FINALIZER_RUN) {
         // A run that went before its task knew of it would be created anew, and a part would be missed.
@@ -261,7 +293,7 @@ pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action>
             .filter(|f| *f != FINALIZER_RUN)
             .cloned()
             .collect();
-        if plan.is_none_or(|plan| plan.has_pods()) {
+        if holds_pods {
             work::let_go(ctx, run).await?;
         }
         put_finalizers(ctx, run, &rest).await?;

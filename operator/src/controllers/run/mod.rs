@@ -35,6 +35,7 @@ const COUNTS: Duration = Duration::from_secs(1);
 
 pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) -> Result<Action> {
     let run = valid(&run)?;
+    let _turn = ctx.turns.take(is_fresh(run)).await;
     let now = jiff::Timestamp::now();
     if run.is_finished() {
         return act::tidy(&ctx, run, now).await;
@@ -52,6 +53,12 @@ pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) ->
     turn?;
     ctx.succeeded(run);
     Ok(action)
+}
+
+/// Nothing of it has begun.
+fn is_fresh(run: &JobRun) -> bool {
+    let status = run.status.as_ref();
+    status.is_none_or(|s| s.started_at.is_none() && s.finished_at.is_none())
 }
 
 /// What a turn came to.

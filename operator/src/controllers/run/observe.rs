@@ -166,6 +166,7 @@ pub async fn facts(ctx: &Context, run: &JobRun, kept: &Kept) -> Result<RunFacts>
         plan: kept.plan.clone(),
         hash: kept.hash.trim_start_matches("sha256:").to_owned(),
         uid: run.uid().unwrap_or_default(),
+        place: ctx.traces.place(run),
     })
 }
 

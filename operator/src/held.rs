@@ -1,0 +1,86 @@
+//! What is held in memory of the objects that are watched: no more than turns look at. Runs that have ended are many, and little of them matters.
+
+use crds::v1alpha1::JobRun;
+use kube::{
+    Resource, ResourceExt as _,
+    core::{DeserializeGuard, NamespaceResourceScope},
+};
+
+/// What kubectl keeps for itself in each object that it applies.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Lets go of what nobody here asks for.
+pub fn object<K>(object: &mut DeserializeGuard<K>)
+where
+    DeserializeGuard<K>: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove(LAST_APPLIED);
+}
+
+/// The same of a run; of one that has ended, what is left to do needs who it is, how it ended and when it goes.
+pub fn run(guarded: &mut DeserializeGuard<JobRun>) {
+    object(guarded);
+    let Some(run) = guarded.0.as_mut().ok().filter(|run| run.is_finished()) else {
+        return;
+    };
+    run.spec.job = None;
+    run.spec.parameters.clear();
+    run.spec.secret_parameters.clear();
+    if let Some(status) = &mut run.status {
+        status.steps.clear();
+        status.notes.clear();
+        status.actions.clear();
+        status.message = None;
+        status
+            .conditions
+            .iter_mut()
+            .for_each(|c| c.message = String::new());
+        status.conditions.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::v1alpha1::{JobRunStatus, Verdict, find_condition, set_condition};
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn run_with(condition: &'static str) -> DeserializeGuard<JobRun> {
+        let text = r#"{"job": {"steps": [{"name": "one", "pause": {"duration": "1s"}}]}}"#;
+        let mut run = JobRun::new("r", serde_json::from_str(text).expect("a spec"));
+        let noted = (LAST_APPLIED.to_owned(), "{}".to_owned());
+        run.annotations_mut().extend([noted]);
+        let mut status = JobRunStatus::default();
+        let verdict = Verdict::yes(condition, "Reason", "long");
+        set_condition(
+            &mut status.conditions,
+            &verdict,
+            None,
+            Timestamp::UNIX_EPOCH,
+        );
+        run.status = Some(status);
+        DeserializeGuard(Ok(run))
+    }
+
+    #[test]
+    fn of_a_run_that_has_ended_its_work_is_let_go_and_its_end_stays() {
+        let [mut ended, mut going] = ["Complete", "Running"].map(run_with);
+        run(&mut ended);
+        run(&mut going);
+        let ([ended, going], now) = (
+            [ended, going].map(|g| g.0.expect("valid")),
+            Timestamp::UNIX_EPOCH,
+        );
+        assert!(ended.annotations().is_empty() && going.annotations().is_empty());
+        assert!(ended.spec.job.is_none() && going.spec.job.is_some());
+        let status = ended.status.expect("it has one");
+        let complete = find_condition(&status.conditions, "Complete").expect("it is there");
+        assert_eq!(
+            (complete.reason.as_str(), complete.message.as_str()),
+            ("Reason", "")
+        );
+        assert!(complete.last_transition_time.0 >= now);
+    }
+}
