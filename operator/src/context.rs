@@ -25,6 +25,7 @@ use crate::{
     desk::Desk,
     entitled::Rights,
     error::{Error, Result},
+    latest::Latest,
     ledgers::Ledgers,
     metrics::Metrics,
     places::Places,
@@ -74,6 +75,7 @@ pub struct Context {
     /// UIDs of runs that have ended, for those who wait for one.
     pub ended: broadcast::Sender<String>,
     pub failures: Failures,
+    pub latest: Latest,
     pub traces: Traces,
     pub turns: Turns,
     pub reported: Mutex<HashMap<String, Instant>>,

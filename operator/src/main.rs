@@ -12,6 +12,7 @@ mod entitled;
 mod error;
 mod fenced;
 mod held;
+mod latest;
 mod leader;
 mod lease;
 mod ledgers;

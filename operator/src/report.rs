@@ -9,8 +9,13 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 
-/// Replaces the status of an object as it was observed; someone else's newer version is a conflict, and the turn is taken again.
-pub async fn status<K, S>(client: &Client, object: &K, manager: &str, status: &S) -> Result<()>
+/// Replaces the status of an object as it was observed, and gives the object as it is then, if it is still there; someone else's newer version is a conflict, and the turn is taken again.
+pub async fn status<K, S>(
+    client: &Client,
+    object: &K,
+    manager: &str,
+    status: &S,
+) -> Result<Option<K>>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
@@ -31,9 +36,9 @@ where
         .patch_status(&object.name_any(), &params, &Patch::Apply(&patch))
         .await
     {
-        Ok(_) => Ok(()),
+        Ok(object) => Ok(Some(object)),
         // The object is gone; nobody is left to read its status.
-        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
+        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
         Err(error) => Err(Error::Report(Box::new(error))),
     }
 }

@@ -68,7 +68,10 @@ async fn put_finalizers(
         )
         .await;
     match patched {
-        Ok(run) => Ok(Some(run)),
+        Ok(run) => {
+            ctx.latest.wrote(run.clone());
+            Ok(Some(run))
+        }
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(acting(format!("JobRun {}", run.name_any()))(error)),
     }
@@ -145,7 +148,7 @@ pub async fn report(
         if let Some(rest) = too_soon(ctx, run, old, &status) {
             return Ok(Action::requeue(rest));
         }
-        report::status(&ctx.client, run, "pilothouse-jobrun", &status).await?;
+        write(ctx, run, &status).await?;
         tell(ctx, run, old, &status).await;
         if status.finished_at.is_some() {
             ended(ctx, run, turn.kept.as_ref(), &status);
@@ -155,6 +158,12 @@ pub async fn report(
         applied(ctx, action, verdict, now).await?;
     }
     Ok(Action::requeue(turn.again.max(Duration::from_millis(10))))
+}
+
+async fn write(ctx: &Context, run: &JobRun, status: &JobRunStatus) -> Result<()> {
+    let written = report::status(&ctx.client, run, "pilothouse-jobrun", status).await?;
+    written.into_iter().for_each(|run| ctx.latest.wrote(run));
+    Ok(())
 }
 
 /// A turn that failed says so; a conflict is no news, since the next turn comes at once.
@@ -174,7 +183,7 @@ async fn failed(ctx: &Context, run: &JobRun, error: &Error, now: Timestamp) -> R
         };
         let status = status::status(run, &told, now);
         if run.status.as_ref() != Some(&status) {
-            report::status(&ctx.client, run, "pilothouse-jobrun", &status).await?;
+            write(ctx, run, &status).await?;
             tell(ctx, run, run.status.as_ref(), &status).await;
         }
     }
@@ -274,7 +283,9 @@ async fn applied(
     now: Timestamp,
 ) -> Result<()> {
     let status = decide::action::status(action, verdict, now);
-    report::status(&ctx.client, action, "pilothouse-runaction", &status).await
+    report::status(&ctx.client, action, "pilothouse-runaction", &status)
+        .await
+        .map(drop)
 }
 
 /// After the end: machines and memory are given back, and whoever waits is woken.

@@ -35,6 +35,8 @@ const COUNTS: Duration = Duration::from_secs(1);
 
 pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) -> Result<Action> {
     let run = valid(&run)?;
+    let latest = ctx.latest.than(run);
+    let run = latest.as_deref().unwrap_or(run);
     let _turn = ctx.turns.take(is_fresh(run)).await;
     let now = jiff::Timestamp::now();
     if run.is_finished() {
