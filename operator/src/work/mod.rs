@@ -134,6 +134,8 @@ pub struct Work {
     pub outputs: BTreeMap<String, String>,
     /// The host as it was reached, which is where the journal is.
     reached: OnceLock<reach::ssh::Target>,
+    /// The pod of the step's own.
+    placed: OnceLock<reach::pod::Placed>,
 }
 
 /// Pieces of output on their way to records before their source is read more slowly.
@@ -200,6 +202,7 @@ fn take(
         joining,
         outputs: ctx.ledgers.outputs(&run.uid, task),
         reached: OnceLock::new(),
+        placed: OnceLock::new(),
     })
 }
 

@@ -100,9 +100,10 @@ async fn carried(work: &Work, client: &Client, wanted: &StepPod, mask: &[SecretS
             Err(error) => return refused(&error),
         }
     };
+    let placed = work.placed.get_or_init(|| placed);
     let (sink, pieces) = mpsc::channel(PIECES);
     let forwarding = work.forwarding(pieces);
-    let outcome = followed(work, client, &placed, mask, sink).await;
+    let outcome = followed(work, client, placed, mask, sink).await;
     // The chunks go to records before the row that ends the execution.
     let given = forwarding.await.expect("forwarding does not panic");
     work.handing_on(outcome, given)
@@ -178,13 +179,7 @@ pub async fn release(work: &Work) -> bool {
     let Ok(resolver) = work.resolver() else {
         return false;
     };
-    let decide::plan::Body::Pod { step, .. } = &work.step().body else {
-        return true;
-    };
-    let Ok(wanted) = wanted(work, step, BTreeMap::new()) else {
-        return false;
-    };
-    let released = match pod::attach(&resolver.client, &wanted).await {
+    let released = match placed(work, &resolver.client).await {
         Ok(Some(placed)) => pod::release(&resolver.client, &placed).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
@@ -193,6 +188,21 @@ pub async fn release(work: &Work) -> bool {
         tracing::warn!(error = %crate::error::chain(error), "a step pod was not let go");
     }
     released.is_ok()
+}
+
+/// The pod as it was started or found here; one that may be there from before is looked for.
+async fn placed(work: &Work, client: &Client) -> Result<Option<Placed>, Error> {
+    if let Some(placed) = work.placed.get() {
+        return Ok(Some(placed.clone()));
+    }
+    let decide::plan::Body::Pod { step, .. } = &work.step().body else {
+        return Ok(None);
+    };
+    // Without what its templates say nothing was created.
+    let Ok(wanted) = wanted(work, step, BTreeMap::new()) else {
+        return Ok(None);
+    };
+    pod::attach(client, &wanted).await
 }
 
 /// Lets go of every step pod that a run has left, with the operator's own right: the run has ended, its results are safe, and its account may be gone.

@@ -162,7 +162,9 @@ pub async fn report(
 
 async fn write(ctx: &Context, run: &JobRun, status: &JobRunStatus) -> Result<()> {
     let written = report::status(&ctx.client, run, "pilothouse-jobrun", status).await?;
-    written.into_iter().for_each(|run| ctx.latest.wrote(run));
+    if let Some(run) = written {
+        ctx.latest.wrote(run);
+    }
     Ok(())
 }
 
@@ -224,8 +226,9 @@ fn too_soon(
 async fn tell(ctx: &Context, run: &JobRun, old: Option<&JobRunStatus>, new: &JobRunStatus) {
     let (before, after) = (old.map(category), category(new));
     let (bad, reason) = &after;
-    // That it goes on is what everybody expects, and each Event costs as much as a status.
-    if before.as_ref() == Some(&after) || reason == "Running" {
+    // That it goes on and ends well is what everybody expects, and each Event costs as much as a status.
+    let expected = matches!(reason.as_str(), "Running" | "Succeeded");
+    if before.as_ref() == Some(&after) || expected {
         return;
     }
     let note = new

@@ -37,7 +37,7 @@ pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) ->
     let run = valid(&run)?;
     let latest = ctx.latest.than(run);
     let run = latest.as_deref().unwrap_or(run);
-    let _turn = ctx.turns.take(is_fresh(run)).await;
+    let _turn = ctx.turns.take(run).await;
     let now = jiff::Timestamp::now();
     if run.is_finished() {
         return act::tidy(&ctx, run, now).await;
@@ -55,12 +55,6 @@ pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) ->
     turn?;
     ctx.succeeded(run);
     Ok(action)
-}
-
-/// Nothing of it has begun.
-fn is_fresh(run: &JobRun) -> bool {
-    let status = run.status.as_ref();
-    status.is_none_or(|s| s.started_at.is_none() && s.finished_at.is_none())
 }
 
 /// What a turn came to.
