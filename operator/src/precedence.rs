@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use http::Request;
 use tokio::sync::Notify;
 use tower::Service;
 
@@ -104,9 +105,9 @@ impl<S> GivingWay<S> {
     }
 }
 
-impl<R, S> Service<R> for GivingWay<S>
+impl<B, S> Service<Request<B>> for GivingWay<S>
 where
-    S: Service<R>,
+    S: Service<Request<B>>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
@@ -126,13 +127,20 @@ where
     }
 
     /// What is read after the head of the answer, as a watch is, is no longer under way.
-    fn call(&mut self, request: R) -> Self::Future {
-        let (entered, answer) = (self.entered.take(), self.inner.call(request));
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let entered = self.entered.take().filter(|_| !is_passed_on(&request));
+        let answer = self.inner.call(request);
         Box::pin(async move {
             let _entered = entered;
             answer.await
         })
     }
+}
+
+/// Whether a node answers, which may be dead, and not the API server.
+fn is_passed_on<B>(request: &Request<B>) -> bool {
+    let path = request.uri().path();
+    path.ends_with("/exec") || path.ends_with("/log")
 }
 
 #[cfg(test)]
@@ -164,16 +172,20 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_waits_goes_when_the_firing_is_over_and_leaves_with_its_answer() {
         let precedence = Precedence::default();
-        let inner = tower::service_fn(|never: bool| async move {
-            if never {
+        let inner = tower::service_fn(|request: Request<bool>| async move {
+            if *request.body() {
                 pending::<()>().await;
             }
             Ok::<(), ()>(())
         });
+        let to = |path: &str, never| {
+            let request = Request::get(path).body(never);
+            request.expect("a request")
+        };
         let service = || GivingWay::new(inner, precedence.clone());
         let firing = precedence.firing();
         let mut held: Vec<_> = (0..FEW)
-            .map(|_| Box::pin(service().oneshot(true)))
+            .map(|_| Box::pin(service().oneshot(to("/api/v1/pods", true))))
             .collect();
         for request in &mut held {
             assert!(request.now_or_never().is_none());
@@ -181,8 +193,10 @@ mod tests {
         let mut next = service();
         assert!(next.ready().now_or_never().is_none());
         drop(firing);
-        let answered = next.ready().await.expect("it is ready").call(false).await;
-        assert_eq!(answered, Ok(()));
-        assert_eq!(precedence.lock().others, FEW);
+        let next = next.ready().await.expect("it is ready");
+        assert_eq!(next.call(to("/api/v1/pods", false)).await, Ok(()));
+        let mut exec = Box::pin(service().oneshot(to("/api/v1/namespaces/n/pods/p/exec", true)));
+        assert!((&mut exec).now_or_never().is_none());
+        assert_eq!(precedence.lock().others, FEW, "a dead node holds up nobody");
     }
 }
