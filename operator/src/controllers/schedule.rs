@@ -146,6 +146,9 @@ impl Turn {
             return Action::await_change();
         }
         let barred = self.world.as_ref().is_some_and(|w| w.barred.is_some());
+        if self.next.again.is_none() && !barred {
+            return Action::await_change();
+        }
         let calm = if barred { BARRED } else { CALM };
         let next = self.next.again.map(|at| at.duration_since(now));
         let next = next.and_then(|wait| Duration::try_from(wait).ok());
