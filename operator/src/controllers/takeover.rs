@@ -10,23 +10,42 @@ use crate::{
     scope::{self, EVERY},
 };
 
+/// Runs that are read at once.
+const PAGE: u32 = 250;
+
 /// Registers what unfinished runs hold or wait for.
 pub async fn claims(ctx: &Context) -> Result<()> {
     for part in ctx.scope.parts() {
-        let runs = scope::within::<JobRun>(&ctx.client, part);
-        match runs.list(&ListParams::default()).await {
-            Ok(runs) => of_runs(ctx, &runs.items).await?,
+        match of_part(ctx, part).await {
             // A namespace that is gone took its Roles along; the others go on.
-            Err(kube::Error::Api(status)) if status.code == 403 && part != EVERY => {
+            Err(Error::Observe { source, .. }) if part != EVERY && is_forbidden(&source) => {
                 tracing::warn!(
                     namespace = part,
                     "JobRuns may not be listed; if the namespace is gone, take it out of scope.namespaces"
                 );
             }
-            Err(error) => return Err(observing("JobRuns")(error)),
+            done => done?,
         }
     }
     Ok(())
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
+}
+
+/// Page by page, since most runs have ended and nothing is held of them.
+async fn of_part(ctx: &Context, part: &str) -> Result<()> {
+    let api = scope::within::<JobRun>(&ctx.client, part);
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let runs = api.list(&page).await.map_err(observing("JobRuns"))?;
+        of_runs(ctx, &runs.items).await?;
+        match runs.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
 }
 
 async fn of_runs(ctx: &Context, runs: &[JobRun]) -> Result<()> {

@@ -38,23 +38,34 @@ pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) ->
     let latest = ctx.latest.than(run);
     let run = latest.as_deref().unwrap_or(run);
     let _turn = ctx.turns.take(run).await;
+    let (action, begins) = reported(run, &ctx).await?;
+    // What a run begins with does not wait until the watch tells of what was just written.
+    match ctx.latest.than(run).filter(|_| begins) {
+        Some(begun) => reported(&begun, &ctx).await.map(|(action, _)| action),
+        None => Ok(action),
+    }
+}
+
+/// One turn, told in the status; when to look again, and whether the run has just begun by it.
+async fn reported(run: &JobRun, ctx: &Arc<Context>) -> Result<(Action, bool)> {
     let now = jiff::Timestamp::now();
     if run.is_finished() {
-        return act::tidy(&ctx, run, now).await;
+        return act::tidy(ctx, run, now).await.map(|action| (action, false));
     }
-    let (held, failed) = match act::hold(&ctx, run, now).await {
+    let (held, failed) = match act::hold(ctx, run, now).await {
         Ok(held) => (held, None),
         Err(error) => (None, Some(error)),
     };
     let run = held.as_ref().unwrap_or(run);
     let turn = match failed {
         Some(error) => Err(error),
-        None => turn(run, &ctx, now).await,
+        None => turn(run, ctx, now).await,
     };
-    let action = act::report(&ctx, run, &turn, now).await?;
-    turn?;
+    let action = act::report(ctx, run, &turn, now).await?;
+    let had_begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
+    let begins = turn?.begun && !had_begun;
     ctx.succeeded(run);
-    Ok(action)
+    Ok((action, begins))
 }
 
 /// What a turn came to.
