@@ -1,6 +1,7 @@
 //! What is held in memory of the objects that are watched: no more than turns look at. Runs that have ended are many, and little of them matters.
 
-use crds::v1alpha1::JobRun;
+use crds::v1alpha1::{JobRun, JobRunStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Resource, ResourceExt as _,
     core::{DeserializeGuard, NamespaceResourceScope},
@@ -25,24 +26,32 @@ pub fn run(guarded: &mut DeserializeGuard<JobRun>) {
         return;
     };
     run.spec.job = None;
+    run.spec.requested_by = None;
     run.spec.parameters.clear();
     run.spec.secret_parameters.clear();
-    if let Some(status) = &mut run.status {
-        status.steps.clear();
-        status.notes.clear();
-        status.actions.clear();
-        status.message = None;
-        status
-            .conditions
-            .iter_mut()
-            .for_each(|c| c.message = String::new());
-        status.conditions.shrink_to_fit();
-    }
+    run.status = run.status.take().map(|status| JobRunStatus {
+        conditions: ends(status.conditions),
+        started_at: status.started_at,
+        finished_at: status.finished_at,
+        ..JobRunStatus::default()
+    });
+}
+
+/// Complete and Failed, without what they say to people.
+fn ends(all: Vec<Condition>) -> Vec<Condition> {
+    let ends = all
+        .into_iter()
+        .filter(|c| matches!(c.type_.as_str(), "Complete" | "Failed"));
+    let silent = |condition| Condition {
+        message: String::new(),
+        ..condition
+    };
+    ends.map(silent).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use crds::v1alpha1::{JobRunStatus, Verdict, find_condition, set_condition};
+    use crds::v1alpha1::{Verdict, find_condition, set_condition};
     use jiff::Timestamp;
 
     use super::*;

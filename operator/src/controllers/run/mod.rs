@@ -38,10 +38,11 @@ pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) ->
     let latest = ctx.latest.than(run);
     let run = latest.as_deref().unwrap_or(run);
     let _turn = ctx.turns.take(run).await;
-    let (action, begins) = reported(run, &ctx).await?;
+    // On the heap only while it is taken: thousands of runs may wait for their turn.
+    let (action, begins) = Box::pin(reported(run, &ctx)).await?;
     // What a run begins with does not wait until the watch tells of what was just written.
     match ctx.latest.than(run).filter(|_| begins) {
-        Some(begun) => reported(&begun, &ctx).await.map(|(action, _)| action),
+        Some(begun) => Ok(Box::pin(reported(&begun, &ctx)).await?.0),
         None => Ok(action),
     }
 }
