@@ -22,6 +22,7 @@ use prost::Message as _;
 use reqwest::{
     Client, StatusCode as Http, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
+    redirect::Policy,
 };
 use tokio::{sync::Notify, time::sleep};
 
@@ -151,6 +152,8 @@ impl Collector {
         let roots = roots.filter_map(|der| reqwest::Certificate::from_der(der).ok());
         let client = Client::builder()
             .no_proxy()
+            // The headers are for this collector and nobody that it may point to.
+            .redirect(Policy::none())
             .default_headers(headers)
             .tls_certs_only(roots)
             .timeout(PATIENCE);
@@ -185,7 +188,7 @@ impl Collector {
             let sent = request.header("Content-Type", "application/x-protobuf");
             let refused = match sent.send().await.map(|answer| answer.status()) {
                 Ok(status) if status.is_success() => return,
-                Ok(status) if status.is_client_error() && status != Http::TOO_MANY_REQUESTS => {
+                Ok(status) if !status.is_server_error() && status != Http::TOO_MANY_REQUESTS => {
                     tracing::warn!(%status, "the trace collector refused spans of a run");
                     return;
                 }
