@@ -1,5 +1,7 @@
 //! What can be typed.
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use crds::{
@@ -56,6 +58,9 @@ pub enum Command {
         /// Name of the JobRun
         run: String,
     },
+    /// What Parameters said before, and how they differ from those of other clusters
+    #[command(subcommand)]
+    Parameter(ParameterCommand),
     /// Check the installation and your rights, and name what is missing
     Doctor(DoctorArgs),
     /// End what runs and take out of the cluster what would hold up a deletion, before helm uninstall
@@ -186,6 +191,33 @@ pub struct SetMaxParallelArgs {
     /// Executions at once, from 1 to 2000
     #[arg(value_parser = clap::value_parser!(i32).range(1..=2000))]
     pub max_parallel: i32,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ParameterCommand {
+    /// Show the versions of a Parameter: who wrote which value when
+    History {
+        /// Name of the Parameter
+        name: String,
+    },
+    /// Print digests of Parameters, to be compared in another cluster
+    Export(ExportArgs),
+    /// Name what differs from exports, and exit 1 if anything does
+    Compare(CompareArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// Of every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CompareArgs {
+    /// Files that export has printed in other clusters
+    #[arg(required = true, value_name = "FILE")]
+    pub exports: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

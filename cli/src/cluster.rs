@@ -39,7 +39,7 @@ impl Cluster {
         self.get("Job", name).await
     }
 
-    async fn get<K>(&self, kind: &'static str, name: &str) -> Result<K>
+    pub async fn get<K>(&self, kind: &'static str, name: &str) -> Result<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone

@@ -52,6 +52,12 @@ pub enum Error {
     StillGoing { runs: String },
     #[error("{0} pods of the operator have not ended in time")]
     OperatorStays(usize),
+    #[error("cannot read {path}")]
+    Read {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("JobRun {run} has no plan: {why}")]
     NotPlanned { run: String, why: String },
     #[error(

@@ -117,6 +117,7 @@ mod tests {
     use crate::{args, args::Command, outcome::tests::run};
     use clap::Parser as _;
     use crds::v1alpha1::TargetCounts;
+    use decide::calls::Contents;
 
     fn asked(typed: &[&str]) -> args::ExecArgs {
         let typed = ["k", "exec", "uptime"].iter().chain(typed);
@@ -130,7 +131,7 @@ mod tests {
     fn a_command_becomes_a_job_that_can_be_planned() {
         let job = job(&asked(&["--hosts", "group=web", "--timeout", "90s"]));
         assert_eq!(
-            decide::freeze::check("", &job, &[].into(), &[].into(), &decide::Limits::default())
+            decide::freeze::check("", &job, &Contents::default(), &decide::Limits::default())
                 .map(drop),
             Ok(())
         );

@@ -7,9 +7,10 @@ use crds::v1alpha1::{
 };
 use decide::{
     Limits, Refusal,
-    calls::{Jobs, Scripts, Unread, Written},
+    calls::{Contents, Jobs, Scripts, Unread, Written},
     freeze::{Findings, freeze},
     graph::{self, LaneSpec},
+    kept::Store,
     parameters::{self, Values},
     plan::{FileSource, Plan, PlannedTarget, SecretSource},
     template,
@@ -28,6 +29,8 @@ use serde::de::DeserializeOwned;
 use crate::{
     cluster::Cluster,
     error::{Error, Result, doing, status},
+    kept,
+    parameters::Given,
 };
 
 /// The schema's own ceilings; what the installation allows below them is its secret.
@@ -41,8 +44,7 @@ pub struct Wanted<'a> {
     pub job_name: &'a str,
     pub job: &'a JobSpec,
     pub account: &'a str,
-    pub plain: BTreeMap<String, String>,
-    pub secret: BTreeMap<String, SecretKeyRef>,
+    pub given: &'a Given,
     /// Name and namespace that templates see.
     pub run: template::Run<'a>,
 }
@@ -56,7 +58,9 @@ pub struct Preview {
 /// The plan that a run would get now, or the refusal that it would meet.
 pub async fn preview(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Preview> {
     let job = wanted.job;
-    let values = parameters::resolve(&job.parameters, &wanted.plain, &wanted.secret)
+    let mut store = kept::of_run(cluster, job, wanted.given).await?;
+    let jobs = jobs(cluster, job, &mut store).await?;
+    let values = parameters::resolve(&job.parameters, &wanted.given.values(), &store)
         .map_err(Error::Refused)?;
     graph::order(&job.steps).map_err(Error::Refused)?;
     let (lanes, _) = graph::lanes(job).map_err(Error::Refused)?;
@@ -70,8 +74,11 @@ pub async fn preview(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Preview> 
         job,
         account: wanted.account,
         run: wanted.run,
-        scripts: scripts(cluster, job).await?,
-        jobs: jobs(cluster, job).await?,
+        reached: Contents {
+            scripts: scripts(cluster, job).await?,
+            jobs,
+            kept: store,
+        },
         revision: None,
         secrets: secrets(cluster, &values, &mut notes).await?,
         files: files(cluster, job, &mut notes).await?,
@@ -179,14 +186,15 @@ where
     Ok(found)
 }
 
-/// Jobs that the job runs, however far.
-async fn jobs(cluster: &Cluster, job: &JobSpec) -> Result<Jobs> {
+/// Jobs that the job runs, however far, and the Parameters that their values come from.
+async fn jobs(cluster: &Cluster, job: &JobSpec, store: &mut Store) -> Result<Jobs> {
     let mut found = Jobs::new();
     let mut unread = Unread::of(job);
     while let Some(name) = unread.next() {
         let job = cluster.api::<Job>().get_opt(&name).await;
         if let Some(job) = job.map_err(doing(format!("read Job {name}")))? {
             unread.read(&job.spec);
+            kept::read(cluster, decide::kept::named(&job.spec), store).await?;
             let scripts = scripts(cluster, &job.spec).await?;
             let job = job.spec;
             found.insert(name, Written { job, scripts });

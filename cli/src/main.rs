@@ -13,12 +13,14 @@ mod exec;
 mod executions;
 mod explain;
 mod follow;
+mod kept;
 mod known;
 mod lines;
 mod logs;
 mod lookup;
 mod outcome;
 mod output;
+mod parameter;
 mod parameters;
 mod plan;
 mod progress;
@@ -121,6 +123,7 @@ async fn dispatch(args: Args) -> Result<u8> {
             action::act(&cluster, wanted, &asked.action, format).await
         }
         Command::Explain { run } => explain::explain(&cluster, &run, format).await,
+        Command::Parameter(asked) => parameter::parameter(&cluster, &asked, format).await,
         Command::Doctor(asked) => doctor::doctor(&cluster, &asked, format).await,
         Command::Uninstall(asked) => uninstall::uninstall(&cluster, &asked).await,
         Command::Completion { .. } => Ok(DONE),

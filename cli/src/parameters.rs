@@ -1,9 +1,8 @@
-//! Parameter values as they are typed: `NAME=VALUE`, and `NAME=SECRET/KEY` for what is kept in a Secret.
-
-use std::collections::BTreeMap;
+//! Parameter values as they are typed: `NAME=VALUE`, `NAME=SECRET/KEY` for what is kept in a Secret, and `NAME=PARAMETER@VERSION` for what is kept in a Parameter.
 
 use clap::Args;
-use crds::v1alpha1::SecretKeyRef;
+use crds::v1alpha1::{ParameterRef, SecretKeyRef};
+use decide::parameters;
 
 /// Values of parameters, as run and plan take them.
 #[derive(Clone, Debug, Default, Args)]
@@ -14,6 +13,9 @@ pub struct Given {
     /// Where the value of a parameter is kept; sensitive parameters are only taken from Secrets
     #[arg(long = "secret", value_name = "NAME=SECRET/KEY", value_parser = secret)]
     pub secrets: Vec<(String, SecretKeyRef)>,
+    /// Parameter that the value is read from, in its latest version or in one that is named
+    #[arg(long = "from", value_name = "NAME=PARAMETER[@VERSION]", value_parser = reference)]
+    pub refs: Vec<(String, ParameterRef)>,
 }
 
 /// Reads `NAME=VALUE`; the value may hold anything, further equal signs too.
@@ -44,25 +46,56 @@ pub fn secret(typed: &str) -> Result<(String, SecretKeyRef), String> {
     ))
 }
 
+/// Reads `NAME=PARAMETER` and `NAME=PARAMETER@VERSION`.
+pub fn reference(typed: &str) -> Result<(String, ParameterRef), String> {
+    let wrong = || "write NAME=PARAMETER or NAME=PARAMETER@VERSION".to_owned();
+    let (name, of) = typed.split_once('=').ok_or_else(wrong)?;
+    let (parameter, version) = match of.split_once('@') {
+        None => (of, None),
+        Some((parameter, version)) => {
+            let number = version.parse::<i64>().ok().filter(|number| *number > 0);
+            (parameter, Some(number.ok_or_else(wrong)?))
+        }
+    };
+    if name.is_empty() || parameter.is_empty() {
+        return Err(wrong());
+    }
+    let reference = ParameterRef {
+        name: parameter.to_owned(),
+        version,
+    };
+    Ok((name.to_owned(), reference))
+}
+
 impl Given {
     /// Values by name; of a name given twice the last counts, as with kubectl.
-    pub fn plain(&self) -> BTreeMap<String, String> {
-        self.params.iter().cloned().collect()
-    }
-
-    /// Places of secret values by name.
-    pub fn secret(&self) -> BTreeMap<String, SecretKeyRef> {
-        self.secrets.iter().cloned().collect()
+    pub fn values(&self) -> parameters::Given {
+        parameters::Given {
+            plain: self.params.iter().cloned().collect(),
+            secret: self.secrets.iter().cloned().collect(),
+            refs: self.refs.iter().cloned().collect(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.params.is_empty() && self.secrets.is_empty()
+        self.params.is_empty() && self.secrets.is_empty() && self.refs.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{plain, secret};
+    use super::{plain, reference, secret};
+
+    #[test]
+    fn a_parameter_is_named_with_a_version_or_without() {
+        let read = |typed| reference(typed).map(|(name, of)| (name, of.name, of.version));
+        let of = |version| Ok(("unit".into(), "shop-unit".into(), version));
+        assert_eq!(read("unit=shop-unit"), of(None));
+        assert_eq!(read("unit=shop-unit@3"), of(Some(3)));
+        for wrong in ["unit", "=p", "unit=", "unit=p@", "unit=p@0", "unit=p@x"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_value_may_hold_equal_signs_and_be_empty() {

@@ -82,8 +82,7 @@ async fn of_job(cluster: &Cluster, asked: &PlanArgs, job: &crds::v1alpha1::Job) 
         job_name: &job_name,
         job: &job.spec,
         account: &asked.service_account,
-        plain: asked.given.plain(),
-        secret: asked.given.secret(),
+        given: &asked.given,
         run,
     };
     let Preview { plan, notes } = lookup::preview(cluster, &wanted).await?;

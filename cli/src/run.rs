@@ -9,20 +9,23 @@ use crate::{
     caller,
     cluster::Cluster,
     error::{Error, Result, doing},
+    kept,
     output::{self, Format},
     watch,
 };
 
 pub async fn run(cluster: &Cluster, asked: &RunArgs, format: Option<Format>) -> Result<u8> {
     let job = cluster.job(&asked.job).await?;
-    let (plain, secret) = (asked.given.plain(), asked.given.secret());
-    parameters::resolve(&job.spec.parameters, &plain, &secret).map_err(Error::Refused)?;
+    let given = asked.given.values();
+    let store = kept::of_run(cluster, &job.spec, &asked.given).await?;
+    parameters::resolve(&job.spec.parameters, &given, &store).map_err(Error::Refused)?;
     let spec = JobRunSpec {
         job_ref: Some(LocalRef {
             name: asked.job.clone(),
         }),
-        parameters: plain,
-        secret_parameters: secret,
+        parameters: given.plain,
+        secret_parameters: given.secret,
+        parameter_refs: given.refs,
         requested_by: Some(caller::requester(cluster).await?),
         ..JobRunSpec::new(&asked.service_account)
     };

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use crds::{
     execution::TargetKind,
-    v1alpha1::{ActionStep, FileStep, HttpStep, Interpreter, PauseStep, RunOn, Strategy, WaitStep},
+    v1alpha1::{
+        ActionStep, FileStep, HttpStep, Interpreter, ParameterRef, PauseStep, RunOn, Strategy,
+        WaitStep,
+    },
 };
 use decide::{
     Refusal,
@@ -33,6 +36,9 @@ pub struct Shown {
     pub strategy: Strategy,
     pub total_targets: usize,
     pub parameters: BTreeMap<String, String>,
+    /// Parameters that values came from.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters_read: BTreeMap<String, ParameterRef>,
     pub steps: Vec<ShownStep>,
     pub notes: Vec<String>,
 }
@@ -119,6 +125,7 @@ pub fn show(plan: &Plan, run: template::Run<'_>, notes: Vec<String>) -> Result<S
         strategy: plan.strategy.clone(),
         total_targets: plan.total(),
         parameters: plan.params.clone(),
+        parameters_read: plan.read.clone(),
         steps: steps.collect::<Result<_, _>>()?,
         notes,
     })
@@ -128,6 +135,7 @@ pub fn show(plan: &Plan, run: template::Run<'_>, notes: Vec<String>) -> Result<S
 fn content_digest(plan: &Plan) -> String {
     let mut plan = plan.clone();
     plan.frozen_at = Timestamp::UNIX_EPOCH;
+    plan.read.clear();
     let without = plan
         .lanes
         .iter_mut()
@@ -357,16 +365,28 @@ fn head(shown: &Shown) -> String {
     if let Some(run) = &shown.run {
         lines.insert(0, ("run", run.clone()));
     }
-    lines.extend(
-        shown
-            .parameters
-            .iter()
-            .map(|(name, value)| ("parameter", format!("{name}={value}"))),
-    );
+    lines.extend(shown.parameters.iter().map(|(name, value)| {
+        (
+            "parameter",
+            format!("{name}={value}{}", origin(shown, name)),
+        )
+    }));
+    let secret = shown.parameters_read.keys();
+    let secret = secret.filter(|name| !shown.parameters.contains_key(*name));
+    lines.extend(secret.map(|name| ("parameter", format!("{name}={MASK}{}", origin(shown, name)))));
     lines
         .iter()
         .map(|(name, value)| format!("{name:<10}{value}\n"))
         .collect()
+}
+
+/// Where a value came from.
+fn origin(shown: &Shown, name: &str) -> String {
+    let Some(from) = shown.parameters_read.get(name) else {
+        return String::new();
+    };
+    let version = from.version.map(|version| format!(" version {version}"));
+    format!(" (Parameter {}{})", from.name, version.unwrap_or_default())
 }
 
 fn share(strategy: &Strategy) -> String {

@@ -2,6 +2,7 @@ use super::*;
 use crds::v1alpha1::JobSpec;
 use decide::{
     Limits,
+    calls::Contents,
     freeze::{Findings, freeze},
     parameters,
     plan::{PlannedTarget, SecretSource},
@@ -26,12 +27,11 @@ fn plan(seconds: i64) -> Plan {
     .expect("a job");
     let place =
         serde_json::from_value(serde_json::json!({"name": "db", "key": "pw"})).expect("a place");
-    let values = parameters::resolve(
-        &job.parameters,
-        &[].into(),
-        &[("password".to_owned(), place)].into(),
-    )
-    .expect("values");
+    let given = parameters::Given {
+        secret: [("password".to_owned(), place)].into(),
+        ..parameters::Given::default()
+    };
+    let values = parameters::resolve(&job.parameters, &given, &[].into()).expect("values");
     let host = |name: &str, address: &str| PlannedTarget {
         name: name.into(),
         uid: format!("{name}-uid"),
@@ -50,8 +50,7 @@ fn plan(seconds: i64) -> Plan {
         account: "pilothouse-runner",
         run: RUN,
         values,
-        scripts: [].into(),
-        jobs: [].into(),
+        reached: Contents::default(),
         revision: None,
         targets: vec![
             vec![PlannedTarget {

@@ -10,6 +10,8 @@ pub const LABEL_RUN_UID: &str = "pilothouse.dev/run-uid";
 pub const LABEL_STEP: &str = "pilothouse.dev/step";
 /// Label of a ControllerRevision that holds a Script's revision: the Script's name.
 pub const LABEL_SCRIPT: &str = "pilothouse.dev/script";
+/// Label of a ControllerRevision that holds a Parameter's version: the Parameter's name.
+pub const LABEL_PARAMETER: &str = "pilothouse.dev/parameter";
 /// Label of a JobRun that a ScheduledTask created: the task's UID.
 pub const LABEL_SCHEDULE: &str = "pilothouse.dev/schedule";
 /// Keeps a JobRun until what it started has ended.

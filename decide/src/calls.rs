@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::v1alpha1::{JobSpec, ScriptSpec};
 use sha2::{Digest as _, Sha256};
 
-use crate::Refusal;
+use crate::{
+    Refusal,
+    kept::{self, Store},
+};
 
 /// Scripts by name, with their digests.
 pub type Scripts = BTreeMap<String, (ScriptSpec, String)>;
@@ -19,6 +22,15 @@ pub struct Written {
 
 /// Jobs that are reached from one, by name.
 pub type Jobs = BTreeMap<String, Written>;
+
+/// What a job names, and all that the Jobs name that it runs, however far.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    pub scripts: Scripts,
+    pub jobs: Jobs,
+    /// What Parameters hold that values come from, of all of these Jobs.
+    pub kept: Store,
+}
 
 /// Jobs one below the other at most: a run tells of each where it comes from.
 const DEEP: usize = 5;
@@ -76,24 +88,20 @@ pub fn named(job: &JobSpec) -> impl Iterator<Item = &str> {
 }
 
 /// What a job and all that it reaches are, or what of it cannot be run.
-pub fn revisions(
-    name: &str,
-    job: &JobSpec,
-    scripts: &Scripts,
-    jobs: &Jobs,
-) -> Result<Revisions, Refusal> {
-    if jobs.len() > MANY {
+pub fn revisions(name: &str, job: &JobSpec, reached: &Contents) -> Result<Revisions, Refusal> {
+    if reached.jobs.len() > MANY {
         let message = format!(
             "spec.steps: the job runs more than {MANY} other Jobs, however far; let it run fewer"
         );
         return Err(Refusal::new("TooManyJobs", message));
     }
     let mut walk = Walk {
-        jobs,
+        jobs: &reached.jobs,
+        kept: &reached.kept,
         path: vec![name],
         known: BTreeMap::new(),
     };
-    let (_, own) = walk.go(job, scripts)?;
+    let (_, own) = walk.go(job, &reached.scripts)?;
     let known = walk.known.into_iter();
     Ok(Revisions {
         own,
@@ -105,6 +113,7 @@ pub fn revisions(
 
 struct Walk<'a> {
     jobs: &'a Jobs,
+    kept: &'a Store,
     path: Vec<&'a str>,
     /// How deep each goes, and its revision.
     known: BTreeMap<&'a str, (usize, String)>,
@@ -133,7 +142,14 @@ impl<'a> Walk<'a> {
             requested_by: None,
             ..job.clone()
         };
-        let held = serde_json::json!({"job": spec, "scripts": digests, "jobs": called});
+        let mut held = serde_json::json!({"job": spec, "scripts": digests, "jobs": called});
+        let kept: Vec<_> = kept::named(job)
+            .filter_map(|from| Some((from, self.kept.get(from)?.value.digest())))
+            .collect();
+        // A job without any is what it was before there were Parameters.
+        if !kept.is_empty() {
+            held["parameters"] = serde_json::json!(kept);
+        }
         let revision = format!("sha256:{}", hex::encode(Sha256::digest(held.to_string())));
         Ok((deepest, revision))
     }
@@ -165,7 +181,10 @@ impl<'a> Walk<'a> {
 
 #[cfg(test)]
 mod tests {
+    use crds::v1alpha1::{DeclaredParameter, ParameterRef};
+
     use super::*;
+    use crate::kept::{Held, Kept};
 
     fn calling(names: &[&str]) -> JobSpec {
         let pause = serde_json::json!({"name": "rest", "pause": {"duration": "1s"}});
@@ -187,7 +206,11 @@ mod tests {
     }
 
     fn of(name: &str, all: &Jobs) -> Result<Revisions, Refusal> {
-        revisions(name, &all[name].job, &Scripts::new(), all)
+        let reached = Contents {
+            jobs: all.clone(),
+            ..Contents::default()
+        };
+        revisions(name, &all[name].job, &reached)
     }
 
     #[test]
@@ -264,10 +287,42 @@ mod tests {
         let script: ScriptSpec = serde_json::from_str(r#"{"content": "true"}"#).expect("a script");
         let scripts = |digest: &str| [("s".to_owned(), (script.clone(), digest.to_owned()))].into();
         let own = |digest: &str| {
-            revisions("a", &all["a"].job, &scripts(digest), &all)
-                .expect("sound")
-                .own
+            let reached = Contents {
+                scripts: scripts(digest),
+                jobs: all.clone(),
+                ..Contents::default()
+            };
+            revisions("a", &all["a"].job, &reached).expect("sound").own
         };
         assert_ne!(own("1"), own("2"));
+    }
+
+    #[test]
+    fn a_revision_changes_with_the_value_of_a_parameter_and_not_with_its_version() {
+        let from = ParameterRef {
+            name: "p".into(),
+            version: None,
+        };
+        let mut all = jobs(&[("a", &["b"]), ("b", &[])]);
+        let inner = &mut all.get_mut("b").expect("b").job;
+        inner.parameters.push(DeclaredParameter {
+            name: "x".into(),
+            from: Some(from.clone()),
+            ..DeclaredParameter::default()
+        });
+        let own = |value: &str, version| {
+            let kept = Kept {
+                value: Held::Plain(value.into()),
+                version: Some(version),
+            };
+            let reached = Contents {
+                jobs: all.clone(),
+                kept: [(from.clone(), kept)].into(),
+                ..Contents::default()
+            };
+            revisions("a", &all["a"].job, &reached).expect("sound").own
+        };
+        assert_eq!(own("1", 1), own("1", 2));
+        assert_ne!(own("1", 1), own("2", 1));
     }
 }

@@ -4,12 +4,15 @@ use crds::v1alpha1::{Job, JobStatus, Verdict, set_condition};
 use jiff::Timestamp;
 
 /// Refusals that go away when a Script or another Job is applied, which may be on its way together with this one.
-const OF_OTHERS: [&str; 5] = [
+const OF_OTHERS: [&str; 8] = [
     "JobNotFound",
     "ScriptNotFound",
     "UnknownParameter",
     "MissingParameter",
+    "ParameterNotFound",
+    "ParameterVersionNotFound",
     "SensitiveInPlain",
+    "ValueNotAllowed",
 ];
 
 /// The status after a look; the verdict is Ready, and the revision that of a job that is.

@@ -2,47 +2,97 @@
 
 use std::collections::BTreeMap;
 
-use crds::v1alpha1::{ParameterSpec, SecretKeyRef};
+use crds::v1alpha1::{DeclaredParameter, ParameterRef, SecretKeyRef};
 use regex::RegexBuilder;
 
-use crate::Refusal;
+use crate::{
+    Refusal,
+    kept::{self, Held, Store},
+};
 
 /// Memory that one compiled pattern may take.
 const PATTERN_BYTES: usize = 256 * 1024;
+
+/// What a run gives to parameters, each in one way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    pub plain: BTreeMap<String, String>,
+    pub secret: BTreeMap<String, SecretKeyRef>,
+    /// Kept in Parameters.
+    pub refs: BTreeMap<String, ParameterRef>,
+}
 
 /// The values of a run: plain ones, and references to secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Values {
     pub plain: BTreeMap<String, String>,
     pub secret: BTreeMap<String, SecretKeyRef>,
+    /// Parameters that values came from, in the version that was read.
+    pub read: BTreeMap<String, ParameterRef>,
 }
 
 /// Values for every declared parameter, or the first mismatch.
 pub fn resolve(
-    declared: &[ParameterSpec],
-    plain: &BTreeMap<String, String>,
-    secret: &BTreeMap<String, SecretKeyRef>,
+    declared: &[DeclaredParameter],
+    given: &Given,
+    store: &Store,
 ) -> Result<Values, Refusal> {
-    for name in plain.keys().chain(secret.keys()) {
+    let Given {
+        plain,
+        secret,
+        refs,
+    } = given;
+    for name in plain.keys().chain(secret.keys()).chain(refs.keys()) {
         if !declared.iter().any(|p| &p.name == name) {
             return Err(undeclared(name, declared));
         }
     }
     let mut values = Values::default();
     for parameter in declared {
-        if let Some(reference) = secret.get(&parameter.name) {
-            values
-                .secret
-                .insert(parameter.name.clone(), reference.clone());
+        let name = &parameter.name;
+        if let Some(reference) = secret.get(name) {
+            values.secret.insert(name.clone(), reference.clone());
             continue;
         }
-        let value = plain_value(parameter, plain.get(&parameter.name))?;
-        values.plain.insert(parameter.name.clone(), value);
+        let own = parameter.from.as_ref();
+        let from = refs.get(name).or(own.filter(|_| !plain.contains_key(name)));
+        if let Some(from) = from {
+            values.read_from(parameter, from, store)?;
+            continue;
+        }
+        let value = plain_value(parameter, plain.get(name))?;
+        values.plain.insert(name.clone(), value);
     }
     Ok(values)
 }
 
-fn plain_value(parameter: &ParameterSpec, given: Option<&String>) -> Result<String, Refusal> {
+impl Values {
+    fn read_from(
+        &mut self,
+        declared: &DeclaredParameter,
+        from: &ParameterRef,
+        store: &Store,
+    ) -> Result<(), Refusal> {
+        let name = &declared.name;
+        let kept = kept::fetch(&format!("spec.parameters.{name}"), declared, from, store)?;
+        match &kept.value {
+            Held::Plain(value) => {
+                self.plain.insert(name.clone(), value.clone());
+            }
+            Held::Secret(place) => {
+                self.secret.insert(name.clone(), place.clone());
+            }
+        }
+        let read = ParameterRef {
+            name: from.name.clone(),
+            version: kept.version,
+        };
+        self.read.insert(name.clone(), read);
+        Ok(())
+    }
+}
+
+fn plain_value(parameter: &DeclaredParameter, given: Option<&String>) -> Result<String, Refusal> {
     let name = &parameter.name;
     if parameter.sensitive && given.is_some() {
         return Err(Refusal::new(
@@ -53,7 +103,7 @@ fn plain_value(parameter: &ParameterSpec, given: Option<&String>) -> Result<Stri
         ));
     }
     let value = given.or(parameter.default.as_ref());
-    if value.is_none() && (parameter.required || parameter.sensitive) {
+    if value.is_none() && parameter.is_asked_for() {
         let place = if parameter.sensitive {
             "secretParameters"
         } else {
@@ -72,7 +122,7 @@ fn plain_value(parameter: &ParameterSpec, given: Option<&String>) -> Result<Stri
 }
 
 /// Whether a value satisfies the declared list and pattern.
-pub fn accepts(field: &str, parameter: &ParameterSpec, value: &str) -> Result<(), Refusal> {
+pub fn accepts(field: &str, parameter: &DeclaredParameter, value: &str) -> Result<(), Refusal> {
     if !parameter.allowed.is_empty() && !parameter.allowed.iter().any(|a| a == value) {
         return Err(Refusal::new(
             "ValueNotAllowed",
@@ -117,7 +167,7 @@ pub fn is_in(pattern: &str, text: &str) -> bool {
     regex.is_ok_and(|regex| regex.is_match(text))
 }
 
-fn undeclared(name: &str, declared: &[ParameterSpec]) -> Refusal {
+fn undeclared(name: &str, declared: &[DeclaredParameter]) -> Refusal {
     let known: Vec<_> = declared.iter().map(|p| p.name.as_str()).collect();
     let known = if known.is_empty() {
         "none".to_owned()
@@ -134,10 +184,10 @@ fn undeclared(name: &str, declared: &[ParameterSpec]) -> Refusal {
 mod tests {
     use super::*;
 
-    fn parameter(name: &str) -> ParameterSpec {
-        ParameterSpec {
+    fn parameter(name: &str) -> DeclaredParameter {
+        DeclaredParameter {
             name: name.into(),
-            ..ParameterSpec::default()
+            ..DeclaredParameter::default()
         }
     }
 
@@ -150,17 +200,17 @@ mod tests {
     #[test]
     fn every_mismatch_has_its_reason() {
         let declared = [
-            ParameterSpec {
+            DeclaredParameter {
                 required: true,
                 pattern: Some("[a-z]+".into()),
                 ..parameter("unit")
             },
-            ParameterSpec {
+            DeclaredParameter {
                 allowed: vec!["a".into(), "b".into()],
                 default: Some("a".into()),
                 ..parameter("mode")
             },
-            ParameterSpec {
+            DeclaredParameter {
                 sensitive: true,
                 ..parameter("password")
             },
@@ -174,7 +224,12 @@ mod tests {
         )]
         .into();
         let reason = |plain: &[(&str, &str)], secret: &BTreeMap<_, _>| {
-            resolve(&declared, &map(plain), secret)
+            let given = Given {
+                plain: map(plain),
+                secret: secret.clone(),
+                ..Given::default()
+            };
+            resolve(&declared, &given, &Store::new())
                 .map(|_| ())
                 .map_err(|r| r.reason)
         };
@@ -200,8 +255,43 @@ mod tests {
     }
 
     #[test]
+    fn a_run_gives_a_value_or_it_comes_from_where_the_job_says() {
+        let from = |name: &str| ParameterRef {
+            name: name.into(),
+            version: None,
+        };
+        let kept = |value: &str, version| kept::Kept {
+            value: Held::Plain(value.into()),
+            version: Some(version),
+        };
+        let store: Store = [(from("a"), kept("of a", 1)), (from("b"), kept("of b", 2))].into();
+        let declared = [DeclaredParameter {
+            from: Some(from("a")),
+            ..parameter("unit")
+        }];
+        let found = |given: Given| {
+            let values = resolve(&declared, &given, &store).expect("sound");
+            let read = values.read.get("unit").cloned();
+            (values.plain["unit"].clone(), read.and_then(|r| r.version))
+        };
+        assert_eq!(found(Given::default()), ("of a".to_owned(), Some(1)));
+        let plain = map(&[("unit", "own")]);
+        let given = Given {
+            plain,
+            ..Given::default()
+        };
+        assert_eq!(found(given), ("own".to_owned(), None));
+        let refs = [("unit".to_owned(), from("b"))].into();
+        let given = Given {
+            refs,
+            ..Given::default()
+        };
+        assert_eq!(found(given), ("of b".to_owned(), Some(2)));
+    }
+
+    #[test]
     fn a_pattern_matches_the_whole_value_or_nothing() {
-        let p = ParameterSpec {
+        let p = DeclaredParameter {
             pattern: Some("a|ab".into()),
             ..parameter("p")
         };

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::{
     execution::TargetKind,
     v1alpha1::{
-        ActionStep, Duration, ExecStep, FileStep, HttpStep, Interpreter, Output, ParameterSpec,
-        PauseStep, PodStep, RunOn, Sharing, Strategy, WaitStep,
+        ActionStep, DeclaredParameter, Duration, ExecStep, FileStep, HttpStep, Interpreter, Output,
+        ParameterRef, PauseStep, PodStep, RunOn, Sharing, Strategy, WaitStep,
     },
 };
 use jiff::Timestamp;
@@ -38,6 +38,9 @@ pub struct Plan {
     pub params: BTreeMap<String, String>,
     /// Where the values of secret parameters are, and which version of them was there.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// Parameters that values came from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub read: BTreeMap<String, ParameterRef>,
 }
 
 /// Targets that one or more steps share.
@@ -164,7 +167,7 @@ pub struct ScriptBody {
     pub revision: String,
     /// What the values must be that depend on outputs, and so can be judged only on the way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub accepts: Vec<ParameterSpec>,
+    pub accepts: Vec<DeclaredParameter>,
     /// It ends with the machine, and has succeeded when that is back.
     #[serde(default, skip_serializing_if = "is_default")]
     pub reboots: bool,

@@ -1,8 +1,8 @@
 //! What a run's status says: conditions, counts, and one sentence on what it waits for or why it ended.
 
 use crds::v1alpha1::{
-    ActionTaken, JobRun, JobRunStatus, StepStatus, TargetCounts, Verdict, clip, condition_is_true,
-    find_condition, set_condition,
+    ActionTaken, JobRun, JobRunStatus, ParameterRead, StepStatus, TargetCounts, Verdict, clip,
+    condition_is_true, find_condition, set_condition,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -252,6 +252,12 @@ fn describe_plan(status: &mut JobRunStatus, frozen: Frozen<'_>) {
     let plan = frozen.plan;
     status.plan_name = Some(frozen.name.to_owned());
     status.plan_hash = Some(frozen.hash.to_owned());
+    let read = plan.read.iter().map(|(name, from)| ParameterRead {
+        name: name.clone(),
+        parameter: from.name.clone(),
+        version: from.version.unwrap_or_default(),
+    });
+    status.parameters = read.collect();
     if status.targets.is_none() {
         status.targets = Some(TargetCounts {
             total: number(plan.total()),

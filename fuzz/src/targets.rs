@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use crds::v1alpha1::{Duration, JobSpec, Selector};
 use decide::{
     Limits,
+    calls::Contents,
     freeze::{Findings, check, freeze},
     graph,
     parameters::Values,
@@ -113,13 +114,7 @@ fn job(text: &str) {
         return;
     };
     fuzz::reads_back(&job);
-    let checked = check(
-        "job",
-        &job,
-        &BTreeMap::new(),
-        &BTreeMap::new(),
-        &Limits::default(),
-    );
+    let checked = check("job", &job, &Contents::default(), &Limits::default());
     let Ok((lanes, of_step)) = graph::lanes(&job) else {
         return assert!(checked.is_err());
     };
@@ -146,8 +141,7 @@ fn job(text: &str) {
             namespace: "ns",
         },
         values: Values::default(),
-        scripts: BTreeMap::new(),
-        jobs: BTreeMap::new(),
+        reached: Contents::default(),
         revision: None,
         targets: targets.collect(),
         secrets: BTreeMap::new(),

@@ -34,6 +34,7 @@ use crate::{
     scope::{EVERY, Scope},
     traces::Traces,
     turns::Turns,
+    users::Users,
 };
 
 /// A run by its name.
@@ -59,6 +60,8 @@ pub struct Context {
     pub limits: Limits,
     /// Who the operator is to the API server.
     pub me: Requester,
+    /// Who names which Parameter.
+    pub users: Users,
     /// Where anything is looked for.
     pub scope: Scope,
     /// UID of the cluster, which plans are frozen with.

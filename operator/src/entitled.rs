@@ -6,7 +6,7 @@ use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
 };
 use kube::{
-    Api, ResourceExt as _,
+    Api, Client, ResourceExt as _,
     api::{ObjectMeta, PostParams},
 };
 
@@ -92,16 +92,26 @@ async fn may_impersonate(
     by: &Requester,
 ) -> Result<bool, Gap> {
     let question = (namespace.to_owned(), account.to_owned(), by.clone());
-    let review = async || reviewed(ctx, namespace, account, by).await;
+    let asked = ResourceAttributes {
+        verb: Some("impersonate".to_owned()),
+        resource: Some("serviceaccounts".to_owned()),
+        name: Some(account.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let review = async || {
+        let answer = reviewed(&ctx.prompt, namespace, by, asked).await;
+        answer.map_err(|e| unread(format!("the rights of {}", by.user), e))
+    };
     ctx.rights.ask(question, review).await
 }
 
-async fn reviewed(
-    ctx: &Context,
+/// Whether somebody may do something in a namespace.
+pub async fn reviewed(
+    client: &Client,
     namespace: &str,
-    account: &str,
     by: &Requester,
-) -> Result<bool, Gap> {
+    asked: ResourceAttributes,
+) -> Result<bool, kube::Error> {
     let review = LocalSubjectAccessReview {
         metadata: ObjectMeta {
             namespace: Some(namespace.to_owned()),
@@ -112,17 +122,13 @@ async fn reviewed(
             groups: Some(by.groups.clone()),
             resource_attributes: Some(ResourceAttributes {
                 namespace: Some(namespace.to_owned()),
-                verb: Some("impersonate".to_owned()),
-                resource: Some("serviceaccounts".to_owned()),
-                name: Some(account.to_owned()),
-                ..ResourceAttributes::default()
+                ..asked
             }),
             ..SubjectAccessReviewSpec::default()
         },
         status: None,
     };
-    let reviews: Api<LocalSubjectAccessReview> = Api::namespaced(ctx.prompt.clone(), namespace);
-    let answer = reviews.create(&PostParams::default(), &review).await;
-    let answer = answer.map_err(|e| unread(format!("the rights of {}", by.user), e))?;
+    let reviews: Api<LocalSubjectAccessReview> = Api::namespaced(client.clone(), namespace);
+    let answer = reviews.create(&PostParams::default(), &review).await?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }

@@ -29,6 +29,7 @@ pub fn run(guarded: &mut DeserializeGuard<JobRun>) {
     run.spec.requested_by = None;
     run.spec.parameters.clear();
     run.spec.secret_parameters.clear();
+    run.spec.parameter_refs.clear();
     run.status = run.status.take().map(|status| JobRunStatus {
         conditions: ends(status.conditions),
         started_at: status.started_at,

@@ -23,9 +23,11 @@ mod precedence;
 mod reached;
 mod report;
 mod resolve;
+mod revisions;
 mod scope;
 mod traces;
 mod turns;
+mod users;
 mod work;
 
 use clap::Parser as _;

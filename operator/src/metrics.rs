@@ -100,6 +100,7 @@ fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
         "scripts" => "Script",
         "hosts" => "Host",
         "scheduledtasks" => "ScheduledTask",
+        "parameters" => "Parameter",
         _ => "Other",
     }
 }

@@ -39,9 +39,9 @@ pub enum Gap {
     /// The account may not; it can be granted at any time.
     #[error("{0}")]
     Forbidden(String),
-    /// A host was not looked at yet, so nobody knows which machine it is.
-    #[error("{0}")]
-    Unseen(String),
+    /// Something was not looked at yet, such as a host, so that nobody knows which machine it is; the reason and a message.
+    #[error("{1}")]
+    Unseen(&'static str, String),
     #[error("cannot look up {what}")]
     Failed {
         what: String,
@@ -336,10 +336,11 @@ fn missing(reason: &'static str, message: String) -> Gap {
 fn host(host: &Host) -> Result<PlannedTarget, Gap> {
     let status = host.status.as_ref();
     if status.is_none_or(|s| s.last_tried.is_none()) {
-        return Err(Gap::Unseen(format!(
+        let message = format!(
             "Host {} was not looked at yet; the run goes on when it was",
             host.name_any()
-        )));
+        );
+        return Err(Gap::Unseen("HostNotSeen", message));
     }
     let facts = status.and_then(|s| s.facts.as_ref());
     Ok(PlannedTarget {

@@ -22,6 +22,15 @@ impl Scope {
         self.0 == [EVERY]
     }
 
+    /// The part that a namespace is in.
+    pub fn part_of<'a>(&self, namespace: &'a str) -> &'a str {
+        if self.is_every_namespace() {
+            EVERY
+        } else {
+            namespace
+        }
+    }
+
     /// Namespaces, or the one part that is all of them.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)

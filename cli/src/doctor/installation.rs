@@ -19,13 +19,14 @@ use crate::{age, args::DoctorArgs, cluster::Cluster, error::status, scope::Scope
 /// Name of the operator's Lease and Deployment.
 const OPERATOR: &str = "pilothouse-operator";
 /// Kinds by their plural names.
-pub const KINDS: [&str; 6] = [
+pub const KINDS: [&str; 7] = [
     "hosts",
     "scripts",
     "jobs",
     "jobruns",
     "runactions",
     "scheduledtasks",
+    "parameters",
 ];
 /// Policies that say whose rights count.
 const POLICIES: [&str; 8] = [

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, ParameterSpec, Requester, Share, Step, Targets};
+use super::{DeclaredParameter, Duration, Requester, Share, Step, Targets};
 
 /// Steps, their targets and the strategy by which they roll over them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -52,7 +52,7 @@ pub struct JobSpec {
     #[serde(default)]
     #[schemars(length(max = 300))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub parameters: Vec<ParameterSpec>,
+    pub parameters: Vec<DeclaredParameter>,
     /// targets of every step that names none of its own. 200 by default; the limit is a setting of the operator, 2000 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Targets>,

@@ -7,7 +7,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Duration, JobSpec, LocalRef, Requester, SecretKeyRef, schema, schema::UNSEEN};
+use super::{
+    Action, Duration, JobSpec, LocalRef, ParameterRef, Requester, SecretKeyRef, schema,
+    schema::UNSEEN,
+};
 use crate::names::DEFAULT_RUNNER;
 
 /// Default of `startDeadline`.
@@ -57,7 +60,7 @@ pub const START_DEADLINE: Duration = Duration::from_secs(600);
     validation = Rule::new("has(self.jobRef) != has(self.job)").message("give either jobRef or job"),
     validation = Rule::new("!has(self.jobRevision) || has(self.jobRef)").message("jobRevision is of the Job in jobRef"),
     validation = Rule::new("!has(self.job) || !has(self.job.requestedBy)").message("a job written in a run has no requestedBy of its own"),
-    validation = Rule::new("!self.parameters.exists(k, k in self.secretParameters)").message("a parameter is given in parameters or in secretParameters, not in both"),
+    validation = Rule::new("!self.parameters.exists(k, k in self.secretParameters) && !self.parameterRefs.exists(k, k in self.parameters || k in self.secretParameters)").message("a parameter is given in one of parameters, secretParameters and parameterRefs"),
 )]
 pub struct JobRunSpec {
     /// jobRef is the Job to run.
@@ -82,6 +85,10 @@ pub struct JobRunSpec {
     #[serde(default)]
     #[schemars(extend("maxProperties" = 30))]
     pub secret_parameters: BTreeMap<String, SecretKeyRef>,
+    /// parameterRefs are values kept in Parameters, by parameter name.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 30))]
+    pub parameter_refs: BTreeMap<String, ParameterRef>,
     /// startDeadline is how long after its creation the run may wait for the operator's first look at it; one that is found later is refused, since a backup or an old etcd may have brought it back. Default 10m.
     #[serde(default = "start_deadline")]
     pub start_deadline: Duration,
@@ -108,6 +115,7 @@ impl JobRunSpec {
             service_account_name: service_account_name.to_owned(),
             parameters: BTreeMap::new(),
             secret_parameters: BTreeMap::new(),
+            parameter_refs: BTreeMap::new(),
             start_deadline: START_DEADLINE,
             ttl_after_finished: None,
             on_behalf_of: Vec::new(),
@@ -216,6 +224,11 @@ pub struct JobRunStatus {
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub actions: Vec<ActionTaken>,
+    /// parameters are the Parameters that the run was planned with, in which version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 300))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub parameters: Vec<ParameterRead>,
     /// startedAt is when the run got its machines; nothing has an effect before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
@@ -243,6 +256,20 @@ pub struct Retried {
     /// targets are positions in the plan, as `0-3,7`.
     #[schemars(length(max = 16384))]
     pub targets: String,
+}
+
+/// A value that came from a Parameter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ParameterRead {
+    /// name by which the Job knows the value.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// parameter is the Parameter that it came from.
+    #[schemars(length(max = 253))]
+    pub parameter: String,
+    /// version of it.
+    pub version: i64,
 }
 
 /// A RunAction that the run has taken in.

@@ -2,6 +2,7 @@
 
 mod action;
 mod condition;
+mod declared_parameter;
 mod duration;
 mod host;
 mod job;
@@ -17,6 +18,7 @@ mod target;
 
 pub use action::*;
 pub use condition::*;
+pub use declared_parameter::*;
 pub use duration::*;
 pub use host::*;
 pub use job::*;
@@ -41,6 +43,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         JobRun::crd(),
         RunAction::crd(),
         ScheduledTask::crd(),
+        Parameter::crd(),
     ]
     .map(schema::without_null)
     .map(schema::with_unseen_status)

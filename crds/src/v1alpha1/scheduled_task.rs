@@ -7,7 +7,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, LocalRef, Requester, SecretKeyRef, job_run::default_runner, schema};
+use super::{
+    Duration, LocalRef, ParameterRef, Requester, SecretKeyRef, job_run::default_runner, schema,
+};
 
 /// A Job and the times at which it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -61,7 +63,7 @@ use super::{Duration, LocalRef, Requester, SecretKeyRef, job_run::default_runner
 )]
 #[x_kube(
     validation = Rule::new("!has(self.calendars) || has(self.schedule.timeZone)").message("calendars are dates of a zone; give schedule.timeZone"),
-    validation = Rule::new("!self.parameters.exists(k, k in self.secretParameters)").message("a parameter is given in parameters or in secretParameters, not in both"),
+    validation = Rule::new("!self.parameters.exists(k, k in self.secretParameters) && !self.parameterRefs.exists(k, k in self.parameters || k in self.secretParameters)").message("a parameter is given in one of parameters, secretParameters and parameterRefs"),
 )]
 pub struct ScheduledTaskSpec {
     /// description for people who look for a task.
@@ -109,6 +111,10 @@ pub struct ScheduledTaskSpec {
     #[serde(default)]
     #[schemars(extend("maxProperties" = 30))]
     pub secret_parameters: BTreeMap<String, SecretKeyRef>,
+    /// parameterRefs are values kept in Parameters, by parameter name.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 30))]
+    pub parameter_refs: BTreeMap<String, ParameterRef>,
     /// history is how many ended runs of this task are kept, and a few more until they are looked through; their records stay longer.
     #[serde(default)]
     pub history: History,

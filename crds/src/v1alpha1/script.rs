@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ParameterSpec, Requester};
+use super::{DeclaredParameter, Requester};
 
 /// A script that Jobs run on hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -37,6 +37,7 @@ use super::{ParameterSpec, Requester};
         json_path = ".metadata.creationTimestamp"
     )
 )]
+#[x_kube(validation = Rule::new("self.parameters.all(p, !has(p.from))").message("a Script's parameter has no from; its step gives the value, as a parameter of the Job may that comes from a Parameter"))]
 pub struct ScriptSpec {
     /// interpreter of the content: Shell (sh), Bash or Python (python3), as found on the host. Default Shell.
     #[serde(default)]
@@ -52,7 +53,7 @@ pub struct ScriptSpec {
     #[serde(default)]
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub parameters: Vec<ParameterSpec>,
+    pub parameters: Vec<DeclaredParameter>,
     /// riskLevel is the author's own judgement: Low, Medium or High. Default Low.
     #[serde(default)]
     pub risk_level: RiskLevel,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::v1alpha1::{ActionStep, HttpStep, JobStep, ParameterSpec, PodStep, ScriptStep, Step};
+use crds::v1alpha1::{ActionStep, DeclaredParameter, HttpStep, JobStep, PodStep, ScriptStep, Step};
 
 use super::{Named, on_hosts};
 use crate::{
@@ -182,7 +182,7 @@ fn script_body(
     known: &Known<'_>,
 ) -> Result<Body, Refusal> {
     let field = format!("steps.{}.script", step.name);
-    let Some((script, digest)) = named.scripts.get(&call.name) else {
+    let Some((script, digest)) = named.reached.scripts.get(&call.name) else {
         return Err(Refusal::new(
             "ScriptNotFound",
             format!(
@@ -222,7 +222,11 @@ fn job_body(
     known: &Known<'_>,
 ) -> Result<Body, Refusal> {
     let JobStep { name, parameters } = call;
-    let reached = named.jobs.get(name).zip(named.revisions.of.get(name));
+    let reached = named
+        .reached
+        .jobs
+        .get(name)
+        .zip(named.revisions.of.get(name));
     let (written, revision) = reached.expect("a Job that is not there was refused");
     let whose = format!("Job {name}");
     Ok(Body::Job {
@@ -236,7 +240,7 @@ fn job_body(
 fn passed(
     field: &str,
     whose: &str,
-    declared: &[ParameterSpec],
+    declared: &[DeclaredParameter],
     given: &BTreeMap<String, String>,
     known: &Known<'_>,
 ) -> Result<BTreeMap<String, Value>, Refusal> {
@@ -261,7 +265,7 @@ fn passed(
                 );
                 return Err(Refusal::new("SensitiveInPlain", message));
             }
-            (None, None) if parameter.required || parameter.sensitive => {
+            (None, None) if parameter.is_asked_for() => {
                 let message = format!("{field} is required and has no default; give it a value");
                 return Err(Refusal::new("MissingParameter", message));
             }

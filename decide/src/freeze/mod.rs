@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
     execution::TargetKind,
-    v1alpha1::{JobSpec, ParameterSpec, Step, WorkloadKind},
+    v1alpha1::{DeclaredParameter, JobSpec, Step, WorkloadKind},
 };
 use jiff::Timestamp;
 
 use crate::{
     Limits, Refusal,
-    calls::{self, Jobs, Revisions, Scripts},
+    calls::{self, Contents, Revisions},
     condition,
     graph::{self, Node},
+    kept::{self, Held},
     parameters::{self, Values},
     plan::{Body, FileSource, Lane, Plan, PlannedStep, PlannedTarget, SecretSource, Task, VERSION},
     template,
@@ -29,9 +30,7 @@ pub struct Findings<'a> {
     pub account: &'a str,
     pub run: template::Run<'a>,
     pub values: Values,
-    pub scripts: Scripts,
-    /// Jobs that it runs, and those that they do.
-    pub jobs: Jobs,
+    pub reached: Contents,
     /// What the job has to be still, where somebody cares.
     pub revision: Option<&'a str>,
     /// Targets of each lane, in the order of `graph::lanes`.
@@ -46,7 +45,7 @@ pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<P
     let job = found.job;
     within_limits(job, found, limits)?;
     graph::order(&job.steps)?;
-    let revisions = calls::revisions(found.job_name, job, &found.scripts, &found.jobs)?;
+    let revisions = calls::revisions(found.job_name, job, &found.reached)?;
     still_the_same(found, &revisions)?;
     let (lane_specs, lane_of) = graph::lanes(job)?;
     let nodes = graph::nodes(job);
@@ -54,8 +53,7 @@ pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<P
     let last: Vec<_> = nodes.iter().map(|node| node.on_failure).collect();
     let stages = graph::stages(&needs, &lane_of, &last);
     let named = Named {
-        scripts: &found.scripts,
-        jobs: &found.jobs,
+        reached: &found.reached,
         revisions: &revisions,
         files: &found.files,
     };
@@ -78,6 +76,7 @@ pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<P
         steps,
         params: found.values.plain.clone(),
         secrets: found.secrets.clone(),
+        read: found.values.read.clone(),
     };
     nodes_are_named(&plan)?;
     values_fit(found, &plan, &nodes)?;
@@ -121,13 +120,12 @@ fn size_fits(plan: &Plan) -> Result<(), Refusal> {
 pub fn check(
     name: &str,
     job: &JobSpec,
-    scripts: &Scripts,
-    jobs: &Jobs,
+    reached: &Contents,
     limits: &Limits,
 ) -> Result<String, Refusal> {
     parameters_within(job, limits)?;
     graph::order(&job.steps)?;
-    let revisions = calls::revisions(name, job, scripts, jobs)?;
+    let revisions = calls::revisions(name, job, reached)?;
     graph::lanes(job)?;
     for parameter in &job.parameters {
         if let Some(pattern) = &parameter.pattern {
@@ -137,16 +135,18 @@ pub fn check(
             )?;
         }
     }
-    let (secret, plain): (Vec<&ParameterSpec>, Vec<_>) =
-        job.parameters.iter().partition(|p| p.sensitive);
-    let names = Names {
-        plain: plain.into_iter().map(|p| p.name.as_str()).collect(),
-        secret: secret.into_iter().map(|p| p.name.as_str()).collect(),
-    };
+    let mut names = Names::default();
+    for parameter in &job.parameters {
+        let kind = if is_secret(parameter, reached)? {
+            &mut names.secret
+        } else {
+            &mut names.plain
+        };
+        kind.insert(&parameter.name);
+    }
     let nodes = graph::nodes(job);
     let named = Named {
-        scripts,
-        jobs,
+        reached,
         revisions: &revisions,
         files: &BTreeMap::new(),
     };
@@ -154,10 +154,19 @@ pub fn check(
     Ok(revisions.own)
 }
 
+/// Whether the value of a parameter is a secret one, where a run gives none; a Parameter that it comes from has to be there.
+fn is_secret(parameter: &DeclaredParameter, reached: &Contents) -> Result<bool, Refusal> {
+    let Some(from) = &parameter.from else {
+        return Ok(parameter.sensitive);
+    };
+    let field = format!("spec.parameters.{}.from", parameter.name);
+    let kept = kept::fetch(&field, parameter, from, &reached.kept)?;
+    Ok(matches!(kept.value, Held::Secret(_)))
+}
+
 /// What the steps of a job name.
 struct Named<'a> {
-    scripts: &'a Scripts,
-    jobs: &'a Jobs,
+    reached: &'a Contents,
     revisions: &'a Revisions,
     files: &'a BTreeMap<String, FileSource>,
 }
@@ -212,6 +221,7 @@ fn sound(
 }
 
 /// Parameter names that templates of a job can use.
+#[derive(Default)]
 struct Names<'a> {
     plain: BTreeSet<&'a str>,
     secret: BTreeSet<&'a str>,
@@ -355,11 +365,11 @@ fn rendered_item(found: &Findings<'_>, step: &Step, item: &str) -> Result<String
 }
 
 /// What the Script or Job of a step declares.
-fn declared<'a>(found: &'a Findings<'_>, step: &Step) -> &'a [ParameterSpec] {
+fn declared<'a>(found: &'a Findings<'_>, step: &Step) -> &'a [DeclaredParameter] {
     let script = step.script.as_ref();
-    let script = script.and_then(|s| found.scripts.get(&s.name));
+    let script = script.and_then(|s| found.reached.scripts.get(&s.name));
     let job = step.job.as_ref();
-    let job = job.and_then(|j| found.jobs.get(&j.name));
+    let job = job.and_then(|j| found.reached.jobs.get(&j.name));
     let script = script.map(|(script, _)| script.parameters.as_slice());
     script
         .or(job.map(|written| written.job.parameters.as_slice()))

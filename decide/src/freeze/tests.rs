@@ -3,7 +3,10 @@
 use crds::v1alpha1::{JobSpec, ScriptSpec, SecretKeyRef};
 
 use super::*;
-use crate::{calls::Written, plan::Value};
+use crate::{
+    calls::{Jobs, Scripts, Written},
+    plan::Value,
+};
 
 const SCRIPT: &str = r#"{"content":"restart","parameters":[{"name":"UNIT","required":true,"pattern":"[a-z]+"},{"name":"TOKEN","sensitive":true}]}"#;
 
@@ -29,6 +32,14 @@ fn other_jobs() -> Jobs {
     [("called".to_owned(), Written { job, scripts })].into()
 }
 
+fn named() -> Contents {
+    Contents {
+        scripts: plan_scripts(),
+        jobs: other_jobs(),
+        ..Contents::default()
+    }
+}
+
 fn frozen_with(job: &JobSpec, targets: usize, unit: &str) -> Result<Plan, Refusal> {
     frozen_as(job, targets, unit, None)
 }
@@ -47,7 +58,11 @@ fn frozen_as(
         },
     )]
     .into();
-    let plain = [("unit".to_owned(), unit.to_owned())].into();
+    let given = parameters::Given {
+        plain: [("unit".to_owned(), unit.to_owned())].into(),
+        secret,
+        ..parameters::Given::default()
+    };
     let lanes = graph::lanes(job)?.0;
     let target = |i: usize| PlannedTarget {
         name: format!("h{i}"),
@@ -62,9 +77,8 @@ fn frozen_as(
             name: "r",
             namespace: "n",
         },
-        values: parameters::resolve(&job.parameters, &plain, &secret)?,
-        scripts: plan_scripts(),
-        jobs: other_jobs(),
+        values: parameters::resolve(&job.parameters, &given, &kept::Store::new())?,
+        reached: named(),
         revision,
         targets: lanes
             .iter()
@@ -196,11 +210,11 @@ fn mistakes_across_objects_are_named() {
 #[test]
 fn thirty_one_parameters_are_refused_with_the_number() {
     let mut job = job("");
-    job.parameters.extend((0..29).map(|i| ParameterSpec {
+    job.parameters.extend((0..29).map(|i| DeclaredParameter {
         name: format!("p{i}"),
-        ..ParameterSpec::default()
+        ..DeclaredParameter::default()
     }));
-    let refusal = check("j", &job, &[].into(), &[].into(), &Limits::default()).expect_err("31");
+    let refusal = check("j", &job, &Contents::default(), &Limits::default()).expect_err("31");
     assert_eq!(refusal.reason, "TooManyParameters");
     assert!(refusal.message.contains("31"));
 }
@@ -230,13 +244,7 @@ fn a_job_is_planned_with_what_it_is_now_and_refused_where_somebody_has_seen_anot
     assert_eq!(parameters["TOKEN"], Value::Secret("token".into()));
     assert_eq!(plan.lane(1).kind, TargetKind::None, "it runs once");
     let asked = |revision: &str| frozen_as(&job(step), 1, "web", Some(revision));
-    let own = check(
-        "j",
-        &job(step),
-        &plan_scripts(),
-        &other_jobs(),
-        &Limits::default(),
-    );
+    let own = check("j", &job(step), &named(), &Limits::default());
     assert!(asked(&own.expect("plannable")).is_ok());
     assert_eq!(asked(&revision).expect_err("another").reason, "JobChanged");
 }

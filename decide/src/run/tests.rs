@@ -79,6 +79,7 @@ pub fn plan(targets: &[usize], mut steps: Vec<PlannedStep>, strategy: Rolling) -
         steps,
         params: BTreeMap::new(),
         secrets: BTreeMap::new(),
+        read: BTreeMap::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 /// Specs that together use every field that people write.
-const FULL: [(&str, &str); 12] = [
+const FULL: [(&str, &str); 15] = [
     (
         "Host",
         r"{type: PhysicalMachine, address: 192.0.2.1, port: 22, user: root, escalation: Sudo, credentialsRef: {name: key},
@@ -38,8 +38,18 @@ const FULL: [(&str, &str); 12] = [
             resources: {requests: {cpu: 10m}, limits: {memory: 1Gi}}}}]}",
     ),
     (
+        "Job",
+        r"{parameters: [{name: unit, from: {name: p, version: 1}}], steps: [{name: one, pause: {duration: 1s}}]}",
+    ),
+    (
+        "Parameter",
+        r#"{description: d, value: "1", type: Integer, pattern: "[0-9]+", allowed: ["1"], minimum: 1, maximum: 2, versionsKept: 5,
+            consistentWith: [{namespace: other, name: p}], requestedBy: {user: a, groups: [b]}}"#,
+    ),
+    ("Parameter", r"{secretRef: {name: s, key: k}}"),
+    (
         "JobRun",
-        r"{jobRef: {name: j}, jobRevision: 'sha256:0000000000000000000000000000000000000000000000000000000000000000', serviceAccountName: a, startDeadline: 1m, ttlAfterFinished: 1h, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, requestedBy: {user: a, groups: [b]}}",
+        r"{jobRef: {name: j}, jobRevision: 'sha256:0000000000000000000000000000000000000000000000000000000000000000', serviceAccountName: a, startDeadline: 1m, ttlAfterFinished: 1h, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, parameterRefs: {d: {name: p, version: 1}}, requestedBy: {user: a, groups: [b]}}",
     ),
     (
         "JobRun",
@@ -58,7 +68,7 @@ const FULL: [(&str, &str); 12] = [
         "ScheduledTask",
         r#"{description: d, schedule: {cron: "0 0 3 ? * *", timeZone: UTC}, calendars: {exclude: [{from: "2027-01-01", to: "2027-01-02", name: nn}], include: [{from: "2027-01-01", to: "2027-01-02", name: nn}]},
             dst: Skip, misfire: {policy: RunAll, deadline: 1h}, concurrency: Replace, maxRuns: 3, expires: "2027-12-31T00:00:00Z", jitter: 1m, suspend: true, jobRef: {name: j},
-            serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, history: {succeeded: 1, failed: 1}, requestedBy: {user: a, groups: [b]}}"#,
+            serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, parameterRefs: {d: {name: p, version: 1}}, history: {succeeded: 1, failed: 1}, requestedBy: {user: a, groups: [b]}}"#,
     ),
     (
         "ScheduledTask",
@@ -198,6 +208,8 @@ fn full_specs_use_every_field() {
     }
     // No person writes it; the policies' own tests do.
     unused.retain(|path| !path.contains("onBehalfOf"));
+    // A rule keeps it out of Scripts.
+    unused.retain(|path| !path.starts_with("Script parameters.from"));
     assert!(unused.is_empty(), "no full spec uses {unused:#?}");
 }
 

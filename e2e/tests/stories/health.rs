@@ -48,6 +48,8 @@ const OBJECTS: &str = r#"
 ---
 {kind: RunAction, metadata: {name: nothing}, spec: {runRef: {name: nobody}, action: Cancel}}
 ---
+{kind: Parameter, metadata: {name: kept}, spec: {value: a}}
+---
 {kind: ScheduledTask, metadata: {name: scheduled}, spec: {schedule: {every: 24h}, jobRef: {name: plannable}}}
 ---
 {kind: ScheduledTask, metadata: {name: suspended}, spec: {schedule: {every: 24h}, suspend: true, jobRef: {name: plannable}}}
@@ -68,6 +70,7 @@ const STATES: &str = "
 Host          vm1       Ready=True/Answered              Current    Healthy
 Host          silent    Ready=False/Connect              InProgress Degraded
 Script        stored    Ready=True/Stored                Current    Healthy
+Parameter     kept      Ready=True/Stored                Current    Healthy
 Job           plannable Ready=True/Plannable             Current    Healthy
 Job           circle    Ready=False/CycleInNeeds         Failed     Degraded
 Job           lacking   Ready=False/ScriptNotFound       InProgress Progressing

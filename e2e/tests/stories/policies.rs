@@ -591,8 +591,12 @@ fn revision(name: &str, labels: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn only_the_operator_writes_plans() {
+async fn only_the_operator_writes_plans_and_versions() {
     let scene = People::new("revision").await;
+    let value = json!({"pilothouse.dev/parameter": "p"});
+    let value = scene.write(revision("value", &value));
+    let answer = value.try_create(&scene.cluster.client()).await;
+    refused(answer, &["Rule pilothouse-revision", "'value'"]);
     let plan = scene.write(revision("plan", &json!({"pilothouse.dev/run": "r"})));
     refused(
         plan.try_create(&scene.cluster.client()).await,

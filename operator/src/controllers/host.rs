@@ -66,7 +66,7 @@ async fn look(ctx: &Context, host: &Host) -> Look {
             let reason = match &gap {
                 Gap::Refused(refusal) => refusal.reason,
                 Gap::Forbidden(_) => "AccountForbidden",
-                Gap::Unseen(_) | Gap::Failed { .. } => "LookUpFailed",
+                Gap::Unseen(..) | Gap::Failed { .. } => "LookUpFailed",
             };
             Look::Failed {
                 reason,

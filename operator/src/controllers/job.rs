@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crds::v1alpha1::{Job, JobSpec, Script, Verdict};
-use decide::calls;
+use crds::v1alpha1::{Job, JobSpec, Parameter, Script, Verdict};
+use decide::{calls, kept};
 use kube::{
     ResourceExt as _,
     core::DeserializeGuard,
@@ -37,10 +37,19 @@ pub fn following(
     };
     let of_script = naming.clone();
     let client = &ctx.client;
+    let of_parameter = naming.clone();
     jobs.watches(
         scope::within::<DeserializeGuard<Script>>(client, part),
         watcher::Config::default(),
         move |script| of_script(script.namespace(), &script.name_any(), names_script),
+    )
+    .watches(
+        scope::within::<DeserializeGuard<Parameter>>(client, part),
+        watcher::Config::default(),
+        move |parameter| {
+            let name = parameter.name_any();
+            of_parameter(parameter.namespace(), &name, names_parameter)
+        },
     )
     .watches(
         scope::within::<DeserializeGuard<Job>>(client, part),
@@ -52,6 +61,10 @@ pub fn following(
 fn names_script(job: &JobSpec, name: &str) -> bool {
     let mut scripts = job.all_steps().filter_map(|step| step.script.as_ref());
     scripts.any(|script| script.name == name)
+}
+
+fn names_parameter(job: &JobSpec, name: &str) -> bool {
+    kept::named(job).any(|from| from.name == name)
 }
 
 fn names_job(job: &JobSpec, name: &str) -> bool {
@@ -66,10 +79,10 @@ pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Re
     let namespace = job.namespace().unwrap_or_default();
     let reached = reached::reached(&ctx.client, &namespace, &job.spec)
         .await
-        .map_err(observing("Scripts and Jobs that steps name"));
+        .map_err(observing("what the job names"));
     let checked = reached.as_ref().map(|reached| {
-        let (scripts, jobs) = reached.contents();
-        decide::freeze::check(&job.name_any(), &job.spec, &scripts, &jobs, &ctx.limits)
+        let contents = reached.contents();
+        decide::freeze::check(&job.name_any(), &job.spec, &contents, &ctx.limits)
     });
     let verdict = match &checked {
         Ok(Ok(_)) => Verdict::yes("Ready", "Plannable", ""),

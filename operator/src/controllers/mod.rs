@@ -3,6 +3,7 @@
 mod action;
 mod host;
 mod job;
+mod parameter;
 pub mod run;
 mod schedule;
 mod script;
@@ -16,7 +17,7 @@ use std::{
 };
 
 use crds::v1alpha1::Requester;
-use futures::{StreamExt as _, stream::select_all};
+use futures::{StreamExt as _, TryStreamExt as _, stream::select_all};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Api, Client, Config, Resource,
@@ -57,17 +58,28 @@ use crate::{
     leader::cluster_uid,
     ledgers::Ledgers,
     metrics::Metrics,
-    off_limits::{self, Named},
+    off_limits,
     places::Places,
     precedence::Precedence,
     reached::Definitions,
     scope::{self, Scope},
     traces::Traces,
     turns,
+    users::{Named, Users},
 };
 
-/// Runs that were woken from within, and what is heard of their actions.
-type Ears = (UnboundedReceiver<Run>, News);
+/// What is woken from within, and what is heard of actions, by the part of the scope that it is in.
+struct Ears {
+    runs: HashMap<String, UnboundedReceiver<Run>>,
+    parameters: HashMap<String, UnboundedReceiver<Named>>,
+    actions: HashMap<String, News>,
+}
+
+impl Ears {
+    fn of<T>(all: &mut HashMap<String, T>, part: &str) -> T {
+        all.remove(part).expect("each part has its own")
+    }
+}
 
 /// Objects of one kind that are looked at together.
 const CONCURRENCY: u16 = 32;
@@ -92,26 +104,38 @@ pub async fn run(
     keep_off(args, &ctx).await?;
     patiently(async || takeover::claims(&ctx).await).await?;
     let woken_runs = |controller: Controller<_>, part: &str| {
-        let (woken, heard) = ears.remove(part).expect("each part has its own");
+        let woken = Ears::of(&mut ears.runs, part);
         controller
-            .watches_stream(heard, run::of_action)
+            .watches_stream(Ears::of(&mut ears.actions, part), run::of_action)
+            .reconcile_on(UnboundedReceiverStream::new(woken))
+    };
+    let woken_parameters = |controller, part: &str| {
+        let woken = Ears::of(&mut ears.parameters, part);
+        parameter::following(controller, &ctx, part)
             .reconcile_on(UnboundedReceiverStream::new(woken))
     };
     let of_runs = Turns {
         at_once: EVERY_ONE,
         held: held::run,
+        ..Turns::usual()
+    };
+    let of_jobs = Turns {
+        told: Users::hear,
+        ..Turns::usual()
     };
     let of_tasks = Turns {
         at_once: EVERY_ONE,
+        told: Users::hear,
         ..Turns::usual()
     };
     tokio::join!(
         drive(&ctx, of_runs, run::reconcile, woken_runs),
         drive(&ctx, Turns::usual(), action::reconcile, |c, _| c),
         drive(&ctx, Turns::usual(), script::reconcile, |c, _| c),
-        drive(&ctx, Turns::usual(), job::reconcile, |jobs, part| {
+        drive(&ctx, of_jobs, job::reconcile, |jobs, part| {
             job::following(jobs, &ctx, part)
         }),
+        drive(&ctx, Turns::usual(), parameter::reconcile, woken_parameters),
         drive(&ctx, Turns::usual(), host::reconcile, |c, _| c),
         drive(&ctx, of_tasks, schedule::reconcile, |c, _| c),
     );
@@ -125,17 +149,19 @@ async fn context(
     metrics: Metrics,
     fence: Fence,
     epoch: i64,
-) -> Result<(Arc<Context>, HashMap<String, Ears>)> {
+) -> Result<(Arc<Context>, Ears)> {
     let precedence = Precedence::default();
     let client = fenced::client(config.clone(), &fence, &precedence)?;
     let records = records_client(args, &client).await?;
     let scope = Scope::new(args.namespaces.clone());
-    let (wake, mut woken) = wakes(&scope);
+    let (wake, runs) = wakes(&scope);
+    let (wake_parameters, parameters) = wakes(&scope);
     let (actions, heard) = Actions::heard(&client, &scope);
-    let ears = heard.into_iter().map(|(part, heard)| {
-        let woken = woken.remove(&part).expect("each part has its own");
-        (part, (woken, heard))
-    });
+    let ears = Ears {
+        runs,
+        parameters,
+        actions: heard.into_iter().collect(),
+    };
     let fleet = Fleet::fenced(Limits::default(), fence.clone());
     let ctx = Context {
         accounts: Accounts::new(config.clone(), fence.clone(), precedence.clone()),
@@ -170,6 +196,7 @@ async fn context(
         failures: Failures::default(),
         latest: Latest::default(),
         turns: turns::Turns::default(),
+        users: Users::new(wake_parameters),
         reported: Mutex::default(),
         starting: Semaphore::new(CONCURRENCY.into()),
         settling: Semaphore::new(CONCURRENCY.into()),
@@ -178,7 +205,7 @@ async fn context(
         lease: Duration::from_secs(args.lease_seconds),
         client,
     };
-    Ok((Arc::new(ctx), ears.collect()))
+    Ok((Arc::new(ctx), ears))
 }
 
 /// What has to be known before the first turn is asked for until the API server can say it; the Lease bounds how long.
@@ -208,12 +235,12 @@ async fn me(client: &Client) -> Result<Requester> {
     })
 }
 
-/// A way to wake the controller of runs of each part, and its other end.
-fn wakes(
+/// A way to wake the controller of each part, and its other end.
+fn wakes<T>(
     scope: &Scope,
 ) -> (
-    HashMap<String, UnboundedSender<Run>>,
-    HashMap<String, UnboundedReceiver<Run>>,
+    HashMap<String, UnboundedSender<T>>,
+    HashMap<String, UnboundedReceiver<T>>,
 ) {
     let of = |part: &str| {
         let (wake, woken) = mpsc::unbounded_channel();
@@ -224,7 +251,7 @@ fn wakes(
 
 /// Keeps connections for users from where no Host or URL leads; what the cluster's own addresses are can be asked only with rights in all of it.
 async fn keep_off(args: Args, ctx: &Context) -> Result<()> {
-    let named = Named {
+    let named = off_limits::Named {
         allowed: args.outbound_allow,
         denied: args.outbound_deny,
     };
@@ -240,6 +267,8 @@ struct Turns<K> {
     at_once: u16,
     /// What is let go of an object before it is held in memory.
     held: fn(&mut DeserializeGuard<K>),
+    /// Who is told of everything that is heard of a part of the scope.
+    told: fn(&Users, &str, &watcher::Event<DeserializeGuard<K>>),
 }
 
 impl<K> Turns<K>
@@ -250,6 +279,7 @@ where
         Self {
             at_once: CONCURRENCY,
             held: held::object,
+            told: |_, _, _| (),
         }
     }
 }
@@ -287,6 +317,8 @@ async fn drive<K, R, F>(
         let held_here = Writer::default();
         let reader = held_here.as_reader();
         let changes = watcher(objects, watcher::Config::default()).modify(turns.held);
+        let (users, of) = (ctx.clone(), part.to_owned());
+        let changes = changes.inspect_ok(move |event| (turns.told)(&users.users, &of, event));
         let changes = reflector(held_here, changes).applied_objects();
         with(Controller::for_stream(changes, reader), part)
             .with_config(controller::Config::default().concurrency(turns.at_once))

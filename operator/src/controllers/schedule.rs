@@ -28,7 +28,8 @@ use crate::{
     context::Context,
     entitled::{self, Writer},
     error::{Error, Result, acting, chain, observing},
-    reached, report,
+    reached::{self, Reached},
+    report,
     resolve::Gap,
 };
 
@@ -211,13 +212,16 @@ async fn barred(ctx: &Context, task: &ScheduledTask) -> Result<Option<Refusal>> 
         let own = task.spec.requested_by.as_ref();
         let mut writers = vec![Writer::new("ScheduledTask", &task.name_any(), own)];
         writers.extend(found.writers());
+        let mut own_values = Reached::default();
+        reached::values(ctx, &namespace, &mut own_values, &task.spec.parameter_refs).await?;
+        writers.extend(own_values.writers());
         entitled::all(ctx, &namespace, &task.spec.service_account_name, writers).await
     };
     match asked.await {
         Ok(()) => Ok(None),
         Err(Gap::Refused(refusal)) => Ok(Some(refusal)),
         Err(Gap::Failed { what, source }) => Err(Error::Observe { what, source }),
-        Err(Gap::Forbidden(why) | Gap::Unseen(why)) => Ok(Some(Refusal::new("Forbidden", why))),
+        Err(Gap::Forbidden(why) | Gap::Unseen(_, why)) => Ok(Some(Refusal::new("Forbidden", why))),
     }
 }
 
@@ -257,6 +261,7 @@ fn run_of(ctx: &Context, task: &ScheduledTask, at: Timestamp) -> JobRun {
             job_ref: Some(spec.job_ref.clone()),
             parameters: spec.parameters.clone(),
             secret_parameters: spec.secret_parameters.clone(),
+            parameter_refs: spec.parameter_refs.clone(),
             on_behalf_of: vec![Origin {
                 kind: ScheduledTask::kind(&()).into_owned(),
                 name: task.name_any(),

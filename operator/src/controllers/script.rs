@@ -4,22 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use crds::{
     names::LABEL_SCRIPT,
-    v1alpha1::{Script, ScriptStatus, Verdict, set_condition},
+    v1alpha1::{Script, ScriptSpec, ScriptStatus, Verdict, set_condition},
 };
-use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
-use kube::{
-    Api, Resource as _, ResourceExt as _,
-    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
-    core::DeserializeGuard,
-    runtime::controller::Action,
-};
+use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 
 use super::valid;
-use crate::{
-    context::Context,
-    error::{Error, Result, acting, observing},
-    report,
-};
+use crate::{context::Context, error::Result, report, revisions::Revisions};
 
 /// Revisions kept of one Script.
 const HISTORY: usize = 10;
@@ -42,58 +32,26 @@ pub async fn reconcile(script: Arc<DeserializeGuard<Script>>, ctx: Arc<Context>)
 
 /// The number of the revision that holds the current content.
 async fn turn(script: &Script, ctx: &Context, digest: &str) -> Result<i64> {
-    let api: Api<ControllerRevision> =
-        Api::namespaced(ctx.client.clone(), &script.namespace().unwrap_or_default());
-    let name = script.name_any();
-    let label = format!("{LABEL_SCRIPT}={name}");
-    let list = api
-        .list(&ListParams::default().labels(&label))
-        .await
-        .map_err(observing(format!("revisions of Script {name}")))?;
-    let mut revisions = list.items;
-    revisions.sort_by_key(|r| r.revision);
-    let wanted = decide::script::revision_name(&name, digest);
-    if let Some(known) = revisions.iter().find(|r| r.name_any() == wanted) {
+    let revisions = Revisions::new(&ctx.client, script, LABEL_SCRIPT);
+    let kept = revisions.kept().await?;
+    let wanted = decide::script::revision_name(&script.name_any(), digest);
+    if let Some(known) = kept.iter().find(|r| r.name_any() == wanted) {
         return Ok(known.revision);
     }
-    let next = revisions.last().map_or(1, |r| r.revision + 1);
-    let created = api
-        .create(
-            &PostParams::default(),
-            &revision(script, wanted.clone(), next),
-        )
-        .await;
-    match created {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            return Err(Error::Act {
-                what: format!("revision {wanted}"),
-                source: Box::new(kube::Error::Api(status)),
-            });
-        }
-        Err(error) => return Err(acting(format!("revision {wanted}"))(error)),
-    }
-    let old = (revisions.len() + 1).saturating_sub(HISTORY);
-    for revision in revisions.iter().take(old) {
-        api.delete(&revision.name_any(), &DeleteParams::default())
-            .await
-            .map_err(acting(format!("revision {}", revision.name_any())))?;
+    let next = kept.last().map_or(1, |r| r.revision + 1);
+    let ScriptSpec {
+        interpreter,
+        content,
+        parameters,
+        ..
+    } = &script.spec;
+    let held = serde_json::json!({"interpreter": interpreter, "content": content, "parameters": parameters});
+    revisions.keep(&wanted, next, held).await?;
+    let old = (kept.len() + 1).saturating_sub(HISTORY);
+    for revision in kept.iter().take(old) {
+        revisions.forget(revision).await?;
     }
     Ok(next)
-}
-
-fn revision(script: &Script, name: String, number: i64) -> ControllerRevision {
-    let held = serde_json::json!({"interpreter": script.spec.interpreter, "content": script.spec.content, "parameters": script.spec.parameters});
-    ControllerRevision {
-        metadata: ObjectMeta {
-            name: Some(name),
-            labels: Some([(LABEL_SCRIPT.to_owned(), script.name_any())].into()),
-            owner_references: script.controller_owner_ref(&()).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        },
-        data: Some(RawExtension(held)),
-        revision: number,
-    }
 }
 
 fn status(script: &Script, digest: &str, turn: &Result<i64>, now: jiff::Timestamp) -> ScriptStatus {

@@ -124,7 +124,7 @@ impl From<Gap> for Outcome {
         match gap {
             Gap::Refused(refusal) => Self::undeliverable(refusal.reason, refusal.message),
             Gap::Forbidden(message) => Self::undeliverable(FORBIDDEN, message),
-            Gap::Unseen(_) | Gap::Failed { .. } => {
+            Gap::Unseen(..) | Gap::Failed { .. } => {
                 Self::undeliverable(LOOK_UP_FAILED, crate::error::chain(&gap))
             }
         }

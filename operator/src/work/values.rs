@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::v1alpha1::ParameterSpec;
+use crds::v1alpha1::DeclaredParameter;
 use decide::{
     condition::{self, Conditions},
     parameters,
@@ -67,7 +67,11 @@ impl Work {
     }
 
     /// Refuses values that are not what their parameters were declared to be; those that depend on outputs are known only now.
-    pub fn acceptable(&self, declared: &[ParameterSpec], values: &Values) -> Result<(), Outcome> {
+    pub fn acceptable(
+        &self,
+        declared: &[DeclaredParameter],
+        values: &Values,
+    ) -> Result<(), Outcome> {
         for parameter in declared {
             if let Some(value) = values.env.get(&parameter.name) {
                 let field = format!(

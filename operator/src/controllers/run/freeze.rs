@@ -1,6 +1,6 @@
 //! How a plan is frozen: everything is looked up with the rights of the run's account, and the plan is stored before anything has an effect.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use crds::{
     names::{self, LABEL_RUN},
@@ -8,8 +8,10 @@ use crds::{
 };
 use decide::{
     Refusal,
+    calls::Contents,
     freeze::{Findings, freeze},
-    graph, parameters,
+    graph,
+    parameters::{self, Given, Values},
     plan::Plan,
     template,
 };
@@ -30,9 +32,10 @@ use crate::{
     error::{Error, Result, acting, observing},
     reached::{self, Reached},
     resolve::Gap,
+    revisions,
 };
 
-/// Turns while a host is looked at for the first time.
+/// Turns while a host or a Parameter is looked at for the first time.
 const UNSEEN: Duration = Duration::from_millis(500);
 
 /// The plan of a run that has none, as it is stored; or what there is to say, and when to look again.
@@ -49,7 +52,7 @@ pub async fn turn(
             let message = format!("{message}; grant it, or cancel the run");
             waiting("AccountForbidden", message, WAITING)
         }
-        Err(Gap::Unseen(message)) => waiting("HostNotSeen", message, UNSEEN),
+        Err(Gap::Unseen(reason, message)) => waiting(reason, message, UNSEEN),
         Err(Gap::Failed { what, source }) => Err(Error::Observe { what, source }),
     }
 }
@@ -63,12 +66,8 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
         )));
     }
     let (job_name, job, reached, mut writers) = definition(ctx, run, &namespace).await?;
-    let values = parameters::resolve(
-        &job.parameters,
-        &run.spec.parameters,
-        &run.spec.secret_parameters,
-    )
-    .map_err(Gap::Refused)?;
+    let contents = reached.contents();
+    let values = values(run, &job, &contents)?;
     graph::order(&job.steps).map_err(Gap::Refused)?;
     let (lanes, _) = graph::lanes(&job).map_err(Gap::Refused)?;
     let account = run.spec.service_account_name.clone();
@@ -83,7 +82,6 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
     }
     writers.extend(run.spec.on_behalf_of.iter().map(Writer::behind));
     entitled::all(ctx, &namespace, &account, writers).await?;
-    let (scripts, jobs) = reached.contents();
     let found = Findings {
         job_name: &job_name,
         job: &job,
@@ -95,14 +93,34 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
         secrets: resolver.secrets(&values.secret).await?,
         files: resolver.files(&job).await?,
         values,
-        scripts,
-        jobs,
+        reached: contents,
         revision: run.spec.job_revision.as_deref(),
         targets,
     };
     let plan = freeze(&found, &ctx.limits, now).map_err(Gap::Refused)?;
     let cluster = Some(ctx.cluster.clone());
     Ok(Plan { cluster, ..plan })
+}
+
+/// The values of the run's parameters; those of Parameters in a version that is known.
+fn values(run: &JobRun, job: &JobSpec, contents: &Contents) -> Result<Values, Gap> {
+    let given = Given {
+        plain: run.spec.parameters.clone(),
+        secret: run.spec.secret_parameters.clone(),
+        refs: run.spec.parameter_refs.clone(),
+    };
+    let values = parameters::resolve(&job.parameters, &given, &contents.kept);
+    let values = values.map_err(Gap::Refused)?;
+    let mut read = values.read.values();
+    let uncounted = read.find(|from| from.version.is_none());
+    uncounted.map_or(Ok(()), |from| {
+        let message = format!(
+            "the latest value of Parameter {} is no version yet; the run goes on when it is",
+            from.name
+        );
+        Err(Gap::Unseen("ParameterNotSeen", message))
+    })?;
+    Ok(values)
 }
 
 /// The job, its name where it is an object, what it reaches, and who wrote them last; a job written in the run is its creator's, who was asked at the door.
@@ -112,7 +130,8 @@ async fn definition(
     namespace: &str,
 ) -> Result<(String, JobSpec, Reached, Vec<Writer>), Gap> {
     if let Some(job) = &run.spec.job {
-        let reached = reached::named(ctx, namespace, job).await?;
+        let mut reached = reached::named(ctx, namespace, job).await?;
+        reached::values(ctx, namespace, &mut reached, &run.spec.parameter_refs).await?;
         let writers = reached.writers().collect();
         return Ok((String::new(), job.clone(), reached, writers));
     }
@@ -124,8 +143,11 @@ async fn definition(
         .unwrap_or_default();
     let found = reached::definition(ctx, namespace, &name).await?;
     let found = found.ok_or_else(|| Gap::Refused(Refusal::new("JobNotFound", format!("spec.jobRef.name: there is no Job {name} in namespace {namespace}; create it, then create the run anew"))))?;
-    let (job, reached) = (found.job.spec.clone(), found.reached.clone());
-    Ok((name, job, reached, found.writers().collect()))
+    let (job, mut reached) = (found.job.spec.clone(), found.reached.clone());
+    reached::values(ctx, namespace, &mut reached, &run.spec.parameter_refs).await?;
+    let writers = iter::once(Writer::of_job(&found.job)).chain(reached.writers());
+    let writers = writers.collect();
+    Ok((name, job, reached, writers))
 }
 
 /// Stores the plan. One that is there already is kept: it was frozen by a turn that did not get to say so.
@@ -154,7 +176,7 @@ async fn store(ctx: &Context, run: &JobRun, plan: Plan) -> Result<Kept> {
                 .get(&name)
                 .await
                 .map_err(observing(format!("ControllerRevision {name}")))?;
-            let ours = observe::is_plan_of(&there, run);
+            let ours = revisions::is_of(&there, LABEL_RUN, run);
             match there.data.filter(|_| ours) {
                 Some(stored) => observe::kept(stored, name),
                 None => Err(acting(format!(

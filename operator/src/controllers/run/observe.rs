@@ -18,12 +18,13 @@ use k8s_openapi::{
     api::apps::v1::ControllerRevision,
     apimachinery::pkg::{apis::meta::v1::Time, runtime::RawExtension},
 };
-use kube::{Api, Resource as _, ResourceExt as _};
+use kube::{Api, ResourceExt as _};
 
 use super::part;
 use crate::{
     context::Context,
     error::{Error, Result, observing},
+    revisions,
     work::RunFacts,
 };
 
@@ -104,7 +105,7 @@ pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<Kept>> {
         .get_opt(&name)
         .await
         .map_err(observing(format!("ControllerRevision {name}")))?;
-    let owned = found.filter(|r| is_plan_of(r, run));
+    let owned = found.filter(|r| revisions::is_of(r, LABEL_RUN, run));
     let stored = owned.and_then(|r| r.data);
     match stored.filter(|stored| plan::hash(&stored.0) == *expected) {
         Some(stored) => kept(stored, name).map(Some),
@@ -128,15 +129,6 @@ pub fn kept(stored: RawExtension, name: String) -> Result<Kept> {
         name,
         hash,
     })
-}
-
-/// Whether a revision is the run's own: labelled, which only the operator may write, and owned by this very run.
-pub fn is_plan_of(revision: &ControllerRevision, run: &JobRun) -> bool {
-    let owners = revision.owner_references();
-    revision.labels().contains_key(LABEL_RUN)
-        && owners.iter().any(|o| {
-            o.api_version == JobRun::api_version(&()) && Some(&o.uid) == run.uid().as_ref()
-        })
 }
 
 /// The ledger of a planned run. It is read back from records the first time.
