@@ -248,6 +248,7 @@ fn on_target(plan: &Plan, run: template::Run<'_>, task: Task) -> Result<ShownVal
         let value = |(name, value): (&String, &Value)| match value {
             Value::Text(text) => Ok((name.clone(), render(text)?)),
             Value::Secret(parameter) => Ok((name.clone(), masked(plan, parameter))),
+            Value::Output(output) => Ok((name.clone(), format!("{MASK} (output {output})"))),
         };
         env.iter().map(value).collect::<Result<BTreeMap<_, _>, _>>()
     };

@@ -101,6 +101,19 @@ impl Ledger {
         all
     }
 
+    /// The attempt that has handed on a sensitive output to this task.
+    pub fn giver(&self, plan: &Plan, task: Task, output: &str) -> Option<(Task, i32)> {
+        let gives = |&step: &usize| plan.steps[step].outputs.iter().any(|o| o.name == output);
+        let step = plan.before(task.step).into_iter().find(gives)?;
+        let same = plan.steps[step].lane == plan.steps[task.step].lane;
+        let giver = Task {
+            step,
+            target: if same { task.target } else { 0 },
+        };
+        let attempt = self.attempts.get(&giver)?;
+        (attempt.state == State::Succeeded).then_some((giver, attempt.number))
+    }
+
     pub fn in_flight(&self) -> usize {
         self.attempts.values().filter(|a| a.in_flight).count()
     }

@@ -1,4 +1,4 @@
-//! What a step hands on: declared by name, found in its output behind a mark that foreign text does not know, and bounded.
+//! What a step hands on: declared by name, found in its output behind a mark that foreign text does not know, bounded, and covered there where it is sensitive.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +66,86 @@ impl Reader {
     }
 }
 
+/// Covers the values of sensitive outputs in pieces of output as they come; no byte moves.
+#[derive(Debug)]
+pub struct Veil {
+    /// What stands before a value that is covered.
+    before: Vec<Vec<u8>>,
+    /// The line up to its value, as far as it may still be such a line.
+    line: Option<Vec<u8>>,
+    covering: bool,
+}
+
+impl Veil {
+    pub fn new(mark: &str, sensitive: &[String]) -> Self {
+        let before = sensitive.iter().map(|name| format!("{mark} {name}="));
+        Self {
+            before: before.map(String::into_bytes).collect(),
+            line: Some(Vec::new()),
+            covering: false,
+        }
+    }
+
+    pub fn cover(&mut self, piece: &mut [u8]) {
+        if self.before.is_empty() {
+            return;
+        }
+        for byte in piece {
+            if *byte == b'\n' {
+                self.line = Some(Vec::new());
+                self.covering = false;
+            } else if self.covering {
+                *byte = b'*';
+            } else {
+                self.follow(*byte);
+            }
+        }
+    }
+
+    fn follow(&mut self, byte: u8) {
+        let Some(line) = &mut self.line else {
+            return;
+        };
+        // Blanks between the mark and the name are as many as somebody typed.
+        if byte == b' ' && line.last() == Some(&b' ') {
+            return;
+        }
+        line.push(byte);
+        self.covering = self.before.contains(line);
+        if self.covering || !self.before.iter().any(|before| before.starts_with(line)) {
+            self.line = None;
+        }
+    }
+}
+
+/// What a Job that a step has run hands on: of each name the one value that its steps have given, wherever they ran.
+pub fn of_part(
+    declared: &[Output],
+    rows: &[&BTreeMap<String, String>],
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut given = BTreeMap::new();
+    for Output { name, .. } in declared {
+        let mut values = rows.iter().filter_map(|row| row.get(name));
+        let Some(value) = values.next() else {
+            continue;
+        };
+        if let Some(other) = values.find(|other| *other != value) {
+            let message = format!(
+                "outputs.{name}: targets of the Job have given {value:?} and {other:?}; have a step that is done once hand on one"
+            );
+            return Err(Refusal::new("BadOutput", message));
+        }
+        given.insert(name.clone(), value.clone());
+    }
+    Ok(given)
+}
+
+/// Name of what is created for one attempt of a step. Long names are cut where nobody misses it; the digest of the key makes them differ.
+pub fn object_name(run: &str, step: &str, key_digest: &str) -> String {
+    let run = run[..run.len().min(150)].trim_end_matches(['-', '.']);
+    format!("{run}-{step}-{}", &key_digest[..10])
+}
+
 /// The declared ones of what was given; refused where one is missing or is not what it was declared to be.
 pub fn accept(
     declared: &[Output],
@@ -122,7 +202,42 @@ mod tests {
             name: "version".into(),
             pattern: pattern.map(str::to_owned),
             default: default.map(str::to_owned),
+            sensitive: false,
         }
+    }
+
+    #[test]
+    fn a_sensitive_value_is_covered_however_the_output_is_cut() {
+        let mark = mark("abc");
+        let text = format!("a\n{mark} version=1\n{mark}  token=hidden=x\nx{mark} token=shown\n");
+        let covered = text.replace("hidden=x", "********");
+        for size in [1, 3, 7, 1000] {
+            let mut veil = Veil::new(&mark, &["token".to_owned()]);
+            let mut bytes = text.clone().into_bytes();
+            bytes.chunks_mut(size).for_each(|piece| veil.cover(piece));
+            assert_eq!(String::from_utf8_lossy(&bytes), covered, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_part_hands_on_what_all_of_its_targets_agree_on() {
+        let row = |value: &str| BTreeMap::from([("version".to_owned(), value.to_owned())]);
+        let (one, other, none) = (row("1"), row("2"), BTreeMap::new());
+        let declared = [declared(None, None)];
+        let given = |rows: &[&BTreeMap<String, String>]| of_part(&declared, rows);
+        assert_eq!(given(&[&none, &one, &one]), Ok(one.clone()));
+        assert_eq!(given(&[&none]), Ok(none.clone()));
+        let refused = given(&[&one, &other]).expect_err("two values");
+        assert_eq!(refused.reason, "BadOutput");
+    }
+
+    #[test]
+    fn what_an_attempt_creates_is_named_after_its_run_step_and_key() {
+        let (name, key) = (object_name, "0123456789abcdef");
+        assert_eq!(name("nightly", "logs", key), "nightly-logs-0123456789");
+        let long = name(&format!("{}.x", "a".repeat(149)), "logs", key);
+        assert_eq!(long, format!("{}-logs-0123456789", "a".repeat(149)));
+        assert!(name(&"a".repeat(253), &"b".repeat(66), key).len() <= 230);
     }
 
     #[test]

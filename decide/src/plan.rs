@@ -173,12 +173,13 @@ pub struct ScriptBody {
     pub reboots: bool,
 }
 
-/// A value of the environment: a template, or a secret parameter by name.
+/// A value of the environment: a template, or a secret parameter or a sensitive output by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Value {
     Text(String),
     Secret(String),
+    Output(String),
 }
 
 /// Position of a piece of work in a plan: a step and a target of its lane.

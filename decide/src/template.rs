@@ -36,6 +36,7 @@ pub struct Known<'a> {
     pub params: BTreeSet<&'a str>,
     pub secrets: BTreeSet<&'a str>,
     pub outputs: BTreeSet<&'a str>,
+    pub secret_outputs: BTreeSet<&'a str>,
     pub item: bool,
 }
 
@@ -77,17 +78,12 @@ impl Scope<'_> {
     }
 }
 
-/// The parameter that a template passes on whole, if it does nothing else.
-pub fn passes_on(template: &str) -> Option<&str> {
-    let name = template
-        .trim()
-        .strip_prefix("{{")?
-        .strip_suffix("}}")?
-        .trim()
-        .strip_prefix("params.")?;
-    name.bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        .then_some(name)
+/// What a template passes on whole, if it does nothing else: `params` or `outputs`, and a name.
+pub fn passes_on(template: &str) -> Option<(&str, &str)> {
+    let text = template.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    let (of, name) = text.trim().split_once('.')?;
+    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    (is_name && matches!(of, "params" | "outputs")).then_some((of, name))
 }
 
 /// Refuses a template that does not parse, or that names what is not there.
@@ -100,7 +96,10 @@ pub fn check(field: &str, template: &str, known: &Known<'_>) -> Result<(), Refus
     for name in parsed.undeclared_variables(true) {
         let is_known = match name.split_once('.') {
             Some(("params", param)) if known.secrets.contains(param) => {
-                return Err(sensitive(field, param));
+                return Err(sensitive(field, &name));
+            }
+            Some(("outputs", output)) if known.secret_outputs.contains(output) => {
+                return Err(sensitive(field, &name));
             }
             Some(("params", param)) => known.params.contains(param),
             Some(("outputs", output)) => known.outputs.contains(output),
@@ -182,11 +181,11 @@ fn broken(field: &str, error: &minijinja::Error) -> Refusal {
     Refusal::new("BadTemplate", format!("{field}: {error}"))
 }
 
-fn sensitive(field: &str, param: &str) -> Refusal {
+fn sensitive(field: &str, name: &str) -> Refusal {
     Refusal::new(
         "SensitiveInTemplate",
         format!(
-            "{field} mixes the secret parameter {param} into text; pass it on whole, as {{{{ params.{param} }}}} and nothing else, in a script's parameters or an env"
+            "{field} mixes the secret {name} into text; pass it on whole, as {{{{ {name} }}}} and nothing else, in a script's parameters or an env"
         ),
     )
 }
@@ -220,6 +219,7 @@ mod tests {
             params: names(&["unit"]),
             secrets: names(&["password"]),
             outputs: names(&["version"]),
+            secret_outputs: names(&["token"]),
             item: false,
         };
         let check = |text| check("f", text, &known).map_err(|r| r.reason);
@@ -237,6 +237,7 @@ mod tests {
             ),
             ("{{ params.other }}", Err("UnknownValue")),
             ("v{{ outputs.version }}", Ok(())),
+            ("v{{ outputs.token }}", Err("SensitiveInTemplate")),
             ("{{ outputs.other }}", Err("UnknownValue")),
             ("{{ outputs }}", Err("UnknownValue")),
             ("{{ item }}", Err("UnknownValue")),
@@ -299,8 +300,11 @@ mod tests {
 
     #[test]
     fn only_a_lone_parameter_is_passed_on_whole() {
-        assert_eq!(passes_on("{{ params.password }}"), Some("password"));
-        assert_eq!(passes_on("{{params.password}}"), Some("password"));
+        let password = Some(("params", "password"));
+        assert_eq!(passes_on("{{ params.password }}"), password);
+        assert_eq!(passes_on("{{params.password}}"), password);
+        assert_eq!(passes_on("{{ outputs.a }}"), Some(("outputs", "a")));
+        assert_eq!(passes_on("{{ target.name }}"), None);
         assert_eq!(passes_on("x{{ params.password }}"), None);
         assert_eq!(passes_on("{{ params.a }}{{ params.b }}"), None);
     }

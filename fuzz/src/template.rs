@@ -28,6 +28,7 @@ fuzz_target!(|text: &str| {
         params: BTreeSet::from(["unit"]),
         secrets: BTreeSet::from(["password"]),
         outputs: BTreeSet::from(["unit"]),
+        secret_outputs: BTreeSet::from(["token"]),
         item: true,
     };
     let checked = check("f", text, &known);
@@ -39,11 +40,15 @@ fuzz_target!(|text: &str| {
             "it ends within its bound"
         );
     }
-    if let Some(name) = passes_on(text) {
+    if let Some((of, name)) = passes_on(text) {
         assert!(!name.contains(['{', '}', '.', ' ']), "one whole name");
+        let plain = match of {
+            "params" => &known.params,
+            _ => &known.outputs,
+        };
         assert!(
-            known.params.contains(name) || checked.is_err(),
-            "{name:?} is known, or refused"
+            plain.contains(name) || checked.is_err(),
+            "{of}.{name} is known, or refused"
         );
     }
 });

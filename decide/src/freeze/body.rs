@@ -126,7 +126,7 @@ pub fn texts(step: &Step, body: &Body) -> Vec<Template> {
     let env = |field: &str, env: &BTreeMap<String, Value>| -> Vec<Template> {
         let text = |(name, value): (&String, &Value)| match value {
             Value::Text(text) => Some(one(&format!("{field}.{name}"), name, text)),
-            Value::Secret(_) => None,
+            Value::Secret(_) | Value::Output(_) => None,
         };
         env.iter().filter_map(text).collect()
     };
@@ -275,13 +275,13 @@ fn passed(
     Ok(given)
 }
 
-/// Values as they are planned: what names a sensitive parameter and nothing else is that secret.
+/// Values as they are planned: what names a sensitive parameter or output and nothing else is that secret.
 fn values(known: &Known<'_>, given: &BTreeMap<String, String>) -> BTreeMap<String, Value> {
     let value = |(name, text): (&String, &String)| {
-        let secret = template::passes_on(text).filter(|p| known.secrets.contains(p));
-        let value = match secret {
-            Some(secret) => Value::Secret(secret.to_owned()),
-            None => Value::Text(text.clone()),
+        let value = match template::passes_on(text) {
+            Some(("params", p)) if known.secrets.contains(p) => Value::Secret(p.to_owned()),
+            Some(("outputs", o)) if known.secret_outputs.contains(o) => Value::Output(o.to_owned()),
+            _ => Value::Text(text.clone()),
         };
         (name.clone(), value)
     };

@@ -236,10 +236,12 @@ impl<'a> Names<'a> {
             left.extend(needs.filter(|&need| seen.insert(need)));
         }
         let outputs = seen.into_iter().flat_map(|node| &nodes[node].step.outputs);
+        let (secret, plain): (Vec<_>, Vec<_>) = outputs.partition(|output| output.sensitive);
         template::Known {
             params: self.plain.clone(),
             secrets: self.secret.clone(),
-            outputs: outputs.map(|output| output.name.as_str()).collect(),
+            outputs: plain.iter().map(|output| output.name.as_str()).collect(),
+            secret_outputs: secret.iter().map(|output| output.name.as_str()).collect(),
             item: nodes[at].item.is_some(),
         }
     }

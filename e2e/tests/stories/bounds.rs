@@ -83,7 +83,7 @@ const FULL: [(&str, &str); 15] = [
 /// What a step can be besides, each with all that it takes.
 const STEPS: [&str; 24] = [
     "{runOn: Success, when: 'true', continueOnFailure: true, forEach: [a], inline: {content: c}}",
-    "{outputs: [{name: a, pattern: b, default: c}], inline: {content: c}}",
+    "{outputs: [{name: a, pattern: b, default: c}, {name: d, sensitive: true}], inline: {content: c}}",
     "{http: {url: 'http://a', method: Post, headers: {A: b}, body: c, caBundle: d, expect: {status: [200], body: e, headers: {F: g}}}}",
     "{wait: {object: {apiVersion: v1, kind: Pod, name: a}, until: 'true', every: 1s}}",
     "{pause: {duration: 1s}}",

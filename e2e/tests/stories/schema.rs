@@ -248,7 +248,15 @@ fn flow_cases() -> Vec<Case> {
             reject: step(
                 &json!({"inline": null, "exec": {"command": ["true"]}, "outputs": [{"name": "version"}]}),
             ),
-            message: "outputs come from script, inline and pod",
+            message: "outputs come from script, inline, pod and job",
+        },
+        Case {
+            kind,
+            accept: step(&json!({"outputs": [{"name": "token", "sensitive": true}]})),
+            reject: step(
+                &json!({"outputs": [{"name": "token", "sensitive": true, "default": "x"}]}),
+            ),
+            message: "a sensitive output has no default",
         },
         Case {
             kind,

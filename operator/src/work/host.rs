@@ -31,7 +31,7 @@ pub struct Ready {
 /// Carries a script to the task's host and follows it to its end.
 pub async fn script(work: &Work, script: &ScriptBody) -> Outcome {
     let (outcome, given) = carried(work, || ready(work, script)).await;
-    work.handing_on(outcome, given)
+    work.handing_on(outcome, given).await
 }
 
 /// The script of a step, with its values.

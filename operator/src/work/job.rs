@@ -5,11 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use crds::{
     execution::State,
     names::{ANNOTATION_EFFECT, FINALIZER_RUN, LABEL_RUN, LABEL_RUN_UID, LABEL_STEP, label},
-    v1alpha1::{
-        JobRun, JobRunSpec, LocalRef, Origin, SecretKeyRef, clip, condition_is_true, find_condition,
-    },
+    v1alpha1::{JobRun, JobRunSpec, LocalRef, Origin, clip, condition_is_true, find_condition},
 };
-use decide::plan::Value;
+use decide::{outputs, plan::Value};
 use kube::{
     Api, Resource as _, ResourceExt as _,
     api::{ObjectMeta, PostParams},
@@ -20,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Outcome, Work,
+    Outcome, REST, Work,
     lines::Lines,
     outcome::{FORBIDDEN, LOOK_UP_FAILED},
 };
@@ -48,9 +46,34 @@ pub async fn run(
     let lines = Lines::open(work);
     let ended = followed(work, &part, &lines).await;
     let output_bytes = lines.close().await;
-    Outcome {
+    let ended = Outcome {
         output_bytes,
         ..ended
+    };
+    handing_on(work, &part, ended).await
+}
+
+/// The outcome with what the steps of the part have handed on.
+async fn handing_on(work: &Work, part: &JobRun, outcome: Outcome) -> Outcome {
+    let declared = &work.step().outputs;
+    if outcome.state != State::Succeeded || declared.is_empty() {
+        return outcome;
+    }
+    let uid = part.uid().unwrap_or_default();
+    let rows = loop {
+        match work.ctx.records.rows(&uid).await {
+            Ok(rows) => break rows,
+            Err(error) => {
+                tracing::warn!(error = %chain_of(&error), "what a part hands on is not known yet; asking again");
+                sleep(REST).await;
+            }
+        }
+    };
+    let ended_well = rows.iter().filter(|row| row.state == State::Succeeded);
+    let given: Vec<_> = ended_well.map(|row| &row.outputs).collect();
+    match outputs::of_part(declared, &given) {
+        Ok(given) => work.handing_on(outcome, given).await,
+        Err(refusal) => Outcome::new(State::Failed, refusal.reason, refusal.message),
     }
 }
 
@@ -111,9 +134,10 @@ async fn part(
                 let text = work.render(&format!("job.parameters.{name}"), text)?;
                 spec.parameters.insert(name.clone(), text);
             }
-            Value::Secret(parameter) => {
-                let reference = unchanged(work, parameter).await?;
-                spec.secret_parameters.insert(name.clone(), reference);
+            // The value stays where it is.
+            Value::Secret(_) | Value::Output(_) => {
+                let (place, _) = work.hidden(value).await?;
+                spec.secret_parameters.insert(name.clone(), place);
             }
         }
     }
@@ -130,7 +154,7 @@ fn metadata(work: &Work, whole: &JobRun) -> ObjectMeta {
         (LABEL_STEP, label(step)),
     ];
     ObjectMeta {
-        name: Some(name(&work.run.name, step, &key)),
+        name: Some(outputs::object_name(&work.run.name, step, &key)),
         namespace: Some(work.run.namespace.clone()),
         labels: Some(labels.map(|(k, v)| (k.to_owned(), v)).into()),
         annotations: Some([(ANNOTATION_EFFECT.to_owned(), key)].into()),
@@ -151,22 +175,6 @@ fn chain(whole: &JobRun) -> Vec<Origin> {
     };
     let further = whole.spec.on_behalf_of.iter().cloned();
     std::iter::once(nearest).chain(further).collect()
-}
-
-/// The place of a secret that is still the one that was planned with; its value stays there.
-async fn unchanged(work: &Work, parameter: &str) -> Result<SecretKeyRef, Outcome> {
-    work.secret(parameter).await?;
-    let source = &work.run.plan.secrets[parameter];
-    Ok(SecretKeyRef {
-        name: source.name.clone(),
-        key: source.key.clone(),
-    })
-}
-
-/// Long names are cut where nobody misses it; the key makes them differ.
-fn name(run: &str, step: &str, key: &str) -> String {
-    let run = run[..run.len().min(150)].trim_end_matches(['-', '.']);
-    format!("{run}-{step}-{}", &key[..10])
 }
 
 /// Waits for the end of the run, and has it end when this work is cancelled or its time is over.
@@ -253,18 +261,4 @@ fn gone(name: &str) -> Outcome {
         "JobRun {name} was removed before its end was seen; nobody knows what became of it"
     );
     Outcome::new(State::Unknown, GONE, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::name;
-
-    #[test]
-    fn a_part_is_named_after_its_run_step_and_attempt() {
-        let key = "0123456789abcdef";
-        assert_eq!(name("nightly", "logs", key), "nightly-logs-0123456789");
-        let long = name(&format!("{}.x", "a".repeat(149)), "logs", key);
-        assert_eq!(long, format!("{}-logs-0123456789", "a".repeat(149)));
-        assert!(name(&"a".repeat(253), &"b".repeat(66), key).len() <= 230);
-    }
 }

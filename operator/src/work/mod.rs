@@ -2,6 +2,7 @@
 
 mod exec;
 mod file;
+mod handed;
 mod host;
 mod http;
 mod job;
@@ -348,10 +349,12 @@ impl Work {
         let (desk, key) = (self.ctx.desk.clone(), self.row.key.clone());
         let namespace = self.run.namespace.clone();
         let mut reader = outputs::Reader::new(self.mark());
+        let mut veil = outputs::Veil::new(&self.mark(), &self.veiled());
         tokio::spawn(async move {
             while let Some(piece) = pieces.recv().await {
-                if let Some((offset, data)) = piece.chunk() {
+                if let Some((offset, mut data)) = piece.chunk() {
                     reader.read(&data);
+                    veil.cover(&mut data);
                     let key = key.clone();
                     desk.log(&namespace, LogChunk { key, offset, data }).await;
                 }
@@ -376,22 +379,6 @@ impl Work {
         let step = self.step();
         let reboots = matches!(&step.body, Body::Script(script) if script.reboots);
         (reboots || !step.outputs.is_empty()).then(|| (OUTPUT.to_owned(), self.mark()))
-    }
-
-    /// The outcome with what was handed on, or a failure where that is not what was declared.
-    fn handing_on(&self, outcome: Outcome, given: BTreeMap<String, String>) -> Outcome {
-        if outcome.state != State::Succeeded || self.step().outputs.is_empty() {
-            return outcome;
-        }
-        match outputs::accept(&self.step().outputs, given) {
-            Ok(outputs) => Outcome { outputs, ..outcome },
-            Err(refusal) => Outcome {
-                state: State::Failed,
-                reason: refusal.reason.to_owned(),
-                message: refusal.message,
-                ..outcome
-            },
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crds::{
     execution::State,
     journal::KEEP_BYTES,
-    v1alpha1::{JobRun, PodStep},
+    v1alpha1::{JobRun, PodStep, SecretKeyRef},
 };
 use decide::plan::Value;
 use kube::{Client, ResourceExt as _};
@@ -30,16 +30,13 @@ async fn prepared(
     env: &BTreeMap<String, Value>,
 ) -> Result<(Client, StepPod, Vec<SecretString>), Outcome> {
     let values = work.values(env).await?;
-    let source = |(name, value): (&String, &Value)| {
-        let from = match value {
-            Value::Text(_) => EnvValue::Plain(values.env[name].clone()),
-            Value::Secret(parameter) => {
-                let secret = &work.run.plan.secrets[parameter];
-                EnvValue::Secret {
-                    name: secret.name.clone(),
-                    key: secret.key.clone(),
-                }
-            }
+    let source = |name: &String| {
+        let from = match values.places.get(name) {
+            None => EnvValue::Plain(values.env[name].clone()),
+            Some(SecretKeyRef { name, key }) => EnvValue::Secret {
+                name: name.clone(),
+                key: key.clone(),
+            },
         };
         (name.clone(), from)
     };
@@ -49,7 +46,7 @@ async fn prepared(
     let traced = work
         .traceparent()
         .map(|place| (TRACEPARENT.to_owned(), EnvValue::Plain(place)));
-    let env = env.iter().map(source);
+    let env = env.keys().map(source);
     let env = traced.into_iter().chain(env).chain(marked).collect();
     Ok((
         work.resolver()?.client,
@@ -106,7 +103,7 @@ async fn carried(work: &Work, client: &Client, wanted: &StepPod, mask: &[SecretS
     let outcome = followed(work, client, placed, mask, sink).await;
     // The chunks go to records before the row that ends the execution.
     let given = forwarding.await.expect("forwarding does not panic");
-    work.handing_on(outcome, given)
+    work.handing_on(outcome, given).await
 }
 
 /// Follows the pod; asking again while the API is away is safe, because the pod is the record of its own end.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::v1alpha1::DeclaredParameter;
+use crds::v1alpha1::{DeclaredParameter, SecretKeyRef};
 use decide::{
     condition::{self, Conditions},
     parameters,
@@ -18,6 +18,8 @@ use super::{Outcome, Work};
 #[derive(Default)]
 pub struct Values {
     pub env: BTreeMap<String, String>,
+    /// Where those that are secret are kept.
+    pub places: BTreeMap<String, SecretKeyRef>,
     pub mask: Vec<SecretString>,
 }
 
@@ -55,9 +57,10 @@ impl Work {
         for (name, value) in env {
             let text = match value {
                 Value::Text(text) => self.render(&format!("env.{name}"), text)?,
-                Value::Secret(parameter) => {
-                    let secret = self.secret(parameter).await?;
+                Value::Secret(_) | Value::Output(_) => {
+                    let (place, secret) = self.hidden(value).await?;
                     values.mask.push(SecretString::from(secret.as_str()));
+                    values.places.insert(name.clone(), place);
                     secret
                 }
             };
@@ -85,8 +88,17 @@ impl Work {
         Ok(())
     }
 
-    /// The value of a secret parameter. A Secret that changed since the plan was frozen fails what is left.
-    pub async fn secret(&self, parameter: &str) -> Result<String, Outcome> {
+    /// Where a value is kept that is not to be seen, and the value.
+    pub async fn hidden(&self, value: &Value) -> Result<(SecretKeyRef, String), Outcome> {
+        match value {
+            Value::Output(output) => self.handed(output).await,
+            Value::Secret(parameter) => self.secret(parameter).await,
+            Value::Text(_) => unreachable!("a text is in plain sight"),
+        }
+    }
+
+    /// The value of a secret parameter, and where it is. A Secret that changed since the plan was frozen fails what is left.
+    async fn secret(&self, parameter: &str) -> Result<(SecretKeyRef, String), Outcome> {
         let source = self.run.plan.secrets.get(parameter).ok_or_else(|| {
             Outcome::undeliverable(
                 "MissingSecret",
@@ -111,8 +123,10 @@ impl Work {
             .and_then(|mut d| d.remove(&source.key))
             .unwrap_or_default()
             .0;
-        String::from_utf8(bytes).map_err(|_| {
+        let value = String::from_utf8(bytes).map_err(|_| {
             Outcome::undeliverable("BadSecret", format!("{field}: the value is not text"))
-        })
+        })?;
+        let (name, key) = (source.name.clone(), source.key.clone());
+        Ok((SecretKeyRef { name, key }, value))
     }
 }

@@ -32,7 +32,7 @@ pub use wait::*;
     validation = Rule::new("!has(self.exec) || self.retries == 0").message("exec happens at most once and takes no retries"),
     validation = Rule::new("!has(self.runAs) || has(self.script) || has(self.inline) || has(self.file)").message("runAs is for script, inline and file"),
     validation = Rule::new("self.runOn == 'Success' || size(self.needs) > 0").message("runOn is about the steps that this one needs; name them"),
-    validation = Rule::new("!has(self.outputs) || has(self.script) || has(self.inline) || has(self.pod)").message("outputs come from script, inline and pod"),
+    validation = Rule::new("!has(self.outputs) || has(self.script) || has(self.inline) || has(self.pod) || has(self.job)").message("outputs come from script, inline, pod and job"),
     validation = Rule::new("!has(self.outputs) || !has(self.forEach)").message("a step of forEach has no outputs; there would be several of each"),
 )]
 pub struct Step {
@@ -59,7 +59,7 @@ pub struct Step {
     #[schemars(length(max = 20), inner(length(max = 1024)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub for_each: Vec<String>,
-    /// outputs are values that the step hands to those that need it, named there as `{{ outputs.NAME }}`. A script or pod prints each on a line of its own: `$PILOTHOUSE_OUTPUT NAME=VALUE`.
+    /// outputs are values that the step hands to those that need it, named there as `{{ outputs.NAME }}`. A script or pod prints each on a line of its own: `$PILOTHOUSE_OUTPUT NAME=VALUE`. A job step hands on what steps of the Job that it runs hand on under the same names, the same on all of their targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

@@ -1,0 +1,167 @@
+//! What a step hands on: plain values in its row, sensitive ones in a Secret that belongs to the run and that only its account has to do with.
+
+use std::collections::BTreeMap;
+
+use crds::{
+    execution::State,
+    names::{LABEL_RUN, LABEL_RUN_UID, LABEL_STEP, label},
+    v1alpha1::{JobRun, Output, SecretKeyRef},
+};
+use decide::{Refusal, outputs, plan::Task};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::{
+    Api, Resource as _, ResourceExt as _,
+    api::{ObjectMeta, PostParams},
+};
+
+use super::{Outcome, REST, Work, outcome::FORBIDDEN};
+use crate::error::chain;
+
+/// Type of a Secret that holds outputs.
+const TYPE: &str = "pilothouse.dev/outputs";
+
+impl Work {
+    /// The outcome with what was handed on, or a failure where that is not what was declared or cannot be kept.
+    pub(super) async fn handing_on(
+        &self,
+        outcome: Outcome,
+        given: BTreeMap<String, String>,
+    ) -> Outcome {
+        let declared = &self.step().outputs;
+        if outcome.state != State::Succeeded || declared.is_empty() {
+            return outcome;
+        }
+        let kept = match outputs::accept(declared, given) {
+            Ok(accepted) => self.kept(accepted).await,
+            Err(refusal) => Err(refusal),
+        };
+        match kept {
+            Ok(outputs) => Outcome { outputs, ..outcome },
+            Err(refusal) => Outcome {
+                state: State::Failed,
+                reason: refusal.reason.to_owned(),
+                message: refusal.message,
+                ..outcome
+            },
+        }
+    }
+
+    /// The plain values; the others are in their Secret then.
+    async fn kept(
+        &self,
+        accepted: BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Refusal> {
+        let declared = &self.step().outputs;
+        let (sensitive, plain): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            accepted.into_iter().partition(|(name, _)| {
+                let mut all = declared.iter();
+                all.any(|output| output.sensitive && output.name == *name)
+            });
+        if !sensitive.is_empty() {
+            self.keep(sensitive).await?;
+        }
+        Ok(plain)
+    }
+
+    /// Creates the Secret of this attempt, unless it is there; asked until the API server answers.
+    async fn keep(&self, values: BTreeMap<String, String>) -> Result<(), Refusal> {
+        let wanted = self.secret_of_outputs(values);
+        let refused = |reason, why: String| {
+            let message = format!(
+                "the sensitive outputs cannot be kept: the account {} has to create Secret {}: {why}",
+                self.run.plan.account,
+                wanted.name_any()
+            );
+            Err(Refusal::new(reason, message))
+        };
+        loop {
+            let Ok(resolver) = self.resolver() else {
+                return refused(FORBIDDEN, "the operator may not act as it".to_owned());
+            };
+            let api: Api<Secret> = Api::namespaced(resolver.client, &self.run.namespace);
+            match api.create(&PostParams::default(), &wanted).await {
+                Ok(_) => return Ok(()),
+                Err(kube::Error::Api(status)) => match status.code {
+                    // An earlier leader created it, or somebody who is found out when it is read.
+                    409 => return Ok(()),
+                    429 | 500.. => {}
+                    _ => return refused(FORBIDDEN, status.message),
+                },
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "sensitive outputs are not kept yet; trying again");
+                }
+            }
+            tokio::time::sleep(REST).await;
+        }
+    }
+
+    fn secret_of_outputs(&self, values: BTreeMap<String, String>) -> Secret {
+        let (run, step) = (&self.run, &self.step().name);
+        let labels = [
+            (LABEL_RUN, label(&run.name)),
+            (LABEL_RUN_UID, run.uid.clone()),
+            (LABEL_STEP, label(step)),
+        ];
+        let owner = OwnerReference {
+            api_version: JobRun::api_version(&()).into_owned(),
+            kind: JobRun::kind(&()).into_owned(),
+            name: run.name.clone(),
+            uid: run.uid.clone(),
+            ..OwnerReference::default()
+        };
+        Secret {
+            metadata: ObjectMeta {
+                name: Some(self.secret_name(self.task, self.row.attempt)),
+                labels: Some(labels.map(|(k, v)| (k.to_owned(), v)).into()),
+                owner_references: Some(vec![owner]),
+                ..ObjectMeta::default()
+            },
+            type_: Some(TYPE.to_owned()),
+            immutable: Some(true),
+            string_data: Some(values),
+            ..Secret::default()
+        }
+    }
+
+    /// A name that only this attempt of the run has.
+    fn secret_name(&self, task: Task, attempt: i32) -> String {
+        let key = self.run.key(task, attempt);
+        outputs::object_name(&self.run.name, &key.step, &key.digest())
+    }
+
+    /// Where a sensitive output of a step before is, and its value.
+    pub async fn handed(&self, output: &str) -> Result<(SecretKeyRef, String), Outcome> {
+        let (run, step) = (&self.run, &self.step().name);
+        let ledger = self.ctx.ledgers.read(&run.uid);
+        let giver = ledger.giver(&run.plan, self.task, output);
+        let field = format!("steps.{step}: outputs.{output}");
+        let (task, attempt) = giver.ok_or_else(|| {
+            let message = format!("{field} was not given: the step that declares it was left out");
+            Outcome::undeliverable("MissingOutput", message)
+        })?;
+        let name = self.secret_name(task, attempt);
+        let secret = self.resolver()?.secret(&name, &field).await?;
+        let owners = secret.owner_references();
+        if !owners.iter().any(|owner| owner.uid == run.uid) {
+            let message =
+                format!("{field}: Secret {name} is not the run's own; somebody else created it");
+            return Err(Outcome::undeliverable("BadOutput", message));
+        }
+        let bytes = secret.data.and_then(|mut data| data.remove(output));
+        let value = bytes.and_then(|bytes| String::from_utf8(bytes.0).ok());
+        let place = SecretKeyRef {
+            name,
+            key: output.to_owned(),
+        };
+        value.map(|value| (place, value)).ok_or_else(|| {
+            Outcome::undeliverable("BadOutput", format!("{field} is not in its Secret"))
+        })
+    }
+
+    /// Names of outputs that are not to be seen.
+    pub(super) fn veiled(&self) -> Vec<String> {
+        let sensitive = |output: &&Output| output.sensitive;
+        let all = self.step().outputs.iter().filter(sensitive);
+        all.map(|output| output.name.clone()).collect()
+    }
+}
