@@ -30,8 +30,15 @@ impl Guest {
         let mut ssh = Command::new("ip")
             .args(["netns", "exec", &netns(), "ssh", "-F"])
             .arg(state.join("ssh_config"))
-            // A guest on a busy machine takes its time to answer.
-            .args(["-o", "ConnectTimeout=30", self.0, "sh -s"])
+            // A guest on a busy machine takes its time to answer, and one that another story has rebooted is back in a moment.
+            .args([
+                "-o",
+                "ConnectTimeout=30",
+                "-o",
+                "ConnectionAttempts=60",
+                self.0,
+                "sh -s",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -8,6 +8,7 @@ pub mod health;
 pub mod helm;
 pub mod manifest;
 pub mod namespace;
+pub mod nodes;
 pub mod part;
 pub mod people;
 pub mod release;

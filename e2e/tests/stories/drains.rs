@@ -3,35 +3,18 @@
 use crds::v1alpha1::Host;
 use e2e::{
     Part, Stage, eventually,
+    nodes::{Drains, node_of},
     stage::{PATIENCE, SYSTEM},
     wait_for,
 };
 use k8s_openapi::api::{
     coordination::v1::Lease,
     core::v1::{Node, Pod},
-    rbac::v1::{ClusterRole, ClusterRoleBinding},
 };
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ListParams},
 };
-
-/// What emptying a node needs, in all of the cluster.
-const RIGHTS: &str = r"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: e2e-NAMESPACE}
-rules:
-- {apiGroups: [''], resources: [nodes], verbs: [get, list, patch]}
-- {apiGroups: [''], resources: [pods], verbs: [get, list]}
-- {apiGroups: [''], resources: [pods/eviction], verbs: [create]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: e2e-NAMESPACE}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: e2e-NAMESPACE}
-subjects: [{kind: ServiceAccount, name: pilothouse-runner, namespace: NAMESPACE}]
-";
 
 /// Name of the operator's pod that leads.
 async fn leader(stage: &Stage) -> Option<String> {
@@ -41,16 +24,6 @@ async fn leader(stage: &Stage) -> Option<String> {
         .spec?
         .holder_identity
         .filter(|holder| !holder.is_empty())
-}
-
-async fn node_of(stage: &Stage, component: &str, name: Option<&str>) -> Option<String> {
-    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), SYSTEM);
-    let of = ListParams::default().labels(&format!("app.kubernetes.io/component={component}"));
-    let found = pods.list(&of).await.ok()?.items;
-    let mut found = found
-        .into_iter()
-        .filter(|pod| name.is_none_or(|name| name.starts_with(&pod.name_any())));
-    found.find_map(|pod| pod.spec?.node_name)
 }
 
 /// Has the leader be on another node than the records, whose volume cannot move. Then: the leader, and its node.
@@ -82,7 +55,7 @@ async fn leader_apart(stage: &Stage) -> (String, String) {
 #[tokio::test]
 async fn the_node_of_the_leader_is_drained_and_rebooted_and_the_run_ends_right() {
     let stage = Stage::set("drains").await;
-    stage.apply(RIGHTS).await;
+    let _drains = Drains::allowed(&stage).await;
     let (before, node) = leader_apart(&stage).await;
     let nodes: Api<Node> = Api::all(stage.client.clone());
     let boot = |node: &Node| {
@@ -151,13 +124,6 @@ steps:
     )
     .await;
     let gone = DeleteParams::default();
-    let name = format!("e2e-{}", stage.name());
-    let _ = Api::<ClusterRoleBinding>::all(stage.client.clone())
-        .delete(&name, &gone)
-        .await;
-    let _ = Api::<ClusterRole>::all(stage.client.clone())
-        .delete(&name, &gone)
-        .await;
     let _ = Api::<Host>::namespaced(stage.client.clone(), stage.name())
         .delete("machine", &gone)
         .await;

@@ -4,7 +4,7 @@ use e2e::{
     Manifest, Stage, eventually,
     stage::{PATIENCE, row, secrets, state},
 };
-use kube::{ResourceExt as _, api::DeleteParams};
+use kube::{ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 
 /// What the account needs beside its usual rights.
@@ -66,7 +66,7 @@ async fn start(stage: &Stage, name: &str) {
 
 async fn of_run(stage: &Stage, run: &str) -> Vec<String> {
     let all = secrets(&stage.client, stage.name()).await;
-    let names = all.iter().map(kube::ResourceExt::name_any);
+    let names = all.iter().map(ResourceExt::name_any);
     names.filter(|name| name.starts_with(run)).collect()
 }
 
