@@ -1,6 +1,6 @@
 //! Machines are worked on by one run at a time. Runs wait in the order in which they were planned.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
@@ -43,6 +43,52 @@ pub fn blocker<'a>(mine: &Claim, all: &'a Claims) -> Option<&'a Claim> {
         .filter(|other| clash(mine, other))
         .filter(before)
         .min_by_key(|other| (!other.held, other.since, &other.uid))
+}
+
+/// Runs that may have got their machines by what others have given back. All that wait for nobody are among them; of a queue only its head is.
+pub fn ready(all: &Claims) -> Vec<&Claim> {
+    let mut waiting: Vec<_> = all.values().filter(|claim| !claim.held).collect();
+    waiting.sort_by_key(|claim| place(claim, all));
+    let mut taken = Taken::default();
+    let held = all.values().filter(|claim| claim.held);
+    held.for_each(|claim| taken.add(claim));
+    let mut ready = Vec::new();
+    for claim in waiting {
+        // Of what is its run's own a part is not kept out, and nobody waits for one but its kin.
+        let is_part = !claim.family.is_empty();
+        if is_part || taken.allows(claim) {
+            ready.push(claim);
+        }
+        if !is_part && !claim.suspended {
+            taken.add(claim);
+        }
+    }
+    ready
+}
+
+/// Machines that somebody has, or has first.
+#[derive(Default)]
+struct Taken<'a> {
+    alone: HashSet<&'a str>,
+    shared: HashSet<&'a str>,
+}
+
+impl<'a> Taken<'a> {
+    fn add(&mut self, claim: &'a Claim) {
+        let machines = if claim.shared {
+            &mut self.shared
+        } else {
+            &mut self.alone
+        };
+        machines.extend(claim.machines.iter().map(String::as_str));
+    }
+
+    fn allows(&self, claim: &Claim) -> bool {
+        let mut machines = claim.machines.iter().map(String::as_str);
+        machines.all(|machine| {
+            !self.alone.contains(machine) && (claim.shared || !self.shared.contains(machine))
+        })
+    }
 }
 
 /// A part of a run has the run's place in the order.
@@ -110,6 +156,8 @@ fn works_on(mine: &Claim, other: &Claim) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn claim(uid: &str, second: i64, machines: &[&str]) -> Claim {
@@ -236,6 +284,51 @@ mod tests {
         let both = [&two[..], &[of_b]].concat();
         assert_eq!(waits("of-a", &both), (Some("b".into()), true));
         assert_eq!(waits("of-b", &both), (Some("a".into()), true));
+    }
+
+    #[test]
+    fn of_a_queue_only_its_head_is_ready() {
+        let queue: Vec<_> = (0..50)
+            .map(|n| claim(&format!("q{n}"), n, &["m1"]))
+            .collect();
+        let alone = claim("alone", 99, &["m2"]);
+        let all_of = all(&[&queue[..], &[alone]].concat());
+        let uids: Vec<_> = ready(&all_of).iter().map(|c| c.uid.as_str()).collect();
+        assert_eq!(uids, ["q0", "alone"]);
+    }
+
+    /// A claim as numbers: machines, run that it is a part of, moment, and whether it is shared, held and suspended.
+    type Drawn = ([u8; 2], Option<u8>, i64, [bool; 3]);
+
+    fn drawn(n: usize, (machines, family, since, [shared, held, suspended]): &Drawn) -> Claim {
+        let machines = machines.map(|m| format!("m{m}"));
+        let family = family.iter().map(|of| format!("c{of}"));
+        let uid = format!("c{n}");
+        Claim {
+            family: family.filter(|of| *of != uid).collect(),
+            shared: *shared,
+            held: *held,
+            suspended: *suspended,
+            ..claim(&uid, *since, &machines.each_ref().map(String::as_str))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_who_waits_for_nobody_is_left_out(
+            claims in proptest::collection::vec(
+                (any::<[u8; 2]>().prop_map(|m| m.map(|m| m % 4)), proptest::option::weighted(0.3, 0..8_u8), 0..5_i64, any::<[bool; 3]>()),
+                1..8,
+            )
+        ) {
+            let claims: Vec<_> = claims.iter().enumerate().map(|(n, of)| drawn(n, of)).collect();
+            let all_of = all(&claims);
+            let ready: BTreeSet<_> = ready(&all_of).iter().map(|claim| &claim.uid).collect();
+            for claim in all_of.values().filter(|claim| !claim.held) {
+                let goes = blocker(claim, &all_of).is_none();
+                prop_assert!(!goes || ready.contains(&claim.uid), "{:?}", claim);
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which run holds which machines. In memory of the one leader; rebuilt from the plans of unfinished runs when it takes over.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::sync::Mutex;
 
 use decide::{
     Refusal,
@@ -23,7 +23,7 @@ pub enum Taken {
 pub struct Claims(Mutex<lock::Claims>);
 
 impl Claims {
-    /// Takes a place in the order. Registering again changes nothing but what the run itself has learnt. Returns the parts of a run that was suspended or resumed.
+    /// Takes a place in the order. Registering again changes nothing but what the run itself has learnt. Returns whom it concerns that a run was suspended or resumed: its parts, and those that need not wait for it any more.
     pub fn register(&self, claim: &Claim) -> Vec<Run> {
         let mut claims = self.0.lock().expect("no holder panics");
         let known = claims
@@ -33,7 +33,9 @@ impl Claims {
         if std::mem::replace(&mut known.suspended, claim.suspended) == claim.suspended {
             return Vec::new();
         }
-        runs(&claims, |part| part.family.contains(&claim.uid))
+        let parts = claims.values();
+        let parts = parts.filter(|part| part.family.contains(&claim.uid));
+        parts.chain(lock::ready(&claims)).map(run).collect()
     }
 
     /// Gives the run its machines, or says whom it waits for and why. Deciding and taking are one step, so two runs cannot both win.
@@ -61,19 +63,16 @@ impl Claims {
         found.any(|claim| claim.suspended)
     }
 
-    /// Gives the machines back; returns the runs that may be waiting for them.
+    /// Gives the machines back; returns the runs that may have got them by that.
     pub fn release(&self, uid: &str) -> Vec<Run> {
         let mut claims = self.0.lock().expect("no holder panics");
         if claims.remove(uid).is_none() {
             return Vec::new();
         }
-        runs(&claims, |claim| !claim.held)
+        lock::ready(&claims).into_iter().map(run).collect()
     }
 }
 
-fn runs(claims: &HashMap<String, Claim>, wanted: impl Fn(&Claim) -> bool) -> Vec<Run> {
-    let wanted = claims.values().filter(|claim| wanted(claim));
-    wanted
-        .map(|claim| (claim.namespace.clone(), claim.name.clone()))
-        .collect()
+fn run(claim: &Claim) -> Run {
+    (claim.namespace.clone(), claim.name.clone())
 }

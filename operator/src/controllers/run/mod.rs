@@ -30,6 +30,8 @@ use crate::{
 const CALM: Duration = Duration::from_mins(5);
 /// Turns while something is waited for that tells nobody when it comes.
 const WAITING: Duration = Duration::from_secs(2);
+/// Turns of a run that waits for machines: it is woken when it may have got them, so this is for those that nobody gives back.
+const QUEUED: Duration = Duration::from_secs(15);
 /// Shortest time between two statuses that differ in counts only.
 const COUNTS: Duration = Duration::from_secs(1);
 
@@ -236,7 +238,13 @@ async fn held_back(
         Taken::Given => {}
         Taken::Waits(other, message) => {
             observe::still_there(ctx, &other).await?;
-            return waiting("WaitingForMachine", message);
+            let news = News::Waiting {
+                reason: "WaitingForMachine",
+                message,
+            };
+            // A part may find out that it waits for itself.
+            let is_part = !part::family(run).is_empty();
+            return Ok(Some((news, if is_part { WAITING } else { QUEUED })));
         }
         Taken::Never(refusal) => return Ok(Some((News::Refused(refusal), Duration::ZERO))),
     }
