@@ -24,7 +24,7 @@ const STEP: &str = "exec";
 
 pub async fn exec(cluster: &Cluster, asked: &ExecArgs, format: Option<Format>) -> Result<u8> {
     let spec = JobRunSpec {
-        job: Some(job(asked)),
+        job: Some(Box::new(job(asked))),
         requested_by: Some(caller::requester(cluster).await?),
         ..JobRunSpec::new(&asked.service_account)
     };

@@ -47,7 +47,10 @@ fn ends(all: Vec<Condition>) -> Vec<Condition> {
         message: String::new(),
         ..condition
     };
-    ends.map(silent).collect()
+    let mut ends: Vec<_> = ends.map(silent).collect();
+    // The room of those that went was kept.
+    ends.shrink_to_fit();
+    ends
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub struct JobRunSpec {
     pub job_revision: Option<String>,
     /// job is a Job written in place, as ad-hoc commands use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<JobSpec>,
+    pub job: Option<Box<JobSpec>>,
     /// serviceAccountName is the account whose rights every read and effect of this run has. Whoever creates the run must be allowed to impersonate it. Default pilothouse-runner.
     #[serde(default = "default_runner")]
     #[schemars(length(min = 1, max = 253))]

@@ -133,7 +133,7 @@ async fn definition(
         let mut reached = reached::named(ctx, namespace, job).await?;
         reached::values(ctx, namespace, &mut reached, &run.spec.parameter_refs).await?;
         let writers = reached.writers().collect();
-        return Ok((String::new(), job.clone(), reached, writers));
+        return Ok((String::new(), JobSpec::clone(job), reached, writers));
     }
     let name = run
         .spec
