@@ -5,15 +5,13 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
     path::Path,
-    thread,
     time::Duration,
 };
 
 use k8s_openapi::ByteString;
-use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
 
-use crate::stage::netns;
+use crate::network;
 
 /// Everything of the API server.
 const REGISTRY: &str = "/registry/";
@@ -91,18 +89,9 @@ fn answers(path: &str, asked: &Value) -> impl Iterator<Item = Value> + use<> {
         .map(|line| serde_json::from_str(&line).expect("etcd answers in JSON"))
 }
 
-/// A connection belongs to the network namespace of the thread that made it, and only that thread has to go there.
 fn dial() -> TcpStream {
-    let connecting = thread::spawn(|| {
-        let namespace = File::open(format!("/run/netns/{}", netns()));
-        setns(
-            namespace.expect("the network namespace is there"),
-            CloneFlags::CLONE_NEWNET,
-        )
-        .expect("root enters it");
-        TcpStream::connect("127.0.0.1:2379").expect("etcd listens")
-    });
-    let stream = connecting.join().expect("a connection to etcd");
+    let stream = network::within(|| TcpStream::connect("127.0.0.1:2379"));
+    let stream = stream.expect("etcd listens");
     stream
         .set_read_timeout(Some(ANSWER))
         .expect("a timeout that is not zero");

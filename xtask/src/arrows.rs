@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ),
     ("server", &["crds", "decide", "records", "serving"]),
     ("cli", &["crds", "decide"]),
-    ("e2e", &["crds"]),
+    ("e2e", &["crds", "records"]),
     ("xtask", &[]),
 ];
 

@@ -21,6 +21,7 @@ mod gitops;
 mod health;
 mod hijack;
 mod locks;
+mod on_postgres;
 mod outputs;
 mod parameters;
 mod pod_steps;
