@@ -121,6 +121,11 @@ impl Error {
         matches!(self, Self::Output(source) if source.kind() == std::io::ErrorKind::BrokenPipe)
     }
 
+    /// The caller may not do what was asked of the API server.
+    pub fn is_forbidden(&self) -> bool {
+        self.status() == Some(403)
+    }
+
     fn status(&self) -> Option<u16> {
         match self {
             Self::Api { source, .. } => status(source),

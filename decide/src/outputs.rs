@@ -12,6 +12,9 @@ const MAX_BYTES: usize = 1024;
 /// Longest line that is looked at.
 const MAX_LINE: usize = 4096;
 
+/// What may stand between the mark and a name.
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// What stands before `NAME=VALUE` on a line of this execution; what a script merely prints on cannot know it.
 pub fn mark(key_digest: &str) -> String {
     let digest = hex::encode(Sha256::digest(format!("output {key_digest}")));
@@ -60,7 +63,9 @@ impl Reader {
         let line = std::mem::take(&mut self.line);
         let text = String::from_utf8_lossy(&line);
         let marked = text.trim_end_matches('\r').strip_prefix(&self.mark);
-        if let Some((name, value)) = marked.and_then(|rest| rest.trim_start().split_once('=')) {
+        if let Some((name, value)) =
+            marked.and_then(|rest| rest.trim_start_matches(BLANKS).split_once('='))
+        {
             self.found.insert(name.to_owned(), value.to_owned());
         }
     }
@@ -69,7 +74,8 @@ impl Reader {
 /// Covers the values of sensitive outputs in pieces of output as they come; no byte moves.
 #[derive(Debug)]
 pub struct Veil {
-    /// What stands before a value that is covered.
+    mark: Vec<u8>,
+    /// What stands before a value that is covered, but for blanks.
     before: Vec<Vec<u8>>,
     /// The line up to its value, as far as it may still be such a line.
     line: Option<Vec<u8>>,
@@ -78,8 +84,9 @@ pub struct Veil {
 
 impl Veil {
     pub fn new(mark: &str, sensitive: &[String]) -> Self {
-        let before = sensitive.iter().map(|name| format!("{mark} {name}="));
+        let before = sensitive.iter().map(|name| format!("{mark}{name}="));
         Self {
+            mark: mark.as_bytes().to_vec(),
             before: before.map(String::into_bytes).collect(),
             line: Some(Vec::new()),
             covering: false,
@@ -106,8 +113,7 @@ impl Veil {
         let Some(line) = &mut self.line else {
             return;
         };
-        // Blanks between the mark and the name are as many as somebody typed.
-        if byte == b' ' && line.last() == Some(&b' ') {
+        if *line == self.mark && BLANKS.contains(&char::from(byte)) {
             return;
         }
         line.push(byte);
@@ -209,7 +215,9 @@ mod tests {
     #[test]
     fn a_sensitive_value_is_covered_however_the_output_is_cut() {
         let mark = mark("abc");
-        let text = format!("a\n{mark} version=1\n{mark}  token=hidden=x\nx{mark} token=shown\n");
+        let text = format!(
+            "a\n{mark} version=1\n{mark} \t token=hidden=x\n{mark}token=hidden=x\nx{mark} token=shown\n"
+        );
         let covered = text.replace("hidden=x", "********");
         for size in [1, 3, 7, 1000] {
             let mut veil = Veil::new(&mark, &["token".to_owned()]);
