@@ -37,17 +37,24 @@ impl Part {
         text.split(' ').next().expect("a process id").to_owned()
     }
 
-    /// Starts again whatever has ended, and waits until the nodes are ready.
+    /// Starts again whatever has ended, and waits until the nodes are ready. A guest that a run reboots meanwhile has ended too.
     pub fn all_started() {
         let tests = env::current_exe().expect("this test is a file");
         let programs = tests.ancestors().nth(2).expect("cargo's own folders");
-        let up = Command::new(programs.join("xtask"))
-            .args(["up", "--cluster-only"])
-            .output()
-            .expect("xtask starts");
-        let said = String::from_utf8_lossy(&up.stdout);
-        let told = String::from_utf8_lossy(&up.stderr);
-        assert!(up.status.success(), "{said}{told}");
+        loop {
+            let up = Command::new(programs.join("xtask"))
+                .args(["up", "--cluster-only"])
+                .output()
+                .expect("xtask starts");
+            let [said, told] =
+                [up.stdout, up.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+            let rebooted =
+                told.contains("has ended;") && told.contains("reboot: Restarting system");
+            assert!(up.status.success() || rebooted, "{said}{told}");
+            if up.status.success() {
+                return;
+            }
+        }
     }
 }
 
