@@ -4,6 +4,7 @@ use crds::v1alpha1::{Action, JobRun, LocalRef, Requester, RunAction, RunActionSp
 use kube::{ResourceExt as _, api::PostParams};
 
 use crate::{
+    again,
     args::ActionArgs,
     caller,
     cluster::Cluster,
@@ -79,6 +80,9 @@ pub async fn act(
     format: Option<Format>,
 ) -> Result<u8> {
     let run = cluster.run(&asked.run).await?;
+    if wanted.action == Action::RetryFailed && run.is_finished() {
+        return again::run(cluster, &run, asked.watch, format).await;
+    }
     still_going(&run, wanted.action)?;
     let by = caller::requester(cluster).await?;
     let wanted = wanted.on(&asked.run, asked.reason.clone(), by);

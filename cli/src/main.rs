@@ -1,6 +1,7 @@
 //! kubectl-pilothouse: runs, watches and explains work with the caller's own rights. It holds none itself.
 
 mod action;
+mod again;
 mod age;
 mod args;
 mod caller;

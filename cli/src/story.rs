@@ -243,7 +243,8 @@ fn after_failure(known: &Known, planned: bool) -> Vec<String> {
         None => "create the run anew".to_owned(),
     };
     if planned {
-        return [see_failures(known), vec![again]].concat();
+        let left = say(known, "retry", "for a new run on the targets that are left");
+        return [see_failures(known), vec![left, again]].concat();
     }
     vec![
         "correct what the message names; nothing was done".to_owned(),

@@ -120,6 +120,7 @@ Resume   bob         go
 
 What to do next:
   kubectl pilothouse logs r --target vm1 -n n   to read what it printed
+  kubectl pilothouse retry r -n n   for a new run on the targets that are left
   kubectl pilothouse run j -n n   with the same parameters, for a new run
 ";
     assert_eq!(text, wanted);

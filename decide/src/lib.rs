@@ -1,6 +1,7 @@
 //! Pure decisions: a world in, a plan out. The same world gives the same answer; time is an argument, and nothing here touches anything.
 
 pub mod action;
+pub mod again;
 pub mod calls;
 pub mod condition;
 pub mod control;

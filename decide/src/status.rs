@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
-    Refusal,
+    Refusal, again,
     control::Control,
     plan::Plan,
     receipt::ALREADY_BEGUN,
@@ -293,12 +293,7 @@ fn count(status: &mut JobRunStatus, plan: &Plan, next: &Next) {
         for target in 0..targets.targets.len() {
             let mut all = steps.iter().map(|&step| next.tasks[step][target]);
             ended += usize::from(all.all(|s| !matches!(s, Standing::Pending | Standing::Running)));
-            let well = |&step: &usize| {
-                let standing = next.tasks[step][target];
-                standing.is_done()
-                    || (standing == Standing::Failed && plan.steps[step].continue_on_failure)
-            };
-            succeeded += usize::from(steps.iter().all(well));
+            succeeded += usize::from(again::is_well(plan, next, lane, target));
         }
     }
     let total = plan.total();

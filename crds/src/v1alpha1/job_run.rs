@@ -95,6 +95,9 @@ pub struct JobRunSpec {
     /// ttlAfterFinished is how long after its end the run is deleted; its records stay longer, and its name never begins again. One that Git has brought back, and that was refused as AlreadyBegun, stays and is Ready. Default: it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_after_finished: Option<Duration>,
+    /// onlyFailedOf is a JobRun of the same Job that has ended. This one works on those of its targets alone on which not every step has come to a good end, if they are still targets, and takes all steps there; what is done once is done again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_failed_of: Option<LocalRef>,
     /// onBehalfOf is the chain of objects that this run comes from, the nearest first. Only the operator may give it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -118,6 +121,7 @@ impl JobRunSpec {
             parameter_refs: BTreeMap::new(),
             start_deadline: START_DEADLINE,
             ttl_after_finished: None,
+            only_failed_of: None,
             on_behalf_of: Vec::new(),
             requested_by: None,
         }

@@ -468,4 +468,4 @@ fn backoff(step: &PlannedStep, attempt: i32) -> SignedDuration {
 #[cfg(test)]
 mod flow_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

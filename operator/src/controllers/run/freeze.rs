@@ -23,7 +23,7 @@ use kube::{
 };
 
 use super::{
-    News, WAITING,
+    News, WAITING, again,
     observe::{self, Kept},
 };
 use crate::{
@@ -79,6 +79,9 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
     let mut targets = Vec::with_capacity(lanes.len());
     for lane in &lanes {
         targets.push(resolver.lane(&uid, lane).await?);
+    }
+    if let Some(earlier) = &run.spec.only_failed_of {
+        again::narrow(ctx, run, earlier, (&lanes, &mut targets), now).await?;
     }
     writers.extend(run.spec.on_behalf_of.iter().map(Writer::behind));
     entitled::all(ctx, &namespace, &account, writers).await?;

@@ -1,6 +1,7 @@
 //! Drives one JobRun: observe, decide, act, report. Nothing has an effect before its status says that it has its plan and its machines.
 
 mod act;
+mod again;
 mod freeze;
 mod observe;
 pub mod part;
