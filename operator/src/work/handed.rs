@@ -13,8 +13,12 @@ use kube::{
     Api, Resource as _, ResourceExt as _,
     api::{ObjectMeta, PostParams},
 };
+use tokio::time::Instant;
 
-use super::{Outcome, REST, Work, outcome::FORBIDDEN};
+use super::{
+    Outcome, REST, Work,
+    outcome::{FORBIDDEN, LOOK_UP_FAILED},
+};
 use crate::error::chain;
 
 /// Type of a Secret that holds outputs.
@@ -65,33 +69,37 @@ impl Work {
 
     /// Creates the Secret of this attempt, unless it is there; asked until the API server answers.
     async fn keep(&self, values: BTreeMap<String, String>) -> Result<(), Refusal> {
-        let wanted = self.secret_of_outputs(values);
-        let refused = |reason, why: String| {
-            let message = format!(
-                "the sensitive outputs cannot be kept: the account {} has to create Secret {}: {why}",
-                self.run.plan.account,
-                wanted.name_any()
-            );
-            Err(Refusal::new(reason, message))
-        };
+        let (wanted, began) = (self.secret_of_outputs(values), Instant::now());
         loop {
-            let Ok(resolver) = self.resolver() else {
-                return refused(FORBIDDEN, "the operator may not act as it".to_owned());
+            let why = match self.create(&wanted).await {
+                Ok(()) => return Ok(()),
+                Err(outcome) => outcome,
             };
-            let api: Api<Secret> = Api::namespaced(resolver.client, &self.run.namespace);
-            match api.create(&PostParams::default(), &wanted).await {
-                Ok(_) => return Ok(()),
-                Err(kube::Error::Api(status)) => match status.code {
-                    // An earlier leader created it, or somebody who is found out when it is read.
-                    409 => return Ok(()),
-                    429 | 500.. => {}
-                    _ => return refused(FORBIDDEN, status.message),
-                },
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), "sensitive outputs are not kept yet; trying again");
-                }
+            if !why.is_passing(began.elapsed()) {
+                let message = format!(
+                    "the sensitive outputs cannot be kept: the account {} has to create Secret {}: {}",
+                    self.run.plan.account,
+                    wanted.name_any(),
+                    why.message
+                );
+                return Err(Refusal::new(FORBIDDEN, message));
             }
             tokio::time::sleep(REST).await;
+        }
+    }
+
+    async fn create(&self, wanted: &Secret) -> Result<(), Outcome> {
+        let client = self.resolver()?.client;
+        let api: Api<Secret> = Api::namespaced(client, &self.run.namespace);
+        match api.create(&PostParams::default(), wanted).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) => match status.code {
+                // An earlier leader created it, or somebody who is found out when it is read.
+                409 => Ok(()),
+                429 | 500.. => Err(Outcome::undeliverable(LOOK_UP_FAILED, status.message)),
+                _ => Err(Outcome::undeliverable(FORBIDDEN, status.message)),
+            },
+            Err(error) => Err(Outcome::undeliverable(LOOK_UP_FAILED, chain(&error))),
         }
     }
 
