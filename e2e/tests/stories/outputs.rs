@@ -152,12 +152,13 @@ steps:
     e2e::Guest("vm1").sh(&format!("touch /var/tmp/{}-go", stage.name()));
     stage.ends("run").await;
     let rows: Vec<Value> = stage.executions("run").await;
-    let used = row(&rows, "use", "vm1");
+    let made = row(&rows, "make", "vm1");
     assert_eq!(
-        (&used["state"], &used["reason"]),
-        (&json!("Undeliverable"), &json!("BadOutput")),
-        "{used}"
+        (&made["state"], &made["reason"]),
+        (&json!("Failed"), &json!("Forbidden")),
+        "{made}"
     );
+    assert_eq!(rows.len(), 1, "nothing was done with it: {rows:#?}");
 }
 
 /// The name that the operator gives to the Secret of an attempt.

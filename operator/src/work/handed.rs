@@ -94,13 +94,29 @@ impl Work {
         match api.create(&PostParams::default(), wanted).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) => match status.code {
-                // An earlier leader created it, or somebody who is found out when it is read.
-                409 => Ok(()),
+                409 => self.is_there(wanted).await,
                 429 | 500.. => Err(Outcome::undeliverable(LOOK_UP_FAILED, status.message)),
                 _ => Err(Outcome::undeliverable(FORBIDDEN, status.message)),
             },
             Err(error) => Err(Outcome::undeliverable(LOOK_UP_FAILED, chain(&error))),
         }
+    }
+
+    /// An earlier leader created it; one that holds anything else is somebody else's, whomever it names as its owner.
+    async fn is_there(&self, wanted: &Secret) -> Result<(), Outcome> {
+        let field = format!("steps.{}.outputs", self.step().name);
+        let there = self.resolver()?.secret(&wanted.name_any(), &field).await?;
+        let held = there.data.unwrap_or_default().into_iter();
+        let held: BTreeMap<_, _> = held.map(|(key, bytes)| (key, bytes.0)).collect();
+        let values = wanted.string_data.iter().flatten();
+        let values = values.map(|(key, text)| (key.clone(), text.clone().into_bytes()));
+        if held == values.collect() {
+            return Ok(());
+        }
+        Err(Outcome::undeliverable(
+            FORBIDDEN,
+            "another one of that name is there; delete it, and retry",
+        ))
     }
 
     fn secret_of_outputs(&self, values: BTreeMap<String, String>) -> Secret {
