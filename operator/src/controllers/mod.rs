@@ -39,7 +39,7 @@ use serde::de::DeserializeOwned;
 use serving::{Events, Published};
 use tokio::sync::{
     Semaphore, broadcast,
-    mpsc::{self, UnboundedReceiver, UnboundedSender},
+    mpsc::{self, UnboundedSender},
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
@@ -65,13 +65,13 @@ use crate::{
     scope::{self, Scope},
     traces::Traces,
     turns,
-    users::{Named, Users},
+    users::{Named, Names, Users},
 };
 
 /// What is woken from within, and what is heard of actions, by the part of the scope that it is in.
 struct Ears {
-    runs: HashMap<String, UnboundedReceiver<Run>>,
-    parameters: HashMap<String, UnboundedReceiver<Named>>,
+    runs: HashMap<String, UnboundedReceiverStream<Run>>,
+    parameters: HashMap<String, UnboundedReceiverStream<Named>>,
     actions: HashMap<String, News>,
 }
 
@@ -104,37 +104,33 @@ pub async fn run(
     keep_off(args, &ctx).await?;
     patiently(async || takeover::claims(&ctx).await).await?;
     let woken_runs = |controller: Controller<_>, part: &str| {
-        let woken = Ears::of(&mut ears.runs, part);
         controller
             .watches_stream(Ears::of(&mut ears.actions, part), run::of_action)
-            .reconcile_on(UnboundedReceiverStream::new(woken))
+            .reconcile_on(Ears::of(&mut ears.runs, part))
     };
     let woken_parameters = |controller, part: &str| {
         let woken = Ears::of(&mut ears.parameters, part);
-        parameter::following(controller, &ctx, part)
-            .reconcile_on(UnboundedReceiverStream::new(woken))
+        parameter::following(controller, &ctx, part).reconcile_on(woken)
     };
     let of_runs = Turns {
         at_once: EVERY_ONE,
         held: held::run,
         ..Turns::usual()
     };
-    let of_jobs = Turns {
-        told: Users::hear,
-        ..Turns::usual()
-    };
     let of_tasks = Turns {
         at_once: EVERY_ONE,
-        told: Users::hear,
-        ..Turns::usual()
+        ..Turns::told_to_users()
     };
     tokio::join!(
         drive(&ctx, of_runs, run::reconcile, woken_runs),
         drive(&ctx, Turns::usual(), action::reconcile, |c, _| c),
         drive(&ctx, Turns::usual(), script::reconcile, |c, _| c),
-        drive(&ctx, of_jobs, job::reconcile, |jobs, part| {
-            job::following(jobs, &ctx, part)
-        }),
+        drive(
+            &ctx,
+            Turns::told_to_users(),
+            job::reconcile,
+            |jobs, part| { job::following(jobs, &ctx, part) }
+        ),
         drive(&ctx, Turns::usual(), parameter::reconcile, woken_parameters),
         drive(&ctx, Turns::usual(), host::reconcile, |c, _| c),
         drive(&ctx, of_tasks, schedule::reconcile, |c, _| c),
@@ -240,10 +236,11 @@ fn wakes<T>(
     scope: &Scope,
 ) -> (
     HashMap<String, UnboundedSender<T>>,
-    HashMap<String, UnboundedReceiver<T>>,
+    HashMap<String, UnboundedReceiverStream<T>>,
 ) {
     let of = |part: &str| {
         let (wake, woken) = mpsc::unbounded_channel();
+        let woken = UnboundedReceiverStream::new(woken);
         ((part.to_owned(), wake), (part.to_owned(), woken))
     };
     scope.parts().map(of).unzip()
@@ -280,6 +277,19 @@ where
             at_once: CONCURRENCY,
             held: held::object,
             told: |_, _, _| (),
+        }
+    }
+}
+
+impl<K: Names> Turns<K>
+where
+    DeserializeGuard<K>: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    /// Of a kind whose objects name Parameters.
+    const fn told_to_users() -> Self {
+        Self {
+            told: Users::hear,
+            ..Self::usual()
         }
     }
 }

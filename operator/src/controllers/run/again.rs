@@ -1,7 +1,5 @@
 //! What another run has left, read from its plan and from records.
 
-use std::sync::Arc;
-
 use crds::v1alpha1::{JobRun, LocalRef};
 use decide::{Refusal, again, graph::LaneSpec, ledger::Ledger, plan::PlannedTarget, template};
 use jiff::Timestamp;
@@ -61,6 +59,5 @@ async fn left(ctx: &Context, earlier: &JobRun, now: Timestamp) -> Result<Option<
         name: &name,
         namespace: &namespace,
     };
-    let plan = Arc::clone(&kept.plan);
-    Ok(again::Left::of(earlier, &plan, named, &ledger, now))
+    Ok(again::Left::of(earlier, &kept.plan, named, &ledger, now))
 }
