@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     fenced,
     precedence::Precedence,
-    resolve::{Resolver, Secrets},
+    resolve::{Lanes, Resolver, Secrets},
 };
 
 /// Clients by account; each is made once.
@@ -22,6 +22,7 @@ pub struct Accounts {
     precedence: Precedence,
     clients: Mutex<HashMap<String, Client>>,
     secrets: Arc<Secrets>,
+    lanes: Arc<Lanes>,
 }
 
 impl Accounts {
@@ -32,6 +33,7 @@ impl Accounts {
             precedence,
             clients: Mutex::default(),
             secrets: Arc::default(),
+            lanes: Arc::default(),
         }
     }
 
@@ -42,6 +44,7 @@ impl Accounts {
             namespace: namespace.to_owned(),
             account: account.to_owned(),
             secrets: self.secrets.clone(),
+            lanes: self.lanes.clone(),
         })
     }
 

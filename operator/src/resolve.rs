@@ -70,6 +70,8 @@ pub fn unread(what: String, source: kube::Error) -> Gap {
 
 /// Secrets as they are read by namespace, account and name: the hosts of a batch often share one.
 pub type Secrets = Bursts<[String; 3], Result<Option<Secret>, Gap>>;
+/// Targets as they are read by namespace, account and what names them: runs that come together often have the same.
+pub type Lanes = Bursts<[String; 3], Result<Vec<PlannedTarget>, Gap>>;
 
 /// Reads on behalf of one run.
 pub struct Resolver {
@@ -77,6 +79,7 @@ pub struct Resolver {
     pub namespace: String,
     pub account: String,
     pub secrets: Arc<Secrets>,
+    pub lanes: Arc<Lanes>,
 }
 
 impl Resolver {
@@ -89,6 +92,14 @@ impl Resolver {
 
     /// The targets of a lane, in the order in which batches take them.
     pub async fn lane(&self, run_uid: &str, lane: &LaneSpec) -> Result<Vec<PlannedTarget>, Gap> {
+        if *lane == LaneSpec::Once {
+            return self.read(run_uid, lane).await;
+        }
+        let asked = [&self.namespace, &self.account, &format!("{lane:?}")].map(ToOwned::to_owned);
+        self.lanes.ask(asked, || self.read(run_uid, lane)).await
+    }
+
+    async fn read(&self, run_uid: &str, lane: &LaneSpec) -> Result<Vec<PlannedTarget>, Gap> {
         match lane {
             LaneSpec::Once => Ok(vec![PlannedTarget {
                 uid: run_uid.to_owned(),
