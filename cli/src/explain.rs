@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use kube::{ResourceExt as _, api::ListParams};
 
 use crate::{
+    archives,
     cluster::Cluster,
     error::{self, Result},
     executions::{self, Row},
@@ -14,7 +15,7 @@ use crate::{
 };
 
 pub async fn explain(cluster: &Cluster, name: &str, format: Option<Format>) -> Result<u8> {
-    let run = cluster.run(name).await?;
+    let run = archives::run(cluster, name).await?;
     let mut known = known(&run);
     match executions::list(cluster, &run).await {
         Ok(rows) => known.failures = failures(&rows),

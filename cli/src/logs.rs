@@ -3,6 +3,7 @@
 use futures::AsyncReadExt as _;
 
 use crate::{
+    archives,
     args::LogsArgs,
     choice::{Choice, Mark, PIECE},
     cluster::Cluster,
@@ -22,7 +23,7 @@ pub async fn logs(cluster: &Cluster, asked: &LogsArgs) -> Result<u8> {
         step: asked.step.clone(),
         mark,
     };
-    let run = cluster.run(&asked.run).await?;
+    let run = archives::run(cluster, &asked.run).await?;
     if asked.follow {
         follow::follow(cluster, &run, &choice).await?;
         return Ok(0);

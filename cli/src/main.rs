@@ -3,6 +3,7 @@
 mod action;
 mod again;
 mod age;
+mod archives;
 mod args;
 mod caller;
 mod choice;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::key::EffectKey;
+use crate::{archive::Archived, key::EffectKey};
 
 /// Version of the rows below, carried in each of them.
 pub const VERSION: u32 = 1;
@@ -198,7 +198,7 @@ pub struct LogChunk {
 }
 
 /// What the operator posts at once; the acknowledgement `{"acknowledged": id}` covers all of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Batch {
     /// Chosen by the sender and echoed by the acknowledgement.
@@ -209,6 +209,9 @@ pub struct Batch {
     /// New pieces of output.
     #[serde(default)]
     pub logs: Vec<LogChunk>,
+    /// Objects that have finished. An older server, which does not know them, has no path for a batch of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub archived: Vec<Archived>,
 }
 
 /// Answer to a stored batch.

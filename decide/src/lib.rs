@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod again;
+pub mod archive;
 pub mod calls;
 pub mod condition;
 pub mod control;

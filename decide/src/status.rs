@@ -1,7 +1,7 @@
 //! What a run's status says: conditions, counts, and one sentence on what it waits for or why it ended.
 
 use crds::v1alpha1::{
-    ActionTaken, JobRun, JobRunStatus, ParameterRead, StepStatus, TargetCounts, Verdict, clip,
+    ActionTaken, Duration, JobRun, JobRunStatus, ParameterRead, StepStatus, TargetCounts, Verdict, clip,
     condition_is_true, find_condition, set_condition,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -107,7 +107,7 @@ pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
 }
 
 /// When a run that has ended is deleted.
-pub fn expires(run: &JobRun) -> Option<Timestamp> {
+pub fn expires(run: &JobRun, usual: Option<Duration>) -> Option<Timestamp> {
     let status = run.status.as_ref()?;
     let failed = find_condition(&status.conditions, "Failed");
     if failed.is_some_and(|c| c.reason == ALREADY_BEGUN) {
@@ -115,7 +115,7 @@ pub fn expires(run: &JobRun) -> Option<Timestamp> {
         return None;
     }
     let ended = status.finished_at.as_ref()?.0;
-    let kept = SignedDuration::try_from(run.spec.ttl_after_finished?.get()).ok()?;
+    let kept = SignedDuration::try_from(run.spec.ttl_after_finished.or(usual)?.get()).ok()?;
     ended.checked_add(kept).ok()
 }
 
@@ -427,6 +427,33 @@ mod tests {
             (false, false, Some("True")) => "Current",
             told => panic!("{told:?} contradict each other"),
         }
+    }
+
+    #[test]
+    fn a_run_stays_as_long_as_it_says_or_else_the_installation() {
+        let mut ended = run(JobRunStatus {
+            finished_at: Some(Time(Timestamp::UNIX_EPOCH)),
+            ..JobRunStatus::default()
+        });
+        let after = |run: &JobRun, usual: Option<u64>| {
+            expires(run, usual.map(Duration::from_secs)).map(Timestamp::as_second)
+        };
+        assert_eq!(
+            (after(&ended, None), after(&ended, Some(60))),
+            (None, Some(60))
+        );
+        ended.spec.ttl_after_finished = Some(Duration::from_secs(5));
+        assert_eq!(
+            (after(&ended, None), after(&ended, Some(60))),
+            (Some(5), Some(5))
+        );
+        let again = Refusal::new(ALREADY_BEGUN, "");
+        let told = Turn {
+            outlook: Outlook::Refused(&again),
+            ..turn()
+        };
+        ended.status = Some(status(&ended, &told, Timestamp::UNIX_EPOCH));
+        assert_eq!(after(&ended, Some(60)), None, "Git would bring it back");
     }
 
     #[test]

@@ -209,6 +209,33 @@ impl Stage {
             .collect()
     }
 
+    /// Objects of this kind in the archive.
+    pub async fn archives(&self, kind: &str) -> Vec<DynamicObject> {
+        let archive = json!({"apiVersion": "records.pilothouse.dev/v1alpha1", "kind": "Archive", "metadata": {"name": "any"}});
+        let api = Manifest::from_json(archive)
+            .within(self.name())
+            .api(&self.client)
+            .await
+            .expect("the archive is served");
+        let of_kind = ListParams::default().fields(&format!("kind={kind}"));
+        api.list(&of_kind)
+            .await
+            .expect("the archive is listed")
+            .items
+    }
+
+    /// Waits until the archive has an object of this kind whose name begins so, and which ended so.
+    pub async fn archived(&self, kind: &str, name: &str, outcome: &str) -> DynamicObject {
+        let wanted = |archive: &DynamicObject| {
+            let of = archive.data["object"]["metadata"]["name"].as_str();
+            of.is_some_and(|of| of.starts_with(name)) && archive.data["outcome"] == outcome
+        };
+        eventually("a place in the archive", PATIENCE, || async {
+            self.archives(kind).await.into_iter().find(wanted)
+        })
+        .await
+    }
+
     /// Output of one execution.
     pub async fn log(&self, run: &str, step: &str, target: &str) -> Vec<u8> {
         let name = [run, step, target, "1"]

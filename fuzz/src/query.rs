@@ -104,6 +104,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         id: "all".into(),
         logs: logs.collect(),
         rows,
+        ..Batch::default()
     };
     runtime.block_on(store.append(batch)).expect("rows");
     let slot = Slot::default();

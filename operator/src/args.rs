@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use crds::v1alpha1::Duration;
 use decide::Limits;
 use reach::off_limits::Range;
 
@@ -60,6 +61,9 @@ pub struct Args {
     /// Executions in flight over all runs; a namespace may hold four for each place that is free.
     #[arg(long, env = "PILOTHOUSE_MAX_IN_FLIGHT", default_value_t = 500)]
     pub max_in_flight: usize,
+    /// How long a run stays after its end where it does not say so itself; without this, until somebody deletes it. The archive keeps what goes.
+    #[arg(long, env = "PILOTHOUSE_ARCHIVE_AFTER")]
+    pub archive_after: Option<Duration>,
     /// Ranges of addresses that Hosts may have although they are the cluster's own or the machine's, in CIDR notation.
     #[arg(long, env = "PILOTHOUSE_OUTBOUND_ALLOW", value_delimiter = ',')]
     pub outbound_allow: Vec<Range>,

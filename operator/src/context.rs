@@ -58,6 +58,8 @@ pub struct Context {
     pub outbound: Outbound,
     pub toolkit: Arc<reach::host::Toolkit>,
     pub limits: Limits,
+    /// How long runs stay after their end that do not say so themselves.
+    pub archive_after: Option<crds::v1alpha1::Duration>,
     /// Who the operator is to the API server.
     pub me: Requester,
     /// Who names which Parameter.

@@ -193,8 +193,7 @@ impl Parcel {
         Self {
             batch: Batch {
                 id,
-                rows: Vec::new(),
-                logs: Vec::new(),
+                ..Batch::default()
             },
             waiting: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! What a batch may hold. Everything that enters the store is bounded here, before it costs a write.
 
 use crds::{
+    archive::Archived,
     bytes,
     execution::{Batch, Execution, LogChunk, MESSAGE_BYTES, VERSION},
     v1alpha1::clip,
@@ -12,6 +13,8 @@ pub const MAX_BATCHES: usize = 4;
 pub const MAX_BATCH_ROWS: usize = 5_000;
 /// Log chunks of one batch at most.
 pub const MAX_BATCH_LOGS: usize = 1_000;
+/// Finished objects of one batch at most.
+const MAX_BATCH_ARCHIVED: usize = 500;
 /// Bytes of a batch's JSON at most.
 pub const MAX_BATCH_BYTES: usize = 16 << 20;
 /// Bytes of one log chunk at most; readers rely on it to find the chunk that covers an offset.
@@ -59,6 +62,8 @@ pub fn shortened(mut row: Execution) -> Execution {
 pub fn check(batch: &Batch) -> Result<(), Rejected> {
     at_most("rows", batch.rows.len(), MAX_BATCH_ROWS)?;
     at_most("logs", batch.logs.len(), MAX_BATCH_LOGS)?;
+    at_most("archived", batch.archived.len(), MAX_BATCH_ARCHIVED)?;
+    batch.archived.iter().try_for_each(check_archived)?;
     batch.rows.iter().try_for_each(check_row)?;
     batch.logs.iter().try_for_each(check_chunk)
 }
@@ -91,6 +96,21 @@ fn check_row(row: &Execution) -> Result<(), Rejected> {
         row.message.as_deref().unwrap_or_default(),
         MESSAGE_BYTES,
     )
+}
+
+fn check_archived(archived: &Archived) -> Result<(), Rejected> {
+    for (field, value) in [
+        ("archived.kind", &archived.kind),
+        ("archived.name", &archived.name),
+        ("archived.namespaceUID", &archived.namespace_uid),
+        ("archived.uid", &archived.uid),
+    ] {
+        if value.is_empty() {
+            return Err(Rejected::Empty(field));
+        }
+        named(field, value)?;
+    }
+    named("archived.outcome", &archived.outcome)
 }
 
 fn check_chunk(chunk: &LogChunk) -> Result<(), Rejected> {
@@ -148,7 +168,7 @@ mod tests {
         let batch = |row| Batch {
             id: "1".into(),
             rows: vec![row],
-            logs: vec![],
+            ..Batch::default()
         };
         check(&batch(long.clone())).expect_err("too long as it is");
         check(&batch(shortened(long))).expect("short enough");

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crds::{
+    archive::Archived,
     execution::{Acknowledgement, Batch, Execution, KnownRows},
     receipt::Receipt,
 };
@@ -136,11 +137,24 @@ impl Client {
 
     /// Returns once the batch is on disk.
     pub async fn append(&self, batch: &Batch) -> Result<(), Error> {
+        self.post("batches", batch).await
+    }
+
+    /// Returns once finished objects are on disk. An older server, which does not keep them, is as good as away.
+    pub async fn archive(&self, archived: Vec<Archived>) -> Result<(), Error> {
+        let batch = Batch {
+            archived,
+            ..Batch::default()
+        };
+        self.post("archives", &batch).await
+    }
+
+    async fn post(&self, path: &str, batch: &Batch) -> Result<(), Error> {
         let _place = self.places.acquire().await;
         let request = self
             .trusting()
             .http
-            .post(format!("{}/ingest/v1/batches", self.url))
+            .post(format!("{}/ingest/v1/{path}", self.url))
             .json(batch);
         let ack: Acknowledgement = self.ask(request).await?;
         if ack.acknowledged != batch.id {

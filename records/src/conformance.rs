@@ -3,13 +3,14 @@
 use std::{collections::HashSet, time::Duration};
 
 use crds::{
+    archive::Archived,
     execution::{Batch, Execution, LogChunk, State, TargetKind, VERSION, Via},
     key::EffectKey,
     receipt::Receipt,
 };
 use jiff::Timestamp;
 
-use crate::{Column, Error, Query, Retention, Row, Selector, Store, Term};
+use crate::{ArchiveQuery, Column, Cursor, Error, Query, Retention, Row, Selector, Store, Term};
 
 /// Runs every case; each works in namespaces of its own, so one store serves all of them.
 pub async fn run(store: &dyn Store) {
@@ -23,6 +24,7 @@ pub async fn run(store: &dyn Store) {
     logs_are_read_from_any_offset(store).await;
     a_run_is_read_back(store).await;
     the_first_claim_of_a_name_stands(store).await;
+    finished_objects_are_found(store).await;
     bad_batches_are_refused(store).await;
     retention_takes_the_old_and_spares_live_runs(store).await;
     forgotten_positions_expire(store).await;
@@ -66,7 +68,7 @@ pub fn rows(rows: impl Into<Vec<Execution>>) -> Batch {
     Batch {
         id: "rows".into(),
         rows: rows.into(),
-        logs: Vec::new(),
+        ..Batch::default()
     }
 }
 
@@ -324,8 +326,8 @@ async fn logs_are_read_from_any_offset(store: &dyn Store) {
     };
     let sent = |chunks: Vec<LogChunk>| Batch {
         id: "logs".into(),
-        rows: vec![],
         logs: chunks,
+        ..Batch::default()
     };
     append(store, sent(vec![chunk(0, "hello "), chunk(6, "wor")])).await;
     append(
@@ -422,6 +424,127 @@ async fn the_first_claim_of_a_name_stands(store: &dyn Store) {
     }
 }
 
+/// An object of the namespace `namespace` that has finished.
+pub fn archived(namespace: &str, kind: &str, name: &str, uid: &str) -> Archived {
+    Archived {
+        kind: kind.into(),
+        name: name.into(),
+        namespace: namespace.into(),
+        namespace_uid: format!("{namespace}-uid"),
+        uid: format!("{uid}-9c1f"),
+        outcome: "Succeeded".into(),
+        finished_at: Timestamp::UNIX_EPOCH,
+        object: serde_json::json!({"kind": kind, "spec": {"note": "a\u{0}b"}}),
+    }
+}
+
+async fn archive(store: &dyn Store, archived: impl Into<Vec<Archived>>) {
+    let archived = archived.into();
+    let batch = Batch {
+        archived,
+        ..Batch::default()
+    };
+    append(store, batch).await;
+}
+
+async fn in_archive(store: &dyn Store, query: ArchiveQuery) -> (Vec<Archived>, Option<Cursor>) {
+    let page = store.archived(query).await.expect("a list is answered");
+    let rows = page.rows.into_iter().map(|row| row.archived);
+    (rows.collect(), page.next)
+}
+
+async fn finished_objects_are_found(store: &dyn Store) {
+    let run = |name: &str, uid: &str| archived("ended", "JobRun", name, uid);
+    let mut objects = vec![
+        run("nightly", "11111111"),
+        run("nightly", "22222222"),
+        run("nightly.two", "33333333"),
+        archived("ended", "RunAction", "nightly", "44444444"),
+        archived("ended-too", "JobRun", "nightly", "55555555"),
+    ];
+    archive(store, objects.clone()).await;
+    objects[1].outcome = "Failed".into();
+    archive(store, [objects[1].clone()]).await;
+    let both = ["ended-uid", "none-uid", "ended-too-uid"].map(String::from);
+    let query = ArchiveQuery {
+        namespaces: both.to_vec(),
+        limit: 100,
+        ..ArchiveQuery::default()
+    };
+    let (found, next) = in_archive(store, query.clone()).await;
+    assert_eq!(
+        (&found, next),
+        (&objects, None),
+        "as they were told of last, in order"
+    );
+    let mut paged = Vec::new();
+    let mut page = ArchiveQuery {
+        limit: 2,
+        ..query.clone()
+    };
+    loop {
+        let (found, next) = in_archive(store, page.clone()).await;
+        paged.extend(found);
+        let Some(cursor) = next else { break };
+        page.namespaces
+            .retain(|uid| *uid == cursor.namespace_uid || uid == "ended-too-uid");
+        page.after = Some(cursor);
+    }
+    assert_eq!(paged, objects, "page after page");
+    let name = |text: &str| Some(text.to_owned());
+    for (query, wanted) in [
+        (
+            ArchiveQuery {
+                kind: name("JobRun"),
+                object: name("nightly"),
+                ..query.clone()
+            },
+            vec![0, 1, 4],
+        ),
+        (
+            ArchiveQuery {
+                object: name("nightly"),
+                ..query.clone()
+            },
+            vec![0, 1, 3, 4],
+        ),
+        (
+            ArchiveQuery {
+                kind: name("RunAction"),
+                ..query.clone()
+            },
+            vec![3],
+        ),
+        (
+            ArchiveQuery {
+                name: name("jobrun.nightly.22222222"),
+                ..query.clone()
+            },
+            vec![1],
+        ),
+        (
+            ArchiveQuery {
+                namespaces: vec!["ended-too-uid".into()],
+                ..query.clone()
+            },
+            vec![4],
+        ),
+        (
+            ArchiveQuery {
+                object: name("a\0b"),
+                ..query
+            },
+            vec![],
+        ),
+    ] {
+        let wanted: Vec<_> = wanted
+            .into_iter()
+            .map(|n: usize| objects[n].clone())
+            .collect();
+        assert_eq!(in_archive(store, query).await.0, wanted);
+    }
+}
+
 async fn bad_batches_are_refused(store: &dyn Store) {
     let mut newer = row("bad", "r", "a", State::Started);
     newer.version = VERSION + 1;
@@ -434,6 +557,18 @@ async fn bad_batches_are_refused(store: &dyn Store) {
     for bad in [newer, long, nameless, torn] {
         let good = row("bad", "r", "b", State::Started);
         let refused = store.append(rows([good, bad])).await;
+        assert!(matches!(refused, Err(Error::Rejected(_))));
+    }
+    for (kind, name) in [
+        ("", "a"),
+        ("JobRun", "a\0b"),
+        ("JobRun", &*"a".repeat(2_000)),
+    ] {
+        let batch = Batch {
+            archived: vec![archived("bad", kind, name, "1")],
+            ..Batch::default()
+        };
+        let refused = store.append(batch).await;
         assert!(matches!(refused, Err(Error::Rejected(_))));
     }
     assert!(
@@ -465,6 +600,16 @@ async fn retention_takes_the_old_and_spares_live_runs(store: &dyn Store) {
         ]),
     )
     .await;
+    archive(store, [archived("old", "JobRun", "over", "1")]).await;
+    let in_archive = async || {
+        let namespaces = vec!["old-uid".to_owned()];
+        let query = ArchiveQuery {
+            namespaces,
+            limit: 100,
+            ..ArchiveQuery::default()
+        };
+        in_archive(store, query).await.0.len()
+    };
     let before = store.position().borrow().seq;
     let keep = store
         .sweep(retention(DAY, DAY, &[]), Timestamp::now())
@@ -477,12 +622,14 @@ async fn retention_takes_the_old_and_spares_live_runs(store: &dyn Store) {
         .await
         .expect("a sweep is answered");
     assert_eq!(keep.rows, 0, "an hour is the least age");
+    assert_eq!(in_archive().await, 1, "of archives too");
     let tomorrow = Timestamp::now() + DAY + DAY;
     let swept = store
         .sweep(retention(DAY, DAY, &["live-uid"]), tomorrow)
         .await
         .expect("a sweep is answered");
     assert!(swept.rows > 0);
+    assert_eq!(in_archive().await, 0, "an archive is kept as long as rows");
     assert_eq!(
         names(&listed(store, "old", vec![]).await),
         ["live.step.a.1"],

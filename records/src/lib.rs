@@ -31,7 +31,9 @@ pub use options::Options;
 pub use postgres::{Amount, MigrateError, migrate};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresStore, Settings, SettingsError, restored};
-pub use query::{Column, Cursor, Query, Row, Selector, Term};
+pub use query::{ArchiveQuery, Column, Cursor, Query, Row, Selector, Term};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{BackupError, SqliteStore, backup, restore};
-pub use store::{Changes, Error, Page, Piece, Position, Reply, Retention, Store, Swept};
+pub use store::{
+    ArchivePage, ArchiveRow, Changes, Error, Page, Piece, Position, Reply, Retention, Store, Swept,
+};

@@ -4,6 +4,8 @@
 use crds::execution::{Execution, State};
 use jiff::Timestamp;
 
+use crate::{ArchivePage, ArchiveRow};
+
 /// A stored execution with what the store knows about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -107,6 +109,60 @@ impl Selector {
 pub struct Cursor {
     pub namespace_uid: String,
     pub name: String,
+}
+
+/// A list of finished objects in the order of `namespaces`, then of names.
+#[derive(Clone, Debug, Default)]
+pub struct ArchiveQuery {
+    /// As in [`Query`].
+    pub namespaces: Vec<String>,
+    /// The name under which one is kept.
+    pub name: Option<String>,
+    pub kind: Option<String>,
+    /// Name of the object.
+    pub object: Option<String>,
+    /// As in [`Query`].
+    pub after: Option<Cursor>,
+    pub limit: usize,
+}
+
+impl ArchiveQuery {
+    /// What was found, which is one more than asked where there is a next page.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn page(&self, mut rows: Vec<ArchiveRow>) -> ArchivePage {
+        let more = rows.len() > self.limit;
+        rows.truncate(self.limit);
+        let next = rows.last().filter(|_| more).map(|last| Cursor {
+            namespace_uid: last.archived.namespace_uid.clone(),
+            name: last.archived.row_name(),
+        });
+        ArchivePage { rows, next }
+    }
+
+    /// Between which names all that is asked for stands: from the first on, and before the second.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn range(&self) -> (String, String) {
+        let (from, to) = match (&self.kind, &self.object) {
+            (Some(kind), Some(object)) => {
+                let prefix = crds::archive::Archived::row_prefix(kind, object);
+                (prefix.clone(), prefix)
+            }
+            _ => (String::new(), String::new()),
+        };
+        // Nothing of a name comes after this character.
+        (from, format!("{to}\u{7f}"))
+    }
+
+    /// After which name a page of a namespace begins, which is one of `namespaces` by its place.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn after(&self, place: usize) -> &str {
+        let namespace = self.namespaces.get(place);
+        let cursor = self
+            .after
+            .as_ref()
+            .filter(|cursor| place == 0 && Some(&cursor.namespace_uid) == namespace);
+        cursor.map_or("", |cursor| &cursor.name)
+    }
 }
 
 /// A list in the order of `namespaces`, then of names.

@@ -1,11 +1,22 @@
 //! A batch as a writer wants it: what can be done before its turn is done, and what a change may tell of a row.
 
-use crds::execution::{Batch, Execution, LogChunk};
+use crds::{
+    archive::Archived,
+    execution::{Batch, Execution, LogChunk},
+};
 
 /// A batch as the writer wants it: what can be done before its turn is done.
 pub struct Ready {
     pub rows: Vec<ReadyRow>,
     pub logs: Vec<LogChunk>,
+    pub archived: Vec<ReadyArchived>,
+}
+
+/// A finished object, under the name by which it is found.
+pub struct ReadyArchived {
+    pub archived: Archived,
+    pub name: String,
+    pub body: String,
 }
 
 pub struct ReadyRow {
@@ -20,6 +31,17 @@ impl Ready {
         Self {
             rows: batch.rows.into_iter().map(ReadyRow::new).collect(),
             logs: batch.logs,
+            archived: batch.archived.into_iter().map(ReadyArchived::new).collect(),
+        }
+    }
+}
+
+impl ReadyArchived {
+    fn new(archived: Archived) -> Self {
+        Self {
+            name: archived.row_name(),
+            body: serde_json::to_string(&archived).expect("what came as JSON is JSON"),
+            archived,
         }
     }
 }

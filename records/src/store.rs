@@ -3,13 +3,14 @@
 use std::{collections::HashSet, pin::Pin, time::Duration};
 
 use crds::{
+    archive::Archived,
     execution::{Batch, Execution},
     receipt::Receipt,
 };
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::{Cursor, Query, Rejected, Row};
+use crate::{ArchiveQuery, Cursor, Query, Rejected, Row};
 
 /// What a store answers with, boxed so that a store can be chosen at run time.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -42,6 +43,9 @@ pub trait Store: Send + Sync + 'static {
     /// Every row of a run: the operator's ledger.
     fn run(&self, run_uid: String) -> Reply<'_, Vec<Execution>>;
 
+    /// One page of finished objects.
+    fn archived(&self, query: ArchiveQuery) -> Reply<'_, ArchivePage>;
+
     /// Keeps the receipt unless its name has one; the receipt that stands, once it is durable. Receipts have no age.
     fn claim(&self, receipt: Receipt) -> Reply<'_, Receipt>;
 
@@ -69,6 +73,21 @@ pub struct Page {
     pub next: Option<Cursor>,
     /// Position at which the page was read.
     pub seq: i64,
+}
+
+/// A page of finished objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArchivePage {
+    pub rows: Vec<ArchiveRow>,
+    /// Absent on the last page.
+    pub next: Option<Cursor>,
+}
+
+/// A finished object, and since when it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveRow {
+    pub archived: Archived,
+    pub archived_at: Timestamp,
 }
 
 /// Changes after a position.

@@ -192,6 +192,7 @@ fn any_batch(random: &mut StdRng) -> Batch {
         id: "any".into(),
         logs: logs.collect(),
         rows,
+        ..Batch::default()
     }
 }
 
@@ -281,6 +282,7 @@ async fn size_is_kept_by_taking_the_oldest_and_counted_without_a_slip() {
             id: i.to_string(),
             rows: vec![row],
             logs: vec![log],
+            ..Batch::default()
         };
         store.append(batch).await.unwrap();
         store.append(any_batch(&mut random)).await.unwrap();

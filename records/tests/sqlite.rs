@@ -170,6 +170,7 @@ async fn size_is_kept_by_taking_the_oldest() {
                 id: i.to_string(),
                 rows: vec![row],
                 logs: vec![log],
+                ..Batch::default()
             })
             .await
             .unwrap();

@@ -7,7 +7,7 @@ use serving::{Attributes, CallerError, FrontProxy, Review};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    door,
+    archive, door,
     failure::{Failure, only},
     list, log,
     namespaces::Namespaces,
@@ -30,17 +30,39 @@ pub struct Api {
 pub fn router(api: Api) -> Router {
     let base = format!("/apis/{}", object::API_VERSION);
     let executions = format!("{base}/namespaces/{{namespace}}/executions");
+    let archives = format!("{base}/namespaces/{{namespace}}/archives");
     Router::new()
         .route(&format!("{base}/executions"), only(get(list::all)))
         .route(&executions, only(get(list::namespaced)))
         .route(&format!("{executions}/{{name}}"), only(get(list::one)))
         .route(&format!("{executions}/{{name}}/log"), only(get(log::read)))
+        .route(&format!("{base}/archives"), only(get(archive::all)))
+        .route(&archives, only(get(archive::namespaced)))
+        .route(&format!("{archives}/{{name}}"), only(get(archive::one)))
         .with_state(api)
+}
+
+/// What is served.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Resource {
+    #[default]
+    Executions,
+    Archives,
+}
+
+impl Resource {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Executions => object::RESOURCE,
+            Self::Archives => archive::RESOURCE,
+        }
+    }
 }
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Target<'a> {
+    pub resource: Resource,
     pub namespace: Option<&'a str>,
     pub name: Option<&'a str>,
     pub subresource: Option<&'a str>,
@@ -62,7 +84,7 @@ impl Api {
             verb: verb.to_owned(),
             group: object::GROUP.to_owned(),
             version: object::VERSION.to_owned(),
-            resource: object::RESOURCE.to_owned(),
+            resource: target.resource.name().to_owned(),
             subresource: owned(target.subresource),
             namespace: owned(target.namespace),
             name: owned(target.name),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     accept::aggregated_discovery,
+    archive,
     failure::only,
     object::{API_VERSION, GROUP, KIND, RESOURCE, VERSION},
     openapi,
@@ -64,6 +65,15 @@ async fn resources() -> Json<Value> {
                 "categories": ["pilothouse-records"],
             },
             {"name": "executions/log", "singularName": "", "namespaced": true, "kind": KIND, "verbs": ["get"]},
+            {
+                "name": archive::RESOURCE,
+                "singularName": "archive",
+                "namespaced": true,
+                "kind": archive::KIND,
+                "verbs": ["get", "list"],
+                "shortNames": ["arc"],
+                "categories": ["pilothouse-records"],
+            },
         ],
     }))
 }
@@ -93,6 +103,14 @@ fn aggregated() -> Value {
                     "shortNames": ["exe"],
                     "categories": ["pilothouse-records"],
                     "subresources": [{"subresource": "log", "responseKind": kind, "verbs": ["get"]}],
+                }, {
+                    "resource": archive::RESOURCE,
+                    "responseKind": {"group": GROUP, "version": VERSION, "kind": archive::KIND},
+                    "scope": "Namespaced",
+                    "singularResource": "archive",
+                    "verbs": ["get", "list"],
+                    "shortNames": ["arc"],
+                    "categories": ["pilothouse-records"],
                 }],
             }],
         }],

@@ -44,7 +44,9 @@ pub fn router(ingest: Ingest) -> Router {
     let places = Arc::new(Semaphore::new(MAX_BATCHES));
     let in_turn = from_fn(move |request, next| in_turn(Arc::clone(&places), request, next));
     Router::new()
-        .route("/ingest/v1/batches", post(append).layer(in_turn))
+        .route("/ingest/v1/batches", post(append))
+        .route("/ingest/v1/archives", post(append))
+        .layer(in_turn)
         .route("/ingest/v1/receipts", post(claim))
         .route("/ingest/v1/runs/{uid}", get(rows))
         .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES))

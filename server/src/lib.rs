@@ -3,6 +3,7 @@
 
 mod accept;
 pub mod api;
+mod archive;
 mod command;
 mod discovery;
 mod door;

@@ -170,14 +170,7 @@ pub async fn page(
     place: Option<&Place>,
     limit: usize,
 ) -> Result<Paged, Failure> {
-    let mut order = order(api, namespace)?;
-    if let Some(place) = place {
-        order.retain(|(name, _)| *name >= place.namespace);
-    }
-    let after = place.map(|p| Cursor {
-        namespace_uid: p.uid.clone(),
-        name: p.name.clone(),
-    });
+    let (order, after) = from_on(order(api, namespace)?, place);
     let query = records::Query {
         namespaces: order.iter().map(|(_, uid)| uid.clone()).collect(),
         selector: selector.clone(),
@@ -185,18 +178,34 @@ pub async fn page(
         limit,
     };
     let Page { rows, next, seq } = store.list(query).await?;
-    let name_of = |uid: &str| {
-        order
-            .iter()
-            .find(|(_, u)| u == uid)
-            .map(|(name, _)| name.clone())
-    };
-    let next = next.and_then(|cursor| Some((name_of(&cursor.namespace_uid)?, cursor)));
+    let next = next.and_then(|cursor| Some((name_of(&order, &cursor)?, cursor)));
     Ok(Paged { rows, seq, next })
 }
 
+/// Namespaces from the one of a place on, and where a page of them begins.
+pub fn from_on(
+    mut order: Vec<(String, String)>,
+    place: Option<&Place>,
+) -> (Vec<(String, String)>, Option<Cursor>) {
+    if let Some(place) = place {
+        order.retain(|(name, _)| *name >= place.namespace);
+    }
+    let after = place.map(|p| Cursor {
+        namespace_uid: p.uid.clone(),
+        name: p.name.clone(),
+    });
+    (order, after)
+}
+
+/// Name of the namespace in which a page ended.
+pub fn name_of(order: &[(String, String)], cursor: &Cursor) -> Option<String> {
+    let mut all = order.iter();
+    let found = all.find(|(_, uid)| *uid == cursor.namespace_uid);
+    found.map(|(name, _)| name.clone())
+}
+
 /// Namespaces that exist today, by name; rows of others are history without an owner.
-fn order(api: &Api, namespace: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
+pub fn order(api: &Api, namespace: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
     if let Some(name) = namespace {
         return Ok(api
             .uid_of(name)?
@@ -220,7 +229,7 @@ pub async fn one(
     let target = Target {
         namespace: Some(&namespace),
         name: Some(&name),
-        subresource: None,
+        ..Target::default()
     };
     api.admit(&headers, "get", target).await?;
     let row = find(&api, &namespace, &name).await?;
@@ -249,19 +258,19 @@ pub struct Place {
 
 /// What a continue token says; opaque to clients.
 #[derive(Serialize, Deserialize)]
-struct Continue {
-    seq: i64,
-    place: Place,
+pub struct Continue {
+    pub seq: i64,
+    pub place: Place,
 }
 
 impl Continue {
-    fn read(token: &str) -> Result<Self, Failure> {
+    pub fn read(token: &str) -> Result<Self, Failure> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok();
         let read = bytes.and_then(|b| serde_json::from_slice(&b).ok());
         read.ok_or_else(|| Failure::BadRequest("continue: this token is not one of ours".into()))
     }
 
-    fn write(&self) -> Result<String, serde_json::Error> {
+    pub fn write(&self) -> Result<String, serde_json::Error> {
         Ok(BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(self)?))
     }
 }

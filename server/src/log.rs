@@ -15,7 +15,7 @@ use serving::telemetry::chain;
 use tokio::{sync::mpsc, time};
 
 use crate::{
-    api::{Api, Target},
+    api::{Api, Resource, Target},
     failure::Failure,
     list::{find, yes},
 };
@@ -41,6 +41,7 @@ pub async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let target = Target {
+        resource: Resource::Executions,
         namespace: Some(&namespace),
         name: Some(&name),
         subresource: Some("log"),

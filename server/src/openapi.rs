@@ -1,12 +1,17 @@
-//! The schema of executions, for `kubectl explain` and clients that are generated.
+//! The schemas of executions and archives, for `kubectl explain` and clients that are generated.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use axum::Json;
 use serde_json::{Map, Value, json};
 
-use crate::object::{API_VERSION, GROUP, KIND, VERSION};
+use crate::{
+    archive,
+    object::{API_VERSION, GROUP, KIND, RESOURCE, VERSION},
+};
 
-const NAME: &str = "dev.pilothouse.records.v1alpha1.Execution";
-const LIST: &str = "dev.pilothouse.records.v1alpha1.ExecutionList";
+/// Before the kind, in the names of schemas.
+const PREFIX: &str = "dev.pilothouse.records.v1alpha1.";
 
 /// Field, type, meaning.
 const FIELDS: &[(&str, &str, &str)] = &[
@@ -81,37 +86,53 @@ pub async fn v2() -> Json<Value> {
 /// `/openapi/v3`
 pub async fn v3_index() -> Json<Value> {
     let path = format!("apis/{API_VERSION}");
-    let url = format!("/openapi/v3/{path}?hash={}", env!("CARGO_PKG_VERSION"));
+    // Clients keep what they have read until this says that it is another.
+    let mut content = DefaultHasher::new();
+    schemas("").to_string().hash(&mut content);
+    let url = format!("/openapi/v3/{path}?hash={:x}", content.finish());
     Json(json!({"paths": {path: {"serverRelativeURL": url}}}))
 }
 
 /// `/openapi/v3/apis/records.pilothouse.dev/v1alpha1`
 pub async fn v3() -> Json<Value> {
-    let gvk = json!({"group": GROUP, "version": VERSION, "kind": KIND});
-    let get = |action: &str, name: &str, parameters: &[&str]| {
-        let content = json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{name}")}}});
-        let parameter = |name: &&str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
-        json!({
-            "parameters": parameters.iter().map(parameter).collect::<Vec<_>>(),
-            "get": {
-                "operationId": format!("{action}RecordsExecution{}", parameters.len()),
-                "responses": {"200": {"description": "OK", "content": content}},
-                "x-kubernetes-action": action,
-                "x-kubernetes-group-version-kind": gvk,
-            },
-        })
-    };
-    let base = format!("/apis/{API_VERSION}");
+    let mut paths = Map::new();
+    for (kind, resource) in [(KIND, RESOURCE), (archive::KIND, archive::RESOURCE)] {
+        let base = format!("/apis/{API_VERSION}");
+        let of_namespace = format!("{base}/namespaces/{{namespace}}/{resource}");
+        let mut add = |path, action: &str, of: &str, parameters: &[&str]| {
+            paths.insert(path, operation((kind, action), of, parameters));
+        };
+        let list = format!("{kind}List");
+        add(format!("{base}/{resource}"), "list", &list, &[]);
+        add(of_namespace.clone(), "list", &list, &["namespace"]);
+        add(
+            format!("{of_namespace}/{{name}}"),
+            "get",
+            kind,
+            &["namespace", "name"],
+        );
+    }
     Json(json!({
         "openapi": "3.0.0",
         "info": {"title": "Pilothouse records", "version": VERSION},
-        "paths": {
-            format!("{base}/executions"): get("list", LIST, &[]),
-            format!("{base}/namespaces/{{namespace}}/executions"): get("list", LIST, &["namespace"]),
-            format!("{base}/namespaces/{{namespace}}/executions/{{name}}"): get("get", NAME, &["namespace", "name"]),
-        },
+        "paths": paths,
         "components": {"schemas": schemas("#/components/schemas/")},
     }))
+}
+
+fn operation((kind, action): (&str, &str), of: &str, parameters: &[&str]) -> Value {
+    let reference = format!("#/components/schemas/{PREFIX}{of}");
+    let content = json!({"application/json": {"schema": {"$ref": reference}}});
+    let parameter = |name: &&str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
+    json!({
+        "parameters": parameters.iter().map(parameter).collect::<Vec<_>>(),
+        "get": {
+            "operationId": format!("{action}Records{kind}{}", parameters.len()),
+            "responses": {"200": {"description": "OK", "content": content}},
+            "x-kubernetes-action": action,
+            "x-kubernetes-group-version-kind": {"group": GROUP, "version": VERSION, "kind": kind},
+        },
+    })
 }
 
 fn schemas(prefix: &str) -> Value {
@@ -121,36 +142,59 @@ fn schemas(prefix: &str) -> Value {
             json!({"type": kind, "description": description}),
         )
     });
-    let text = |description: &str| json!({"type": "string", "description": description});
-    let (kind, version) = (
-        text("Kind of the object."),
-        text("Group and version of the object."),
-    );
-    let metadata = json!({"type": "object", "description": "Standard metadata. Labels name run, step and target."});
     let execution = json!({
         "type": "object",
         "description": "What is remembered of the execution.",
         "properties": fields.collect::<Map<_, _>>(),
     });
-    let identity = |kind: &str| json!([{"group": GROUP, "version": VERSION, "kind": kind}]);
+    let object = json!({
+        "type": "object",
+        "description": "All of the object, as it was when it had ended.",
+        "x-kubernetes-preserve-unknown-fields": true,
+    });
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let mut all = Map::new();
+    for (kind, description, properties) in [
+        (
+            KIND,
+            "Execution is one attempt of one step of a JobRun on one target, as the records keep it. Its output is the subresource log.",
+            json!({"execution": execution}),
+        ),
+        (
+            archive::KIND,
+            "Archive is an object that has finished, as the records keep it when the cluster no longer does.",
+            json!({
+                "outcome": text("One word about how it ended."),
+                "finishedAt": text("When it ended."),
+                "object": object,
+            }),
+        ),
+    ] {
+        let list = format!("{kind}List");
+        let items = json!({"type": "array", "items": {"$ref": format!("{prefix}{PREFIX}{kind}")}});
+        let of_list = format!("{list} is a list of {kind} objects.");
+        all.insert(
+            format!("{PREFIX}{list}"),
+            schema(&list, &of_list, json!({"items": items})),
+        );
+        all.insert(
+            format!("{PREFIX}{kind}"),
+            schema(kind, description, properties),
+        );
+    }
+    all.into()
+}
+
+fn schema(kind: &str, description: &str, mut properties: Value) -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    properties["kind"] = text("Kind of the object.");
+    properties["apiVersion"] = text("Group and version of the object.");
+    properties["metadata"] = json!({"type": "object", "description": "Standard metadata. Labels of an execution name run, step and target."});
     json!({
-        NAME: {
-            "type": "object",
-            "description": "Execution is one attempt of one step of a JobRun on one target, as the records keep it. Its output is the subresource log.",
-            "properties": {"kind": kind, "apiVersion": version, "metadata": metadata, "execution": execution},
-            "x-kubernetes-group-version-kind": identity(KIND),
-        },
-        LIST: {
-            "type": "object",
-            "description": "ExecutionList is a list of executions.",
-            "properties": {
-                "kind": kind,
-                "apiVersion": version,
-                "metadata": metadata,
-                "items": {"type": "array", "items": {"$ref": format!("{prefix}{NAME}")}},
-            },
-            "x-kubernetes-group-version-kind": identity("ExecutionList"),
-        },
+        "type": "object",
+        "description": description,
+        "properties": properties,
+        "x-kubernetes-group-version-kind": [{"group": GROUP, "version": VERSION, "kind": kind}],
     })
 }
 

@@ -28,7 +28,7 @@ pub fn selector(labels: Option<&str>, fields: Option<&str>) -> Result<Selector, 
 }
 
 /// Splits at commas outside of parentheses.
-fn split(text: &str) -> impl Iterator<Item = &str> {
+pub fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_i32;
     let parts = text.split(move |c| {
         match c {
@@ -105,7 +105,7 @@ fn label(key: &str, requirement: &str) -> Result<Column, Failure> {
     }
 }
 
-fn equality(requirement: &str) -> Option<(&str, bool, &str)> {
+pub fn equality(requirement: &str) -> Option<(&str, bool, &str)> {
     for (operator, among) in [("!=", false), ("==", true), ("=", true)] {
         if let Some((key, value)) = requirement.split_once(operator) {
             return Some((key.trim(), among, value.trim()));

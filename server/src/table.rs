@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use crate::object::{Include, partial, whole};
 
-/// Name, type, format, priority (0 is shown always), meaning.
-const COLUMNS: &[(&str, &str, &str, i32, &str)] = &[
+const COLUMNS: &[Column] = &[
     ("Name", "string", "name", 0, "run, step, target and attempt"),
     ("State", "string", "", 0, "how far it got"),
     ("Reason", "string", "", 0, "why it is in that state"),
@@ -42,16 +41,24 @@ pub fn table(rows: &[Row], include: Include, metadata: &Value) -> Result<Value, 
         .iter()
         .map(|row| line(row, include, now))
         .collect::<Result<Vec<_>, _>>()?;
-    let columns = COLUMNS.iter().map(|(name, kind, format, priority, description)| {
+    Ok(of(COLUMNS, &rows, metadata))
+}
+
+/// A column: its name, type, format, priority (0 is shown always) and meaning.
+pub type Column = (&'static str, &'static str, &'static str, i32, &'static str);
+
+/// A table of these columns.
+pub fn of(columns: &[Column], rows: &[Value], metadata: &Value) -> Value {
+    let columns = columns.iter().map(|(name, kind, format, priority, description)| {
         json!({"name": name, "type": kind, "format": format, "priority": priority, "description": description})
     });
-    Ok(json!({
+    json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
         "columnDefinitions": columns.collect::<Vec<_>>(),
         "rows": rows,
-    }))
+    })
 }
 
 fn line(row: &Row, include: Include, now: Timestamp) -> Result<Value, serde_json::Error> {
@@ -89,12 +96,12 @@ fn duration(execution: &Execution, now: Timestamp) -> String {
         .unwrap_or_default()
 }
 
-fn millis(from: Timestamp, to: Timestamp) -> u64 {
+pub fn millis(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(from.duration_until(to).as_millis()).unwrap_or(0)
 }
 
 /// Two units at most, as kubectl writes ages; below a second in milliseconds, because most work is that short.
-fn short(millis: u64) -> String {
+pub fn short(millis: u64) -> String {
     let (s, m, h) = (millis / 1_000, millis / 60_000, millis / 3_600_000);
     match millis {
         0 => "0s".into(),

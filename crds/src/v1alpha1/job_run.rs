@@ -92,7 +92,7 @@ pub struct JobRunSpec {
     /// startDeadline is how long after its creation the run may wait for the operator's first look at it; one that is found later is refused, since a backup or an old etcd may have brought it back. Default 10m.
     #[serde(default = "start_deadline")]
     pub start_deadline: Duration,
-    /// ttlAfterFinished is how long after its end the run is deleted; its records stay longer, and its name never begins again. One that Git has brought back, and that was refused as AlreadyBegun, stays and is Ready. Default: it stays.
+    /// ttlAfterFinished is how long after its end the run is deleted; its records and the archive stay longer, and its name never begins again. One that Git has brought back, and that was refused as AlreadyBegun, stays and is Ready. Default: operator.archiveAfter of the installation, or it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_after_finished: Option<Duration>,
     /// onlyFailedOf is a JobRun of the same Job that has ended. This one works on those of its targets alone on which not every step has come to a good end, if they are still targets, and takes all steps there; what is done once is done again.

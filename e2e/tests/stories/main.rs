@@ -1,5 +1,6 @@
 //! Every story, in one program, which is linked once. `cargo xtask test` plays them one after the other, since some stop what others need.
 
+mod archives;
 mod backup;
 mod bad_input;
 mod bounds;

@@ -275,6 +275,7 @@ async fn fronts_and_the_store_may_do_no_more_than_they_need() {
             ("get", "pilothouse.dev", "hosts", "any"),
             ("patch", "pilothouse.dev", "jobruns/status", "any"),
             ("get", "records.pilothouse.dev", "executions", "any"),
+            ("get", "records.pilothouse.dev", "archives", "any"),
             ("patch", "apiregistration.k8s.io", "apiservices", "v1.apps"),
             ("update", "rbac.authorization.k8s.io", "roles", "any"),
         ] {
@@ -331,6 +332,7 @@ async fn a_namespace_made_anew_does_not_show_the_records_of_the_old() {
         .await;
     stage.ends("run").await;
     assert_eq!(stage.executions("run").await.len(), 1);
+    stage.archived("JobRun", "run", "Succeeded").await;
     stage.namespace.removed(GONE).await;
     let anew = json!({"metadata": {"name": stage.name()}});
     let anew: Namespace = serde_json::from_value(anew).expect("a literal namespace");
@@ -339,4 +341,5 @@ async fn a_namespace_made_anew_does_not_show_the_records_of_the_old() {
         .await
         .expect("an administrator makes a namespace");
     assert!(stage.executions("run").await.is_empty());
+    assert!(stage.archives("JobRun").await.is_empty());
 }

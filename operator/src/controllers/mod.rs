@@ -178,6 +178,7 @@ async fn context(
         fleet,
         toolkit: toolkit(&args.toolkit)?,
         limits: args.limits(),
+        archive_after: args.archive_after,
         cluster: patiently(async || cluster_uid(&client, &scope, &args.namespace).await).await?,
         me: patiently(async || me(&client).await).await?,
         traces: Traces::open(&args.otlp, &args.identity).map_err(Error::Traces)?,

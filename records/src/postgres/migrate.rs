@@ -29,7 +29,7 @@ struct Table {
     beside: i64,
 }
 
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 5] = [
     Table {
         name: "executions",
         columns: &[
@@ -88,6 +88,19 @@ const TABLES: [Table; 4] = [
         ],
         order: "namespace, run, namespace_uid",
         beside: 0,
+    },
+    Table {
+        name: "archives",
+        columns: &[
+            ("namespace_uid", Type::TEXT),
+            ("name", Type::TEXT),
+            ("kind", Type::TEXT),
+            ("object", Type::TEXT),
+            ("archived_at", Type::INT8),
+            ("body", Type::TEXT),
+        ],
+        order: "id",
+        beside: cost::ROW,
     },
 ];
 

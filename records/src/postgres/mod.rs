@@ -1,6 +1,7 @@
 //! The store in PostgreSQL, behind any number of processes: each commits in groups and acknowledges after the commit, one turn after the other over all of them, and hears of what the
 //! others commit. While PostgreSQL is away every call says so; nothing is kept for it in memory.
 
+mod archive;
 mod cost;
 mod failed;
 mod hear;
@@ -30,8 +31,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    Changes, Error, Options, Page, Piece, Position, Query, Reply, Retention, Row, Store, Swept,
-    check,
+    ArchivePage, ArchiveQuery, Changes, Error, Options, Page, Piece, Position, Query, Reply,
+    Retention, Row, Store, Swept, check,
     queue::{Command, Queue},
     ready::Ready,
 };
@@ -128,6 +129,13 @@ impl Store for PostgresStore {
         Box::pin(async move {
             let run = async |s: &mut _| Snapshot::take(s).await?.run(&run_uid).await;
             self.readers.read("read a run", run).await
+        })
+    }
+
+    fn archived(&self, query: ArchiveQuery) -> Reply<'_, ArchivePage> {
+        Box::pin(async move {
+            let list = async |s: &mut _| archive::list(Snapshot::take(s).await?, &query).await;
+            self.readers.read("list archives", list).await
         })
     }
 

@@ -44,7 +44,7 @@ impl<'a> Snapshot<'a> {
         })
     }
 
-    async fn query(
+    pub async fn query(
         &mut self,
         sql: &str,
         values: &[&(dyn ToSql + Sync)],
@@ -71,7 +71,7 @@ impl<'a> Snapshot<'a> {
         let wanted = query.limit.saturating_add(1);
         let mut rows = Vec::new();
         // Asked in the same snapshot: a namespace that gets its first row meanwhile is not passed over.
-        let with_rows = self.namespaces().await?;
+        let with_rows = self.namespaces("executions").await?;
         let asked = query.namespaces.iter().enumerate();
         for (index, uid) in asked.filter(|(_, uid)| with_rows.contains(*uid)) {
             let after = match &query.after {
@@ -101,8 +101,7 @@ impl<'a> Snapshot<'a> {
         after: &str,
         limit: usize,
     ) -> Result<Vec<Row>, Failed> {
-        // What is before the NUL is followed by the same names.
-        let after = after.split('\0').next().unwrap_or_default();
+        let after = before_nul(after);
         let limit = as_sql(limit);
         let mut values: Vec<&(dyn ToSql + Sync)> = vec![&uid, &after, &limit];
         let mut sql =
@@ -210,22 +209,29 @@ impl<'a> Snapshot<'a> {
             .collect()
     }
 
-    /// UIDs of namespaces that have rows; steps from one to the next along the index instead of reading every row.
-    async fn namespaces(&mut self) -> Result<HashSet<String>, Failed> {
-        let sql = "WITH RECURSIVE found (uid) AS (
-                 SELECT min(namespace_uid) FROM executions
+    /// UIDs of namespaces that have rows of a table; steps from one to the next along the index instead of reading every row.
+    pub async fn namespaces(&mut self, table: &str) -> Result<HashSet<String>, Failed> {
+        let sql = format!(
+            "WITH RECURSIVE found (uid) AS (
+                 SELECT min(namespace_uid) FROM {table}
                  UNION ALL
-                 SELECT (SELECT min(namespace_uid) FROM executions WHERE namespace_uid > uid)
+                 SELECT (SELECT min(namespace_uid) FROM {table} WHERE namespace_uid > uid)
                  FROM found WHERE uid IS NOT NULL
              )
-             SELECT uid FROM found WHERE uid IS NOT NULL";
-        let found = self.query(sql, &[]).await?;
+             SELECT uid FROM found WHERE uid IS NOT NULL"
+        );
+        let found = self.query(&sql, &[]).await?;
         found.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 }
 
+/// What is before a NUL is followed by the same names.
+pub fn before_nul(name: &str) -> &str {
+    name.split('\0').next().unwrap_or_default()
+}
+
 /// Whether a row may have this name.
-fn possible(name: &str) -> bool {
+pub fn possible(name: &str) -> bool {
     !name.contains('\0')
 }
 
@@ -251,6 +257,6 @@ fn row(found: &tokio_postgres::Row) -> Result<Row, Failed> {
     })
 }
 
-fn as_sql(count: usize) -> i64 {
+pub fn as_sql(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

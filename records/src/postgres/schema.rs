@@ -66,6 +66,20 @@ const MIGRATIONS: &[&str] = &[r#"
     );
 "#];
 
+/// What programs of the versions before need not know, and must be able to come back to: added, not migrated.
+const ADDITIONS: &str = r#"
+    CREATE TABLE IF NOT EXISTS archives (
+        namespace_uid text COLLATE "C" NOT NULL,
+        name          text COLLATE "C" NOT NULL,
+        kind          text COLLATE "C" NOT NULL,
+        object        text COLLATE "C" NOT NULL,
+        archived_at   bigint NOT NULL,
+        body          text NOT NULL,
+        PRIMARY KEY (namespace_uid, name)
+    );
+    CREATE INDEX IF NOT EXISTS archives_by_age ON archives (archived_at);
+"#;
+
 /// Held while migrations are applied, so that replicas that start together do so one after the other.
 const MIGRATING: i64 = 0x0070_696c_6f74;
 
@@ -120,6 +134,7 @@ async fn apply(tx: &Transaction<'_>, now: Timestamp) -> Result<(), SchemaError> 
     if found > known {
         return Err(SchemaError::Newer { found, known });
     }
+    tx.batch_execute(ADDITIONS).await?;
     if found == 0 {
         begin_positions(tx, now).await?;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{cost, failed::Failed, turn::Turn};
+use super::{archive, cost, failed::Failed, turn::Turn};
 use crate::{Retention, Swept};
 
 /// Rows and bytes taken in one sweep, so that writers wait only for a moment.
@@ -33,12 +33,14 @@ pub async fn sweep(
     };
     let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
     let mut swept = Swept::default();
-    let (mut freed, mut chosen) = (0, Vec::new());
-    for candidate in candidates(turn, retention, before_now(now, YOUNG)).await? {
+    let young = before_now(now, YOUNG);
+    let (mut freed, mut gone, mut chosen) = (0, old, Vec::new());
+    for candidate in candidates(turn, retention, young).await? {
         if candidate.changed_at >= old && freed >= wanted {
             break;
         }
         freed += candidate.bytes;
+        gone = gone.max(candidate.changed_at);
         chosen.push(candidate);
         swept.rows += 1;
         swept.more = swept.rows == PORTION.unsigned_abs() || freed >= PORTION_BYTES;
@@ -48,6 +50,10 @@ pub async fn sweep(
     }
     remove(turn, &chosen, now).await?;
     orphans(turn, old).await?;
+    // Archives go with the rows of their age, and all that are not young where no rows are left that would make room.
+    let all = freed < wanted && !swept.more;
+    let forgotten = archive::forget(turn, if all { young } else { gone }, PORTION).await?;
+    swept.more |= forgotten == PORTION.unsigned_abs();
     swept.size = size(turn);
     Ok(swept)
 }

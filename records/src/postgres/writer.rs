@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{
+    archive,
     failed::Failed,
     output, receipt,
     session::{Connector, Session},
@@ -126,11 +127,15 @@ impl Worker {
     async fn commit(&mut self, batches: &[&Ready]) -> Result<(), Stop> {
         let rows: Vec<_> = batches.iter().flat_map(|batch| &batch.rows).collect();
         let logs: Vec<_> = batches.iter().flat_map(|batch| &batch.logs).collect();
+        let archived: Vec<_> = batches.iter().flat_map(|batch| &batch.archived).collect();
         let now = Timestamp::now();
         let committed = self.in_turn(async |session| {
             let mut turn = Turn::begin(session).await?;
             write::rows(&mut turn, &rows, now).await?;
             output::chunks(&mut turn, &logs, now).await?;
+            for ready in archived {
+                archive::keep(&mut turn, ready, now).await?;
+            }
             Ok(turn.commit().await?)
         });
         let position = committed.await?;

@@ -1,6 +1,7 @@
 //! The store in one SQLite file: one writer thread commits in groups and acknowledges after the sync, readers have connections of their own.
 //! One process at a time holds the folder; a second one is refused until the first has ended.
 
+mod archive;
 mod backup;
 mod checkpoints;
 mod read;
@@ -22,8 +23,8 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::{
-    Changes, Error, Options, Page, Piece, Position, Query, Reply, Retention, Row, Store, Swept,
-    check,
+    ArchivePage, ArchiveQuery, Changes, Error, Options, Page, Piece, Position, Query, Reply,
+    Retention, Row, Store, Swept, check,
     queue::{Command, Queue},
     ready::Ready,
 };
@@ -153,6 +154,13 @@ impl Store for SqliteStore {
         Box::pin(
             self.readers
                 .read("read a run", move |c| read::run(c, &run_uid)),
+        )
+    }
+
+    fn archived(&self, query: ArchiveQuery) -> Reply<'_, ArchivePage> {
+        Box::pin(
+            self.readers
+                .read("list archives", move |c| archive::list(c, &query)),
         )
     }
 

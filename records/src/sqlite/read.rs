@@ -32,7 +32,7 @@ pub fn list(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
     let wanted = query.limit.saturating_add(1);
     let mut rows = Vec::new();
     // Asked in the same snapshot: a namespace that gets its first row meanwhile is not passed over.
-    let with_rows = namespaces(&snapshot)?;
+    let with_rows = namespaces(&snapshot, "executions")?;
     let asked = query.namespaces.iter().enumerate();
     for (index, uid) in asked.filter(|(_, uid)| with_rows.binary_search(uid).is_ok()) {
         let after = match &query.after {
@@ -178,18 +178,18 @@ pub fn run(connection: &Connection, run_uid: &str) -> rusqlite::Result<Vec<Execu
         .collect()
 }
 
-/// UIDs of namespaces that have rows, in order; steps from one to the next along the index instead of reading every row.
-fn namespaces(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+/// UIDs of namespaces that have rows of a table, in order; steps from one to the next along the index instead of reading every row.
+pub fn namespaces(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "WITH RECURSIVE found(uid) AS (
-                 SELECT min(namespace_uid) FROM executions
+                 SELECT min(namespace_uid) FROM {table}
                  UNION ALL
-                 SELECT (SELECT min(namespace_uid) FROM executions WHERE namespace_uid > uid)
+                 SELECT (SELECT min(namespace_uid) FROM {table} WHERE namespace_uid > uid)
                  FROM found WHERE uid IS NOT NULL
              )
-             SELECT uid FROM found WHERE uid IS NOT NULL",
-        )?
+             SELECT uid FROM found WHERE uid IS NOT NULL"
+        ))?
         .query_map([], |r| r.get(0))?
         .collect()
 }

@@ -66,6 +66,18 @@ const ADDITIONS: &str = "
         body          TEXT NOT NULL,
         PRIMARY KEY (namespace, run, namespace_uid)
     ) WITHOUT ROWID;
+
+    CREATE TABLE IF NOT EXISTS archives (
+        id            INTEGER PRIMARY KEY,
+        namespace_uid TEXT NOT NULL,
+        name          TEXT NOT NULL,
+        kind          TEXT NOT NULL,
+        object        TEXT NOT NULL,
+        archived_at   INTEGER NOT NULL,
+        body          TEXT NOT NULL
+    );
+    CREATE UNIQUE INDEX IF NOT EXISTS archives_by_name ON archives (namespace_uid, name);
+    CREATE INDEX IF NOT EXISTS archives_by_age ON archives (archived_at);
 ";
 
 /// Why a database cannot be used.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::write::Positions;
+use super::{archive, write::Positions};
 use crate::{Retention, Swept};
 
 /// Rows and bytes taken in one sweep, so that writers wait only for a moment.
@@ -35,13 +35,15 @@ pub fn sweep(
     } else {
         0
     };
+    let young = before_now(now, YOUNG);
     let mut swept = Swept::default();
-    let mut freed = 0;
-    for candidate in candidates(tx, retention, before_now(now, YOUNG))? {
+    let (mut freed, mut gone) = (0, old);
+    for candidate in candidates(tx, retention, young)? {
         if candidate.changed_at >= old && freed >= wanted {
             break;
         }
         freed += remove(tx, positions, &candidate, now)?;
+        gone = gone.max(candidate.changed_at);
         swept.rows += 1;
         swept.more = swept.rows == PORTION.unsigned_abs() || freed >= PORTION_BYTES;
         if swept.more {
@@ -49,6 +51,10 @@ pub fn sweep(
         }
     }
     orphans(tx, old)?;
+    // Archives go with the rows of their age, and all that are not young where no rows are left that would make room.
+    let all = freed < wanted && !swept.more;
+    let forgotten = archive::forget(tx, if all { young } else { gone }, PORTION)?;
+    swept.more |= forgotten == PORTION.unsigned_abs();
     swept.size = size(tx)?;
     Ok(swept)
 }

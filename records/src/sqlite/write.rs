@@ -5,7 +5,7 @@ use crds::execution::{Execution, LogChunk};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
-use super::read;
+use super::{archive, read};
 use crate::ready::{Ready, ReadyRow};
 
 /// Positions handed out within one transaction.
@@ -45,6 +45,9 @@ pub fn append(
     }
     for chunk in &batch.logs {
         add_chunk(tx, chunk, now)?;
+    }
+    for archived in &batch.archived {
+        archive::keep(tx, archived, now)?;
     }
     Ok(())
 }

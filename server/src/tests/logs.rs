@@ -5,12 +5,12 @@ use super::*;
 fn output(execution: &Execution, offset: u64, text: &str) -> Batch {
     Batch {
         id: "output".into(),
-        rows: vec![],
         logs: vec![LogChunk {
             key: execution.key.clone(),
             offset,
             data: text.into(),
         }],
+        ..Batch::default()
     }
 }
 

@@ -41,7 +41,7 @@ pub fn batch(id: usize, rows: Vec<Execution>) -> Batch {
     Batch {
         id: id.to_string(),
         rows,
-        logs: Vec::new(),
+        ..Batch::default()
     }
 }
 

@@ -11,7 +11,7 @@ use crds::{
     v1alpha1::{JobRun, JobRunStatus, RunAction, condition_is_true, find_condition},
 };
 use decide::{
-    Refusal, receipt,
+    Refusal, archive, receipt,
     run::Next,
     status::{self, Frozen},
     trace::Ended,
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    error::{Error, Result, acting, chain},
+    error::{Error, Result, acting, chain, observing},
     metrics::RunEnded,
     report,
     work::{self, RunFacts},
@@ -291,28 +291,33 @@ async fn applied(
         .map(drop)
 }
 
-/// After the end: machines and memory are given back, and whoever waits is woken.
+/// After the end: machines and memory are given back, whoever waits is woken, and the run may go once it is in the archive.
 pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action> {
     let uid = run.uid().unwrap_or_default();
     let holds_pods = ctx.ledgers.may_hold_pods(&uid);
+    let held = run.finalizers().iter().any(|f| f == FINALIZER_RUN);
+    let namespace = if held {
+        let name = run.namespace().unwrap_or_default();
+        Some(ctx.namespace_uid(&uid, &name).await)
+    } else {
+        None
+    };
     ctx.forget(&uid);
-    if run.finalizers().iter().any(|f| f == FINALIZER_RUN) {
+    if let Some(namespace) = namespace {
         // A run that went before its task knew of it would be created anew, and a part would be missed.
-        if !schedule::knows(ctx, run).await? || !part::is_known(ctx, run).await? {
+        if !schedule::knows(ctx, run).await?
+            || !part::is_known(ctx, run).await?
+            || !is_archived(ctx, run, &namespace?).await?
+        {
             return Ok(Action::requeue(WAITING));
         }
-        let rest: Vec<_> = run
-            .finalizers()
-            .iter()
-            .filter(|f| *f != FINALIZER_RUN)
-            .cloned()
-            .collect();
         if holds_pods {
             work::let_go(ctx, run).await?;
         }
-        put_finalizers(ctx, run, &rest).await?;
+        let finalizers = run.finalizers().iter().filter(|f| *f != FINALIZER_RUN);
+        put_finalizers(ctx, run, &finalizers.cloned().collect::<Vec<_>>()).await?;
     }
-    let Some(expires) = status::expires(run) else {
+    let Some(expires) = status::expires(run, ctx.archive_after) else {
         return Ok(Action::await_change());
     };
     if let Ok(left) = Duration::try_from(expires.duration_since(now))
@@ -322,6 +327,31 @@ pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action>
     }
     remove(ctx, run).await?;
     Ok(Action::await_change())
+}
+
+/// Whether records keep the run as it has ended. They hold up nothing that somebody wants gone.
+async fn is_archived(ctx: &Context, run: &JobRun, namespace_uid: &str) -> Result<bool> {
+    let (name, namespace) = (run.name_any(), run.namespace().unwrap_or_default());
+    // What is held of a run that has ended is not all of it.
+    let runs = Api::<JobRun>::namespaced(ctx.client.clone(), &namespace);
+    let whole = runs.get(&name).await;
+    let whole = whole.map_err(observing(format!("JobRun {name}")))?;
+    let goes = whole.metadata.deletion_timestamp.is_some();
+    let actions = ctx.actions.about(&whole).await?;
+    let Some(all) = archive::of(&whole, &actions, namespace_uid) else {
+        return Ok(goes);
+    };
+    match ctx.records.archive(all).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_retryable() && !goes => {
+            tracing::warn!(error = %chain(&error), run = name, "records did not take a run that has ended; trying again");
+            Ok(false)
+        }
+        Err(error) => {
+            tracing::error!(error = %chain(&error), run = name, "a run goes without a place in the archive");
+            Ok(true)
+        }
+    }
 }
 
 /// Deletes a run that has ended, and what it owns.
