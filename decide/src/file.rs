@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crds::v1alpha1::FileStep;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use crds::v1alpha1::{FileOci, FileStep};
+use serde_json::Value;
 
 use crate::Refusal;
 
@@ -38,6 +40,26 @@ for at in "$folder" "$(cd -P -- "$folder" && pwd -P)"; do
   fail "others than root can change $at, and could lead the file elsewhere; set runAs, or take it from them"
 done
 [ ! -d "$FILE_PATH" ] || fail "$FILE_PATH is a folder"
+# What curl needs to be let in by a registry, for its standard input: nobody reads it there.
+login=
+login() {
+  asks=$(curl --silent --head --proto =http,https -- "$FILE_URL" | tr -d '\r' | sed -n 's/^[Ww][Ww][Ww]-[Aa]uthenticate: *//p' | head -n 1)
+  of() { printf %s "$asks" | sed -n "s/.*[ ,]$1=\"\([^\"]*\)\".*/\1/p"; }
+  user=
+  [ -z "$FILE_LOGIN" ] || user=$(printf 'user = "%s"' "$(printf %s "$FILE_LOGIN" | sed 's/[\\"]/\\&/g')")
+  case "$asks" in
+  [Bb]earer*)
+    proto='=http,https'
+    [ "${FILE_URL#https}" = "$FILE_URL" ] || proto='=https'
+    token=$(printf %s "$user" | curl --silent --show-error --fail --location --proto "$proto" --config - --get \
+      --data-urlencode "service=$(of service)" --data-urlencode "scope=$(of scope)" -- "$(of realm)" |
+      tr -d '\n' | sed -n 's/.*"\(access_\)\{0,1\}token" *: *"\([^"]*\)".*/\2/p')
+    [ -n "$token" ] || fail "the registry lets nobody in with this login"
+    printf 'header = "Authorization: Bearer %s"' "$token"
+    ;;
+  [Bb]asic*) printf %s "$user" ;;
+  esac
+}
 new=$(mktemp "$folder/.pilothouse-XXXXXXXX")
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 143' TERM INT HUP
@@ -45,14 +67,17 @@ if [ -z "$FILE_URL" ]; then
   printf %s "$FILE_0$FILE_1$FILE_2$FILE_3$FILE_4$FILE_5$FILE_6$FILE_7" | base64 -d >"$new"
 else
   if command -v curl >/dev/null; then
-    set -- curl --silent --show-error --fail --location --proto =http,https --output "$new" --
+    set -- curl --silent --show-error --fail --location --proto =http,https --config - --output "$new" --
+    [ -z "$FILE_OCI" ] || login=$(login)
+  elif [ -n "$FILE_OCI" ]; then
+    fail "this host has no curl, which loads artifacts"
   elif command -v wget >/dev/null; then
     set -- wget -q -O "$new" --
   else
     fail "this host has neither curl nor wget"
   fi
   # In blocks of 512 bytes.
-  (ulimit -f $(((FILE_MOST + 511) / 512)) && exec "$@" "$FILE_URL") || fail "$FILE_URL was not loaded, or has more than $FILE_MOST bytes"
+  (printf %s "$login" | (ulimit -f $(((FILE_MOST + 511) / 512)) && exec "$@" "$FILE_URL")) || fail "$FILE_URL was not loaded, or has more than $FILE_MOST bytes"
 fi
 sum=$(sha256sum <"$new"); sum=${sum%% *}
 [ "$sum" = "$FILE_SHA256" ] || fail "what was loaded has the sha256 $sum, not $FILE_SHA256"
@@ -92,25 +117,74 @@ pub fn fits(step: &str, bytes: usize) -> Result<(), Refusal> {
     Err(Refusal::new("FileTooLarge", message))
 }
 
-/// What a file holds, as the script is told of it.
-pub enum Held<'a> {
-    /// Encoded in base64, with the digest of what was encoded.
-    Here { base64: &'a str, sha256: String },
-    /// Loaded by the host.
-    There {
-        url: String,
-        sha256: String,
-        most: i64,
-    },
+/// What a file holds, as the script is told of it: encoded in base64, or loaded by the host.
+#[derive(Default)]
+pub struct Held<'a> {
+    pub base64: &'a str,
+    pub url: String,
+    pub sha256: String,
+    /// Bytes that are loaded, at most.
+    pub most: i64,
+    /// User and password where the URL is a registry's, empty where none are given.
+    pub login: Option<String>,
+}
+
+/// Where a registry has a layer of an artifact, and the registry as logins name it.
+pub fn blob(step: &str, oci: &FileOci, repository: &str) -> Result<(String, String), Refusal> {
+    let refused = |why: &str| {
+        let message = format!("steps.{step}.file.oci.repository is {repository:?}: {why}");
+        Refusal::new("BadRepository", message)
+    };
+    let (registry, path) = repository
+        .split_once('/')
+        .filter(|(registry, _)| registry.contains(['.', ':']) || *registry == "localhost")
+        .ok_or_else(|| refused("write the registry in front, such as ghcr.io/acme/tools"))?;
+    let of_path = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    let of_registry = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+    if !path.chars().all(of_path)
+        || path
+            .split('/')
+            .any(|part| part.trim_matches('.').is_empty())
+    {
+        return Err(refused(
+            "write the repository alone; sha256 says which layer of it",
+        ));
+    }
+    if !registry.chars().all(of_registry) {
+        return Err(refused(
+            "the registry is a name or an address, with a port where it has one",
+        ));
+    }
+    let scheme = if oci.plain_http { "http" } else { "https" };
+    let (host, path) = match (registry, path.contains('/')) {
+        ("docker.io", true) => ("registry-1.docker.io", path.to_owned()),
+        ("docker.io", false) => ("registry-1.docker.io", format!("library/{path}")),
+        _ => (registry, path.to_owned()),
+    };
+    let url = format!("{scheme}://{host}/v2/{path}/blobs/sha256:{}", oci.sha256);
+    Ok((url, registry.to_owned()))
+}
+
+/// User and password for a registry, from the content of a Secret as `docker login` writes it.
+pub fn login(config: &[u8], registry: &str) -> Option<String> {
+    let config: Value = serde_json::from_slice(config).ok()?;
+    let logins = config["auths"].as_object()?;
+    let of_registry = |name: &str| {
+        let host = name.split_once("://").map_or(name, |(_, rest)| rest);
+        let host = host.split('/').next().unwrap_or_default();
+        host == registry || (registry == "docker.io" && host == "index.docker.io")
+    };
+    let (_, login) = logins.iter().find(|(name, _)| of_registry(name))?;
+    if let (Some(user), Some(password)) = (login["username"].as_str(), login["password"].as_str()) {
+        return Some(format!("{user}:{password}"));
+    }
+    let both = BASE64_STANDARD.decode(login["auth"].as_str()?).ok()?;
+    String::from_utf8(both).ok()
 }
 
 /// The environment of the script; the path has its templates filled in.
 pub fn environment(step: &FileStep, path: String, held: Held<'_>) -> BTreeMap<String, String> {
-    let (base64, url, sha256, most) = match held {
-        Held::Here { base64, sha256 } => (base64, String::new(), sha256, 0),
-        Held::There { url, sha256, most } => ("", url, sha256, most),
-    };
-    let mut pieces = base64.as_bytes().chunks(PIECE);
+    let mut pieces = held.base64.as_bytes().chunks(PIECE);
     let piece = |n| {
         let piece = pieces.next().unwrap_or_default();
         let piece = String::from_utf8(piece.to_vec()).expect("base64 is ASCII");
@@ -119,9 +193,11 @@ pub fn environment(step: &FileStep, path: String, held: Held<'_>) -> BTreeMap<St
     let pieces: Vec<_> = (0..PIECES).map(piece).collect();
     let values = [
         ("FILE_PATH", path),
-        ("FILE_URL", url),
-        ("FILE_MOST", most.to_string()),
-        ("FILE_SHA256", sha256),
+        ("FILE_URL", held.url),
+        ("FILE_OCI", held.login.iter().map(|_| "1").collect()),
+        ("FILE_LOGIN", held.login.unwrap_or_default()),
+        ("FILE_MOST", held.most.to_string()),
+        ("FILE_SHA256", held.sha256),
         ("FILE_OWNER", step.owner.clone().unwrap_or_default()),
         ("FILE_MODE", step.mode.clone()),
         ("FILE_BACKUPS", step.backups.to_string()),
@@ -135,13 +211,70 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_layer_is_found_by_its_repository_and_digest() {
+        let oci = |plain_http| FileOci {
+            sha256: "0a".into(),
+            plain_http,
+            ..FileOci::default()
+        };
+        let found = |repository, plain| blob("s", &oci(plain), repository).map_err(|r| r.message);
+        for (repository, plain, url, registry) in [
+            (
+                "ghcr.io/acme/tools",
+                false,
+                "https://ghcr.io/v2/acme/tools/blobs/sha256:0a",
+                "ghcr.io",
+            ),
+            (
+                "localhost/a",
+                true,
+                "http://localhost/v2/a/blobs/sha256:0a",
+                "localhost",
+            ),
+            (
+                "10.0.0.1:5000/a",
+                true,
+                "http://10.0.0.1:5000/v2/a/blobs/sha256:0a",
+                "10.0.0.1:5000",
+            ),
+            (
+                "docker.io/busybox",
+                false,
+                "https://registry-1.docker.io/v2/library/busybox/blobs/sha256:0a",
+                "docker.io",
+            ),
+        ] {
+            assert_eq!(found(repository, plain), Ok((url.into(), registry.into())));
+        }
+        for (repository, why) in [
+            ("acme/tools", "registry in front"),
+            ("ghcr.io", "registry in front"),
+            ("ghcr.io/acme/tools:1", "repository alone"),
+            ("ghcr.io/acme/tools@sha256:0a", "repository alone"),
+            ("ghcr.io/acme/../x", "repository alone"),
+            ("me@ghcr.io/acme", "a name or an address"),
+        ] {
+            let said = found(repository, false).expect_err(repository);
+            assert!(said.contains(why), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_for_its_registry_alone() {
+        let config = br#"{"auths": {"https://ghcr.io/": {"auth": "YW46YTpi"}, "https://index.docker.io/v1/": {"username": "me", "password": "p"}}}"#;
+        assert_eq!(login(config, "ghcr.io").as_deref(), Some("an:a:b"));
+        assert_eq!(login(config, "docker.io").as_deref(), Some("me:p"));
+        assert_eq!(login(config, "evil.example"), None);
+        assert_eq!(login(b"no JSON", "ghcr.io"), None);
+    }
+
+    #[test]
     fn the_longest_content_fits_the_variables_that_the_script_reads() {
         let step = FileStep::default();
         let base64 = "A".repeat(MOST.div_ceil(3) * 4);
-        let sha256 = String::new();
-        let held = Held::Here {
+        let held = Held {
             base64: &base64,
-            sha256,
+            ..Held::default()
         };
         let environment = environment(&step, "/etc/a".into(), held);
         let pieces = (0..PIECES).map(|n| environment[&format!("FILE_{n}")].as_str());

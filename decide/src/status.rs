@@ -1,8 +1,8 @@
 //! What a run's status says: conditions, counts, and one sentence on what it waits for or why it ended.
 
 use crds::v1alpha1::{
-    ActionTaken, Duration, JobRun, JobRunStatus, ParameterRead, StepStatus, TargetCounts, Verdict, clip,
-    condition_is_true, find_condition, set_condition,
+    ActionTaken, Duration, JobRun, JobRunStatus, ParameterRead, StepStatus, TargetCounts, Verdict,
+    clip, condition_is_true, find_condition, set_condition,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -1,6 +1,12 @@
 //! The product on its way: its image to the nodes, its programs to the person who uses the cluster.
 
-use std::{fs, os::unix::fs::symlink, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use crate::{
     checkout::Checkout,
@@ -88,14 +94,13 @@ fn add_on(
 }
 
 /// One folder of the programs that a person types, beside the kubeconfig.
-pub fn publish(checkout: &Checkout, tools: &Tools, product: Option<&Product>) -> Result<()> {
+pub fn publish(checkout: &Checkout, tools: &Tools, more: &[PathBuf]) -> Result<()> {
     let folder = checkout.local().join("bin");
     fs::create_dir_all(&folder).about("create", &folder)?;
-    let plugin = product.map(|product| product.binaries.join("kubectl-pilothouse"));
     for program in ["kubectl", "helm", "etcdutl", "health"]
         .map(|name| tools.path(name))
         .into_iter()
-        .chain(plugin.as_deref())
+        .chain(more.iter().map(PathBuf::as_path))
     {
         let link = folder.join(Path::new(program.file_name().expect("programs have names")));
         let _absent = fs::remove_file(&link);

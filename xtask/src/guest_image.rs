@@ -17,7 +17,7 @@ use crate::{
 };
 
 const SUITE: &str = "trixie";
-const PACKAGES: &str = "busybox-static,ca-certificates,containernetworking-plugins,dbus,iproute2,iptables,kmod,openssh-server,procps,\
+const PACKAGES: &str = "busybox-static,ca-certificates,containernetworking-plugins,curl,dbus,iproute2,iptables,kmod,openssh-server,procps,\
     python3-minimal,runc,sqlite3,sudo,systemd-sysv";
 
 /// What a node runs beyond Debian's packages.
@@ -31,7 +31,7 @@ const NODE_TOOLS: [&str; 5] = [
 
 /// `limited` logs in by password, `deploy` by key and may use sudo, root by key. UsePAM is off, so that an account without a
 /// password must have `*` for one: `!` would count as locked. What is masked only costs time at boot, and so does what systemd
-/// does once after an update, hence the last line.
+/// does once after an update, hence the last line. curl is where no script finds it, for stories that put it in the way.
 const SETUP: &str = r"
     set -e
     ln -sf /usr/lib/cni/* /opt/cni/bin/
@@ -43,6 +43,7 @@ const SETUP: &str = r"
     chmod 0440 /etc/sudoers.d/deploy
     ln -sf /etc/machine-id /var/lib/dbus/machine-id
     rm -f /etc/ssh/ssh_host_*
+    mv /usr/bin/curl /usr/local/lib/curl
     systemctl enable ssh guest-seed containerd kubelet kube-proxy
     systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
         e2scrub_reap.service systemd-firstboot.service ssh.socket tmp.mount dev-hugepages.mount dev-mqueue.mount \

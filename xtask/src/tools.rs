@@ -219,17 +219,25 @@ fn binary(package: &str) -> &str {
     }
 }
 
-/// User-Mode Linux, unpacked from the system's own package without installing it.
+/// User-Mode Linux, unpacked from the system's own package.
 pub fn user_mode_linux(steps: &Steps) -> Result<PathBuf> {
+    unpacked(steps, "user-mode-linux")
+}
+
+/// A registry of OCI artifacts, for stories.
+pub fn registry(steps: &Steps) -> Result<PathBuf> {
+    Ok(unpacked(steps, "docker-registry")?.join("usr/bin/docker-registry"))
+}
+
+/// What is in one of the system's packages, without installing it, which would start what it brings.
+fn unpacked(steps: &Steps, package: &str) -> Result<PathBuf> {
     let cache = Checkout::cache()?;
-    steps.step("tool user-mode-linux", |log| {
+    steps.step(&format!("tool {package}"), |log| {
         let make = |folder: &Path| {
             let download = || {
-                log.run(crate::packages::apt().current_dir(folder).args([
-                    "download",
-                    "-q",
-                    "user-mode-linux",
-                ]))
+                let mut apt = crate::packages::apt();
+                let apt = apt.current_dir(folder);
+                log.run(apt.args(["download", "-q", package]))
             };
             if download().is_err() {
                 log.run(crate::packages::apt().args(["update", "-q"]))?;
@@ -239,12 +247,12 @@ pub fn user_mode_linux(steps: &Steps) -> Result<PathBuf> {
                 .about("read", folder)?
                 .flatten()
                 .map(|entry| entry.path());
-            let package = entries
+            let archive = entries
                 .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
                 .expect("apt-get just put it there");
-            log.run(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
-            std::fs::remove_file(&package).about("remove", &package)
+            log.run(Command::new("dpkg").arg("-x").arg(&archive).arg(folder))?;
+            std::fs::remove_file(&archive).about("remove", &archive)
         };
-        cached::folder(&cache.join("tools"), "user-mode-linux", "1", make)
+        cached::folder(&cache.join("tools"), package, "1", make)
     })
 }

@@ -36,7 +36,7 @@ pub fn up(checkout: &Checkout, steps: &Steps, extent: Extent) -> Result<()> {
         steps.run("nodes ready", |log| {
             ready(log, &Cluster::local(checkout, &tools))
         })?;
-        return delivery::publish(checkout, &tools, None);
+        return delivery::publish(checkout, &tools, &[]);
     }
     let out = checkout.root.join("target/image");
     let (tools, product) = thread::scope(|scope| {
@@ -59,7 +59,12 @@ pub fn up(checkout: &Checkout, steps: &Steps, extent: Extent) -> Result<()> {
         let ready = steps.run("nodes ready", |log| ready(log, &cluster));
         load.join().expect("an import does not panic").and(ready)
     })?;
-    delivery::publish(checkout, &tools, Some(&product))?;
+    let registry = tools::registry(steps)?;
+    delivery::publish(
+        checkout,
+        &tools,
+        &[product.binaries.join("kubectl-pilothouse"), registry],
+    )?;
     steps.run("Pilothouse", |log| {
         cluster.install(log, &[format!("image.tag={}", product.tag)])
     })?;

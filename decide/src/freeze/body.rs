@@ -138,8 +138,10 @@ pub fn texts(step: &Step, body: &Body) -> Vec<Template> {
                 .url
                 .iter()
                 .map(|url| one("file.url.from", "", &url.from));
+            let oci = file.oci.iter();
+            let oci = oci.map(|oci| one("file.oci.repository", "", &oci.repository));
             let path = [one("file.path", "", &file.path)];
-            content.chain(url).chain(path).collect()
+            content.chain(url).chain(oci).chain(path).collect()
         }
         Body::Exec(exec) => list("exec.command", &exec.command),
         Body::Pod { step: pod, env: of } => [

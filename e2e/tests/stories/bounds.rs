@@ -81,7 +81,7 @@ const FULL: [(&str, &str); 15] = [
 ];
 
 /// What a step can be besides, each with all that it takes.
-const STEPS: [&str; 24] = [
+const STEPS: [&str; 25] = [
     "{runOn: Success, when: 'true', continueOnFailure: true, forEach: [a], inline: {content: c}}",
     "{outputs: [{name: a, pattern: b, default: c}, {name: d, sensitive: true}], inline: {content: c}}",
     "{http: {url: 'http://a', method: Post, headers: {A: b}, body: c, caBundle: d, expect: {status: [200], body: e, headers: {F: g}}}}",
@@ -91,6 +91,7 @@ const STEPS: [&str; 24] = [
     "{file: {path: /a, content: c, owner: 'a:b', mode: '0600', backups: 1}}",
     "{file: {path: /a, configMap: {name: c, key: k}}}",
     "{file: {path: /a, secret: {name: s, key: k}}}",
+    "{file: {path: /a, oci: {repository: 'a.b/c', sha256: '0000000000000000000000000000000000000000000000000000000000000000', maxBytes: 1, pullSecret: s, plainHTTP: true}}}",
     "{file: {path: /a, url: {from: 'http://a', sha256: '0000000000000000000000000000000000000000000000000000000000000000', maxBytes: 1}}}",
     "{action: {scale: {replicas: 1, wait: false}}}",
     "{action: {rolloutRestart: {wait: false}}}",

@@ -1,11 +1,12 @@
-//! Story: files are put on hosts: from a template, a ConfigMap, a Secret and a URL; whole or not at all, as they were when the run was planned, and with what was there before kept beside them.
+//! Story: files are put on hosts: from a template, a ConfigMap, a Secret a URL and a registry; whole or not at all, as they were when the run was planned, and with what was there before kept beside them.
 
 use e2e::{
-    Guest, Stage, eventually,
+    Guest, Registry, Stage, eventually,
     guest::HOSTS,
+    registry::{ADDRESS, REPOSITORY},
     stage::{PATIENCE, refusal, row, state},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const RIGHTS: &str = r"
 apiVersion: rbac.authorization.k8s.io/v1
@@ -149,6 +150,72 @@ async fn what_a_host_loads_itself_is_what_was_asked_for_or_is_not_put_there() {
         "systemctl stop story-files; rm /usr/local/bin/wget; cd {folder}; cat loaded; ls -A"
     ));
     assert_eq!(there, "loaded\nloaded\nwww\n");
+}
+
+/// Puts an artifact into the registry, and gives its token away to whoever logs in as ann; the digests of the artifact and of nothing.
+const ARTIFACT: &str = r#"
+ln -sf /usr/local/lib/curl /usr/local/bin/curl
+mkdir -p FOLDER/www/token; cd FOLDER
+printf '{"token": "TOKEN", "expires_in": 3600}' >www/token/t
+printf '%s\n' '/token:ann:hidden-"08\15' >httpd.conf
+systemctl stop story-issuer 2>/dev/null
+systemd-run --quiet --collect --unit story-issuer busybox httpd -f -p 127.0.0.1:18091 -h FOLDER/www -c FOLDER/httpd.conf
+printf 'an artifact\n' >a
+sum() { sha256sum <"$1" | cut -c-64; }
+blobs=http://REGISTRY/v2/REPOSITORY/blobs
+for i in $(seq 50); do curl -s -o /dev/null http://REGISTRY/v2/ && break; sleep 0.2; done
+place=$(curl -s -i -X POST -H 'Authorization: Bearer TOKEN' $blobs/uploads/ | tr -d '\r' | sed -n 's/^Location: //p')
+curl -s -f -X PUT -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/octet-stream' --data-binary @a "$place&digest=sha256:$(sum a)"
+sum a; sum /dev/null
+"#;
+
+#[tokio::test]
+async fn an_artifact_is_loaded_with_the_login_that_a_secret_has_for_its_registry() {
+    let stage = Stage::set("artifact").await;
+    stage.hosts_seen().await;
+    let registry = Registry::start("http://127.0.0.1:18091/token/t");
+    let folder = format!("/var/tmp/{}", stage.name());
+    let script = ARTIFACT
+        .replace("FOLDER", &folder)
+        .replace("TOKEN", &registry.token)
+        .replace("REGISTRY", ADDRESS)
+        .replace("REPOSITORY", REPOSITORY);
+    let sums = Guest("vm1").sh(&script);
+    let sums: Vec<_> = sums.lines().collect();
+    for (secret, of) in [("ours", ADDRESS), ("others", "registry.example")] {
+        let config = json!({"auths": {of: {"username": "ann", "password": r#"hidden-"08\15"#}}});
+        let config = [(".dockerconfigjson", &*config.to_string())];
+        let kind = "kubernetes.io/dockerconfigjson";
+        stage.secret(secret, kind, &config).await;
+    }
+    let step = |name: &str, sum: &str, secret: &str| {
+        format!(
+            "- {{name: {name}, file: {{path: {folder}/{name}, mode: '0755', oci: {{repository: '{ADDRESS}/{REPOSITORY}', sha256: {sum}, plainHTTP: true{secret}}}}}}}\n"
+        )
+    };
+    let steps = [
+        step("loaded", sums[0], ", pullSecret: ours"),
+        step("nobody", sums[0], ""),
+        step("other", sums[1], ", pullSecret: ours"),
+        step("others", sums[0], ", pullSecret: others"),
+    ];
+    let head = "targets: {hosts: {names: [vm1]}}\nstrategy: {onThreshold: Continue}\nsteps:\n";
+    stage
+        .run("loads", &(head.to_owned() + &steps.concat()))
+        .await;
+    assert_eq!(refusal(&stage.ends("loads").await).0, "StepsFailed");
+    let rows = stage.executions("loads").await;
+    assert_eq!(state(&rows, "loaded", "vm1"), "Succeeded", "{rows:#?}");
+    for (step, why) in [("nobody", "lets nobody in"), ("other", "was not loaded")] {
+        assert_eq!(state(&rows, step, "vm1"), "Failed");
+        let log = said(&stage, "loads", step).await;
+        assert!(log.contains(why), "{step}: {log}");
+    }
+    assert_eq!(row(&rows, "others", "vm1")["reason"], "NoLogin");
+    let there = Guest("vm1").sh(&format!(
+        "systemctl stop story-issuer; rm /usr/local/bin/curl; cd {folder}; cat loaded; stat -c %a loaded; ls -A"
+    ));
+    assert_eq!(there, "an artifact\n755\na\nhttpd.conf\nloaded\nwww\n");
 }
 
 #[tokio::test]

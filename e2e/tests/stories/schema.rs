@@ -214,7 +214,7 @@ fn step_cases() -> Vec<Case> {
             reject: step(
                 &json!({"inline": null, "file": {"path": "/etc/a", "content": "", "secret": {"name": "a", "key": "b"}}}),
             ),
-            message: "a file comes from exactly one of content, configMap, secret and url",
+            message: "a file comes from exactly one of content, configMap, secret, url and oci",
         },
         Case {
             kind,
