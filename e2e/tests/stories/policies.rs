@@ -179,6 +179,18 @@ async fn every_kind_is_stamped() {
 }
 
 #[tokio::test]
+async fn a_run_has_its_finalizer_from_the_start_where_the_api_server_can_put_it_there() {
+    let scene = People::new("held").await;
+    let alice = scene
+        .person("alice", "pilothouse-admin", ("create", "jobruns"))
+        .await;
+    let run = scene.write(run("pilothouse-runner"));
+    let made = accepted(run.try_create(&alice).await);
+    let held = made.finalizers().contains(&"pilothouse.dev/run".to_owned());
+    assert_eq!(held, !demands_requester());
+}
+
+#[tokio::test]
 async fn a_finalizer_of_the_operator_leaves_the_stamp_alone() {
     let scene = People::new("finalizer").await;
     let alice = scene
