@@ -8,6 +8,8 @@ pub const LABEL_RUN: &str = "pilothouse.dev/run";
 pub const LABEL_RUN_UID: &str = "pilothouse.dev/run-uid";
 /// Label of a step pod: the step's name.
 pub const LABEL_STEP: &str = "pilothouse.dev/step";
+/// Label of a step pod that was let go of: it is deleted with the others that have it.
+pub const LABEL_RELEASED: &str = "pilothouse.dev/released";
 /// Label of a ControllerRevision that holds a Script's revision: the Script's name.
 pub const LABEL_SCRIPT: &str = "pilothouse.dev/script";
 /// Label of a ControllerRevision that holds a Parameter's version: the Parameter's name.

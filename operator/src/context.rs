@@ -32,6 +32,7 @@ use crate::{
     precedence::Precedence,
     reached::Definitions,
     scope::{EVERY, Scope},
+    sweeps::Sweeps,
     traces::Traces,
     turns::Turns,
     users::Users,
@@ -83,6 +84,7 @@ pub struct Context {
     pub latest: Latest,
     pub traces: Traces,
     pub turns: Turns,
+    pub sweeps: Sweeps,
     pub reported: Mutex<HashMap<String, Instant>>,
     /// Runs of ScheduledTasks that are created together, and statuses that are written together.
     pub starting: Semaphore,

@@ -25,6 +25,7 @@ mod report;
 mod resolve;
 mod revisions;
 mod scope;
+mod sweeps;
 mod traces;
 mod turns;
 mod users;

@@ -19,6 +19,19 @@ spec:
   - {name: main, image: "local/distroless:1", securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
 "#;
 
+const TOGETHER: &str = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: together}
+rules: [{apiGroups: [''], resources: [pods], verbs: [deletecollection]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: together}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: together}
+subjects: [{kind: ServiceAccount, name: pilothouse-runner, namespace: NAMESPACE}]
+";
+
 #[tokio::test]
 async fn exec_reports_each_pod_and_names_a_missing_shell() {
     let stage = Stage::set("pods").await;
@@ -70,15 +83,28 @@ steps:
         "65534\npod"
     );
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), stage.name());
-    eventually("the pod's removal", PATIENCE, || async {
-        pods.list(&ListParams::default())
-            .await
-            .ok()?
-            .items
-            .is_empty()
-            .then_some(())
-    })
-    .await;
+    let removed = async || {
+        eventually("the pod's removal", PATIENCE, || async {
+            pods.list(&ListParams::default())
+                .await
+                .ok()?
+                .items
+                .is_empty()
+                .then_some(())
+        })
+        .await;
+    };
+    removed().await;
+    // The same in one request, where the account may.
+    stage.apply(TOGETHER).await;
+    stage
+        .run(
+            "together",
+            &job.replace("name: work", "name: work, forEach: [a, b]"),
+        )
+        .await;
+    stage.ends("together").await;
+    removed().await;
     let missing = r#"
 steps: [{name: work, deliveryTimeout: 20s, pod: {image: "local/nothing:1"}}]
 "#;

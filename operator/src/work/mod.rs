@@ -319,7 +319,7 @@ impl Work {
             .inc();
         self.ctx.desk.row(row.clone()).await;
         let is_pod = row.via == Via::Pod;
-        if is_pod && !pod::release(self).await {
+        if is_pod && !pod::release(self, &row).await {
             self.ctx.ledgers.leave_pods(&self.run.uid);
         }
         self.ctx.ledgers.end(&self.run.uid, self.task, row);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crds::{
-    execution::State,
+    execution::{Execution, State},
     journal::KEEP_BYTES,
     v1alpha1::{JobRun, PodStep, SecretKeyRef},
 };
@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Outcome, PIECES, REST, TRACEPARENT, Work};
-use crate::{context::Context, error::Result as Turn};
+use crate::{context::Context, error::Result as Turn, sweeps};
 
 /// Runs the step's pod to its end.
 pub async fn step(work: &Work, step: &PodStep, env: &BTreeMap<String, Value>) -> Outcome {
@@ -171,16 +171,25 @@ impl From<pod::Outcome> for Outcome {
     }
 }
 
-/// Lets the pod go, or says that it was left, to be let go at the end of its run.
-pub async fn release(work: &Work) -> bool {
+/// Lets the pod go, or says that it was left, to be let go at the end of its run. One that did not end by itself is deleted first.
+pub async fn release(work: &Work, row: &Execution) -> bool {
     let Ok(resolver) = work.resolver() else {
         return false;
     };
-    let released = match placed(work, &resolver.client).await {
-        Ok(Some(placed)) => pod::release(&resolver.client, &placed).await,
-        Ok(None) => Ok(()),
-        Err(error) => Err(error),
+    let (client, by_itself) = (&resolver.client, row.exit_code.is_some());
+    let released = async {
+        let Some(placed) = placed(work, client).await? else {
+            return Ok(());
+        };
+        if !by_itself {
+            pod::cancel(client, &placed).await?;
+        }
+        pod::release(client, &placed).await
     };
+    let released = released.await;
+    if released.is_ok() && by_itself {
+        sweeps::soon(&work.ctx, &resolver.namespace, &resolver.account);
+    }
     if let Err(error) = &released {
         tracing::warn!(error = %crate::error::chain(error), "a step pod was not let go");
     }

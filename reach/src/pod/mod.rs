@@ -1,6 +1,6 @@
 //! Work in pods, as the account of the client that is given: a command in a running container ([`exec`]), and a step as a pod of its own ([`start`], [`follow`], [`release`]).
 //!
-//! The account needs on pods get, list, watch, create and delete, patch (to let go of a step pod), get on pods/log, and get and create on pods/exec, as far as it uses them.
+//! The account needs on pods get, list, watch, create and delete, patch (to let go of a step pod), where it can be had deletecollection, get on pods/log, and get and create on pods/exec, as far as it uses them.
 
 mod container;
 mod error;
@@ -22,4 +22,4 @@ pub use follow::follow;
 pub use manifest::{EnvValue, StepPod};
 pub use outcome::{Outcome, reason};
 pub use output::{Piece, Recorder, Sink, Volume};
-pub use step::{Placed, attach, cancel, release, release_all, start};
+pub use step::{Placed, attach, cancel, release, release_all, start, sweep};

@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use crds::names::{ANNOTATION_EFFECT, FINALIZER_RESULT, LABEL_RUN, LABEL_RUN_UID};
+use crds::names::{ANNOTATION_EFFECT, FINALIZER_RESULT, LABEL_RELEASED, LABEL_RUN, LABEL_RUN_UID};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     StepPod,
@@ -109,11 +109,35 @@ pub async fn cancel(client: &Client, placed: &Placed) -> Result<(), Error> {
     }
 }
 
-/// Lets go of the pod once its result is safe elsewhere.
+/// Lets go of the pod once its result is safe elsewhere; whoever sweeps then deletes it.
 pub async fn release(client: &Client, placed: &Placed) -> Result<(), Error> {
-    cancel(client, placed).await?;
     let pods = Api::<Pod>::namespaced(client.clone(), &placed.namespace);
-    let_go(&pods, &placed.name, Some(&placed.uid)).await
+    let released = json!({LABEL_RELEASED: "true"});
+    let_go(&pods, &placed.name, Some(&placed.uid), &released).await
+}
+
+/// Deletes all pods of a namespace that were let go of: in one request, or each by itself where the account has no right to that.
+pub async fn sweep(client: &Client, namespace: &str) -> Result<(), Error> {
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let (now, released) = (
+        DeleteParams::background(),
+        ListParams::default().labels(&format!("{LABEL_RELEASED}=true")),
+    );
+    let failed = |source| Error::Delete {
+        name: "those that were let go of".to_owned(),
+        source: Refusal(source),
+    };
+    match pods.delete_collection(&now, &released).await {
+        Err(kube::Error::Api(status)) if status.code == 403 => {}
+        swept => return swept.map(drop).map_err(failed),
+    }
+    for pod in pods.list_metadata(&released).await.map_err(failed)?.items {
+        match pods.delete(&pod.name_any(), &now).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            gone => gone.map(drop).map_err(failed)?,
+        }
+    }
+    Ok(())
 }
 
 /// Lets go of all pods of a run, by whoever may patch pods there. They are left running: their owner's removal takes them along.
@@ -126,15 +150,21 @@ pub async fn release_all(client: &Client, namespace: &str, run_uid: &str) -> Res
     })?;
     let held = |pod: &&Pod| pod.finalizers().iter().any(|f| f == FINALIZER_RESULT);
     for pod in found.items.iter().filter(held) {
-        let_go(&pods, &pod.name_any(), pod.uid().as_deref()).await?;
+        let_go(&pods, &pod.name_any(), pod.uid().as_deref(), &json!({})).await?;
     }
     Ok(())
 }
 
 /// Removes our finalizer; with the UID in the patch a namesake is refused as a conflict.
-async fn let_go(pods: &Api<Pod>, name: &str, uid: Option<&str>) -> Result<(), Error> {
+async fn let_go(
+    pods: &Api<Pod>,
+    name: &str,
+    uid: Option<&str>,
+    labels: &Value,
+) -> Result<(), Error> {
     let patch = json!({"metadata": {
         "uid": uid,
+        "labels": labels,
         "$deleteFromPrimitiveList/finalizers": [FINALIZER_RESULT],
     }});
     let patched = pods

@@ -17,7 +17,7 @@ pub const NAMESPACE: &str = "bench";
 const OURS: [&str; 1] = ["system:serviceaccount:pilothouse-system:"];
 
 pub async fn stage(client: &Client) -> Result<()> {
-    let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "delete", "patch"]}]);
+    let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "delete", "deletecollection", "patch"]}]);
     stage::set(client, NAMESPACE, rules).await
 }
 
