@@ -6,12 +6,14 @@ use std::collections::{HashMap, VecDeque};
 /// Places that a team may hold for each one that is free.
 const FOR_EACH_FREE: usize = 4;
 
-/// Places, those who hold some, and those who wait, in their order.
+/// Places, those who hold some, and those who wait.
 #[derive(Debug)]
 pub struct Shares<W> {
     free: usize,
     held: HashMap<String, usize>,
-    waiting: VecDeque<(String, W)>,
+    /// Lines by team, none of them empty: whoever waits with their number in the order in which all came.
+    waiting: HashMap<String, VecDeque<(u64, W)>>,
+    came: u64,
 }
 
 impl<W> Shares<W> {
@@ -19,13 +21,16 @@ impl<W> Shares<W> {
         Self {
             free: places.max(1),
             held: HashMap::new(),
-            waiting: VecDeque::new(),
+            waiting: HashMap::new(),
+            came: 0,
         }
     }
 
     /// Lines up for a place of a team; those who have one now, the newcomer among them or not.
     pub fn come(&mut self, team: &str, who: W) -> Vec<W> {
-        self.waiting.push_back((team.to_owned(), who));
+        self.came += 1;
+        let line = self.waiting.entry(team.to_owned()).or_default();
+        line.push_back((self.came, who));
         self.admitted()
     }
 
@@ -41,26 +46,26 @@ impl<W> Shares<W> {
         self.admitted()
     }
 
-    /// Those who wait, in their order.
-    pub fn waiting(&self) -> impl Iterator<Item = &W> {
-        self.waiting.iter().map(|(_, who)| who)
-    }
-
     /// The first of each team in the order in which they came, as far as their teams may hold more.
     fn admitted(&mut self) -> Vec<W> {
         let mut admitted = Vec::new();
-        let mut passed_over = VecDeque::new();
-        while let Some((team, who)) = self.waiting.pop_front() {
-            if self.may_take(&team) {
-                self.free -= 1;
-                *self.held.entry(team).or_default() += 1;
-                admitted.push(who);
-            } else {
-                passed_over.push_back((team, who));
+        while let Some(team) = self.next() {
+            let line = self.waiting.get_mut(&team).expect("it was just seen");
+            admitted.extend(line.pop_front().map(|(_, who)| who));
+            if line.is_empty() {
+                self.waiting.remove(&team);
             }
+            self.free -= 1;
+            *self.held.entry(team).or_default() += 1;
         }
-        self.waiting = passed_over;
         admitted
+    }
+
+    /// The team that may hold one more and whose first came before those of the others.
+    fn next(&self) -> Option<String> {
+        let lines = self.waiting.iter().filter(|(team, _)| self.may_take(team));
+        let first = lines.min_by_key(|(_, line)| line.front().map(|(came, _)| *came));
+        first.map(|(team, _)| team.clone())
     }
 
     fn may_take(&self, team: &str) -> bool {

@@ -1,6 +1,9 @@
 //! Places for work in hand, shared out among namespaces, so that one team's flood never keeps another's work from starting.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use decide::shares::Shares;
 use tokio::sync::oneshot;
@@ -8,13 +11,18 @@ use tokio::sync::oneshot;
 /// Work that waits, and the way to tell it of its place.
 struct Waiting {
     namespace: String,
-    run: String,
     admit: oneshot::Sender<Place>,
 }
 
 /// All places. Clones share them.
 #[derive(Clone)]
-pub struct Places(Arc<Mutex<Shares<Waiting>>>);
+pub struct Places(Arc<All>);
+
+struct All {
+    shares: Mutex<Shares<Waiting>>,
+    /// How much work of a run waits.
+    waits: Mutex<HashMap<String, usize>>,
+}
 
 /// A place, given back when dropped.
 pub struct Place {
@@ -24,7 +32,10 @@ pub struct Place {
 
 impl Places {
     pub fn new(places: usize) -> Self {
-        Self(Arc::new(Mutex::new(Shares::new(places))))
+        Self(Arc::new(All {
+            shares: Mutex::new(Shares::new(places)),
+            waits: Mutex::default(),
+        }))
     }
 
     /// Waits for a place for work of a run.
@@ -32,38 +43,58 @@ impl Places {
         let (admit, admitted) = oneshot::channel();
         let waiting = Waiting {
             namespace: namespace.to_owned(),
-            run: run.to_owned(),
             admit,
         };
+        let _counted = Counted::of(&self.0, run);
         self.change(|shares| shares.come(namespace, waiting));
         admitted.await.expect("whoever waits is told")
     }
 
     /// Whether work of a run waits for a place.
     pub fn awaited_by(&self, run: &str) -> bool {
-        let shares = self.lock();
-        // One who gave up is passed over when its turn comes.
-        let waits = |waiting: &Waiting| waiting.run == run && !waiting.admit.is_closed();
-        shares.waiting().any(waits)
+        let waits = self.0.waits.lock().expect("no holder panics");
+        waits.contains_key(run)
     }
 
     /// Those who have a place now are told of it; one who no longer waits gives it back by that.
     fn change(&self, change: impl FnOnce(&mut Shares<Waiting>) -> Vec<Waiting>) {
-        let admitted = change(&mut self.lock());
+        let admitted = change(&mut self.0.shares.lock().expect("no holder panics"));
         for waiting in admitted {
             let (of, namespace) = (self.clone(), waiting.namespace);
             drop(waiting.admit.send(Place { of, namespace }));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Shares<Waiting>> {
-        self.0.lock().expect("no holder panics")
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.of.change(|shares| shares.go(&self.namespace));
+    }
+}
+
+/// Somebody of a run who waits, for as long as they do.
+struct Counted<'a> {
+    of: &'a All,
+    run: &'a str,
+}
+
+impl<'a> Counted<'a> {
+    fn of(of: &'a All, run: &'a str) -> Self {
+        let mut waits = of.waits.lock().expect("no holder panics");
+        *waits.entry(run.to_owned()).or_default() += 1;
+        Self { of, run }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let mut waits = self.of.waits.lock().expect("no holder panics");
+        if let Some(count) = waits.get_mut(self.run) {
+            *count -= 1;
+            if *count == 0 {
+                waits.remove(self.run);
+            }
+        }
     }
 }
 
