@@ -143,10 +143,11 @@ pub async fn report(
         outlook: turn.news.outlook(),
     };
     let status = status::status(run, &told, now);
+    let again = turn.again.max(Duration::from_millis(10));
     let old = run.status.as_ref();
     if old != Some(&status) {
         if let Some(rest) = too_soon(ctx, run, old, &status) {
-            return Ok(Action::requeue(rest));
+            return Ok(Action::requeue(rest.min(again)));
         }
         write(ctx, run, &status).await?;
         tell(ctx, run, old, &status).await;
@@ -157,7 +158,7 @@ pub async fn report(
     for (action, verdict) in &turn.control.fresh {
         applied(ctx, action, verdict, now).await?;
     }
-    Ok(Action::requeue(turn.again.max(Duration::from_millis(10))))
+    Ok(Action::requeue(again))
 }
 
 async fn write(ctx: &Context, run: &JobRun, status: &JobRunStatus) -> Result<()> {
