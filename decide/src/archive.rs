@@ -8,23 +8,28 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
-/// The run and the actions about it; nothing while one of those that stay has no answer yet.
+/// The run and the actions about it; nothing while one has no answer yet, unless it or the run goes.
 pub fn of(run: &JobRun, actions: &[RunAction], namespace_uid: &str) -> Option<Vec<Archived>> {
     let status = run.status.as_ref()?;
-    let ended = status.finished_at.as_ref()?.0;
+    let ended = status.finished_at.as_ref();
+    let ended = ended.map_or(Timestamp::UNIX_EPOCH, |at| at.0);
     let summary = status.summary.as_deref().unwrap_or_default();
     let how = ("JobRun", summary, ended);
     let mut all = vec![archived(how, &run.metadata, namespace_uid, run)];
     for action in actions {
         let outcome = match answer(action) {
             Some(answer) => answer,
-            None if action.metadata.deletion_timestamp.is_some() => "Unanswered",
+            None if goes(&run.metadata) || goes(&action.metadata) => "Unanswered",
             None => return None,
         };
         let how = ("RunAction", outcome, ended);
         all.push(archived(how, &action.metadata, namespace_uid, action));
     }
     Some(all)
+}
+
+fn goes(metadata: &ObjectMeta) -> bool {
+    metadata.deletion_timestamp.is_some()
 }
 
 fn answer(action: &RunAction) -> Option<&str> {
@@ -116,9 +121,13 @@ mod tests {
     fn it_waits_for_answers_that_will_come() {
         let mut goes = cancel(None);
         assert_eq!(of(&run(), &[goes.clone()], "n-uid"), None);
+        let mut run_goes = run();
+        run_goes.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         goes.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-        let all = of(&run(), &[goes], "n-uid").expect("nobody answers it");
-        assert_eq!(all[1].outcome, "Unanswered");
+        for (run, action) in [(run(), goes), (run_goes, cancel(None))] {
+            let all = of(&run, &[action], "n-uid").expect("nobody answers it");
+            assert_eq!(all[1].outcome, "Unanswered");
+        }
         let mut goes_on = run();
         goes_on.status = None;
         assert_eq!(of(&goes_on, &[], "n-uid"), None);

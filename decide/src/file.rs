@@ -165,7 +165,7 @@ pub fn blob(step: &str, oci: &FileOci, repository: &str) -> Result<(String, Stri
     Ok((url, registry.to_owned()))
 }
 
-/// User and password for a registry, from the content of a Secret as `docker login` writes it.
+/// User and password for a registry, from the content of a Secret as `docker login` writes it; none where they are more than a line.
 pub fn login(config: &[u8], registry: &str) -> Option<String> {
     let config: Value = serde_json::from_slice(config).ok()?;
     let logins = config["auths"].as_object()?;
@@ -175,11 +175,15 @@ pub fn login(config: &[u8], registry: &str) -> Option<String> {
         host == registry || (registry == "docker.io" && host == "index.docker.io")
     };
     let (_, login) = logins.iter().find(|(name, _)| of_registry(name))?;
-    if let (Some(user), Some(password)) = (login["username"].as_str(), login["password"].as_str()) {
-        return Some(format!("{user}:{password}"));
-    }
-    let both = BASE64_STANDARD.decode(login["auth"].as_str()?).ok()?;
-    String::from_utf8(both).ok()
+    let parts = (login["username"].as_str(), login["password"].as_str());
+    let both = if let (Some(user), Some(password)) = parts {
+        format!("{user}:{password}")
+    } else {
+        let both = BASE64_STANDARD.decode(login["auth"].as_str()?).ok()?;
+        String::from_utf8(both).ok()?
+    };
+    // What curl reads line by line must not become another of its options.
+    Some(both).filter(|both| !both.contains(char::is_control))
 }
 
 /// The environment of the script; the path has its templates filled in.
@@ -266,6 +270,9 @@ mod tests {
         assert_eq!(login(config, "docker.io").as_deref(), Some("me:p"));
         assert_eq!(login(config, "evil.example"), None);
         assert_eq!(login(b"no JSON", "ghcr.io"), None);
+        let lines =
+            br#"{"auths": {"ghcr.io": {"username": "me", "password": "p\noutput = /etc/passwd"}}}"#;
+        assert_eq!(login(lines, "ghcr.io"), None, "options for curl");
     }
 
     #[test]

@@ -340,7 +340,7 @@ async fn is_archived(ctx: &Context, run: &JobRun, namespace_uid: &str) -> Result
     let goes = whole.metadata.deletion_timestamp.is_some();
     let actions = ctx.actions.about(&whole).await?;
     let Some(all) = archive::of(&whole, &actions, namespace_uid) else {
-        return Ok(goes);
+        return Ok(false);
     };
     match ctx.records.archive(all).await {
         Ok(()) => Ok(true),
