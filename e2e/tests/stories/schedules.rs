@@ -175,11 +175,11 @@ async fn each_firing_runs_once_whoever_leads() {
         leader.killed().await;
     }
     let status = schedules.ready("leads", "Finished").await;
-    assert_eq!(
-        (status.runs, status.suppressed.len()),
-        (Some(runs), 0),
-        "{status:#?}"
-    );
+    assert_eq!(status.runs, Some(runs), "{status:#?}");
+    // A leader that comes late to the last firing finds the one after it due too.
+    let mut suppressed = status.suppressed.iter();
+    let beyond = suppressed.all(|missed| missed.reason == "MaxRunsReached");
+    assert!(beyond, "{status:#?}");
     let all = schedules.runs("leads").await;
     for run in &all {
         let ended = schedules.stage.ends(&run.name_any()).await;
