@@ -193,35 +193,22 @@ impl Stage {
 
     /// Rows of a run in records.
     pub async fn executions(&self, run: &str) -> Vec<Value> {
-        let kind = json!({"apiVersion": "records.pilothouse.dev/v1alpha1", "kind": "Execution", "metadata": {"name": "any"}});
-        let api = Manifest::from_json(kind)
-            .within(self.name())
-            .api(&self.client)
-            .await
-            .expect("records are served");
-        let list = api
-            .list(&ListParams::default().labels(&format!("pilothouse.dev/run={run}")))
-            .await
-            .expect("executions are listed");
-        list.items
-            .into_iter()
-            .map(|e: DynamicObject| e.data["execution"].clone())
-            .collect()
+        let of_run = ListParams::default().labels(&format!("pilothouse.dev/run={run}"));
+        let rows = self.records("Execution", &of_run).await.into_iter();
+        rows.map(|row| row.data["execution"].clone()).collect()
     }
 
     /// Objects of this kind in the archive.
     pub async fn archives(&self, kind: &str) -> Vec<DynamicObject> {
-        let archive = json!({"apiVersion": "records.pilothouse.dev/v1alpha1", "kind": "Archive", "metadata": {"name": "any"}});
-        let api = Manifest::from_json(archive)
-            .within(self.name())
-            .api(&self.client)
-            .await
-            .expect("the archive is served");
         let of_kind = ListParams::default().fields(&format!("kind={kind}"));
-        api.list(&of_kind)
-            .await
-            .expect("the archive is listed")
-            .items
+        self.records("Archive", &of_kind).await
+    }
+
+    async fn records(&self, kind: &str, chosen: &ListParams) -> Vec<DynamicObject> {
+        let any = json!({"apiVersion": "records.pilothouse.dev/v1alpha1", "kind": kind, "metadata": {"name": "any"}});
+        let api = Manifest::from_json(any).within(self.name());
+        let api = api.api(&self.client).await.expect("records are served");
+        api.list(chosen).await.expect("records are listed").items
     }
 
     /// Waits until the archive has an object of this kind whose name begins so, and which ended so.

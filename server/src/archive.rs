@@ -13,7 +13,7 @@ use crate::{
     accept,
     api::{Api, Resource, Target},
     failure::Failure,
-    list::{self, Continue, Parameters, Place},
+    list::{self, Continue, Parameters},
     object::{API_VERSION, Include, Shape},
     selector,
     table::{self, Column},
@@ -86,19 +86,9 @@ async fn listed(
         ..chosen(parameters)?
     };
     let page = api.slot.store()?.archived(query).await?;
-    let next = page.next.and_then(|cursor| {
-        let namespace = list::name_of(&order, &cursor)?;
-        let (uid, name) = (cursor.namespace_uid, cursor.name);
-        let place = Place {
-            namespace,
-            uid,
-            name,
-        };
-        Some(Continue { seq: 0, place }.write())
-    });
     let mut metadata = json!({"resourceVersion": ""});
-    if let Some(next) = next {
-        metadata["continue"] = json!(next.map_err(Failure::Encode)?);
+    if let Some(ended) = page.next.and_then(|cursor| list::named(&order, cursor)) {
+        metadata["continue"] = json!(Continue::after(0, ended)?);
     }
     let shape = accept::shape(headers, parameters.include_object.as_deref());
     Ok(shaped(&page.rows, shape, &metadata))

@@ -142,15 +142,8 @@ async fn list(
         return Err(Failure::Expired("only the present is kept".into()));
     }
     let seq = from.map_or(page.seq, |f| f.seq);
-    let next = page.next.map(|(namespace, cursor)| {
-        let place = Place {
-            namespace,
-            uid: cursor.namespace_uid,
-            name: cursor.name,
-        };
-        Continue { seq, place }.write()
-    });
-    let next = next.transpose().map_err(Failure::Encode)?;
+    let next = page.next.map(|ended| Continue::after(seq, ended));
+    let next = next.transpose()?;
     object::list(&page.rows, shape, seq, next.as_deref()).map_err(Failure::Encode)
 }
 
@@ -178,7 +171,7 @@ pub async fn page(
         limit,
     };
     let Page { rows, next, seq } = store.list(query).await?;
-    let next = next.and_then(|cursor| Some((name_of(&order, &cursor)?, cursor)));
+    let next = next.and_then(|cursor| named(&order, cursor));
     Ok(Paged { rows, seq, next })
 }
 
@@ -197,11 +190,11 @@ pub fn from_on(
     (order, after)
 }
 
-/// Name of the namespace in which a page ended.
-pub fn name_of(order: &[(String, String)], cursor: &Cursor) -> Option<String> {
+/// Where a page ended, with the name of the namespace.
+pub fn named(order: &[(String, String)], cursor: Cursor) -> Option<(String, Cursor)> {
     let mut all = order.iter();
-    let found = all.find(|(_, uid)| *uid == cursor.namespace_uid);
-    found.map(|(name, _)| name.clone())
+    let (name, _) = all.find(|(_, uid)| *uid == cursor.namespace_uid)?;
+    Some((name.clone(), cursor))
 }
 
 /// Namespaces that exist today, by name; rows of others are history without an owner.
@@ -270,7 +263,14 @@ impl Continue {
         read.ok_or_else(|| Failure::BadRequest("continue: this token is not one of ours".into()))
     }
 
-    pub fn write(&self) -> Result<String, serde_json::Error> {
-        Ok(BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(self)?))
+    /// The token for what follows where a page has ended, by the name of its namespace.
+    pub fn after(seq: i64, (namespace, cursor): (String, Cursor)) -> Result<String, Failure> {
+        let place = Place {
+            namespace,
+            uid: cursor.namespace_uid,
+            name: cursor.name,
+        };
+        let token = serde_json::to_vec(&Self { seq, place });
+        Ok(BASE64_URL_SAFE_NO_PAD.encode(token.map_err(Failure::Encode)?))
     }
 }

@@ -1,6 +1,7 @@
 //! Story: a run that the cluster no longer holds is found in records, by those who might have read it.
 
-use e2e::{Stage, Terminal, rights};
+use e2e::{Stage, Terminal, eventually, rights, stage::PATIENCE};
+use kube::api::DynamicObject;
 use serde_json::json;
 
 const BRIEF: &str = "
@@ -22,6 +23,10 @@ async fn a_run_that_is_gone_is_still_found_with_what_people_did_to_it() {
         .run("held", "steps: [{name: a, pause: {duration: 10m}}]")
         .await;
     stage.becomes("held", &["Running"]).await;
+    // More words than are handed over at once.
+    for _ in 0..10 {
+        stage.act("held", "Suspend").await;
+    }
     stage.act("held", "Cancel").await;
     stage.ends("held").await;
     stage.gone("brief").await;
@@ -34,8 +39,14 @@ async fn a_run_that_is_gone_is_still_found_with_what_people_did_to_it() {
     );
     assert_eq!(object["status"]["summary"], "Succeeded");
     stage.archived("JobRun", "held", "Cancelled").await;
-    let word = stage.archived("RunAction", "held-", "Applied").await;
-    assert_eq!(word.data["object"]["spec"]["action"], "Cancel");
+    let words = eventually("all that people did to it", PATIENCE, || async {
+        let words = stage.archives("RunAction").await;
+        (words.len() == 11).then_some(words)
+    })
+    .await;
+    let cancels = |word: &&DynamicObject| word.data["object"]["spec"]["action"] == "Cancel";
+    let cancel = words.iter().find(cancels).expect("it is one of them");
+    assert_eq!(cancel.data["outcome"], "Applied");
 
     let viewer = json!({"kind": "ClusterRole", "name": "pilothouse-viewer"});
     rights::bind(&stage.client, stage.name(), "ann", &viewer).await;

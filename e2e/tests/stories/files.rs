@@ -107,6 +107,21 @@ async fn files_are_there_whole_with_their_owner_and_mode_and_what_was_before() {
     assert!(!said(&stage, "four", "key").await.contains("4242"));
 }
 
+/// Has vm1 load files, of which `loaded` gets there and these do not; the rows.
+async fn loads(stage: &Stage, steps: &str, failures: &[(&str, &str)]) -> Vec<Value> {
+    let head = "targets: {hosts: {names: [vm1]}}\nstrategy: {onThreshold: Continue}\nsteps:\n";
+    stage.run("loads", &(head.to_owned() + steps)).await;
+    assert_eq!(refusal(&stage.ends("loads").await).0, "StepsFailed");
+    let rows = stage.executions("loads").await;
+    assert_eq!(state(&rows, "loaded", "vm1"), "Succeeded", "{rows:#?}");
+    for (step, why) in failures {
+        assert_eq!(state(&rows, step, "vm1"), "Failed");
+        let log = said(stage, "loads", step).await;
+        assert!(log.contains(why), "{step}: {log}");
+    }
+    rows
+}
+
 #[tokio::test]
 async fn what_a_host_loads_itself_is_what_was_asked_for_or_is_not_put_there() {
     let stage = Stage::set("loaded").await;
@@ -130,22 +145,12 @@ async fn what_a_host_loads_itself_is_what_was_asked_for_or_is_not_put_there() {
         step("long", "b", sums[1]),
         step("gone", "c", sums[0]),
     ];
-    let head = "targets: {hosts: {names: [vm1]}}\nstrategy: {onThreshold: Continue}\nsteps:\n";
-    stage
-        .run("loads", &(head.to_owned() + &steps.concat()))
-        .await;
-    assert_eq!(refusal(&stage.ends("loads").await).0, "StepsFailed");
-    let rows = stage.executions("loads").await;
-    assert_eq!(state(&rows, "loaded", "vm1"), "Succeeded", "{rows:#?}");
-    for (step, why) in [
+    let failures = [
         ("other", sums[0]),
         ("long", "more than 2048"),
         ("gone", "was not loaded"),
-    ] {
-        assert_eq!(state(&rows, step, "vm1"), "Failed");
-        let log = said(&stage, "loads", step).await;
-        assert!(log.contains(why), "{step}: {log}");
-    }
+    ];
+    loads(&stage, &steps.concat(), &failures).await;
     let there = Guest("vm1").sh(&format!(
         "systemctl stop story-files; rm /usr/local/bin/wget; cd {folder}; cat loaded; ls -A"
     ));
@@ -199,18 +204,8 @@ async fn an_artifact_is_loaded_with_the_login_that_a_secret_has_for_its_registry
         step("other", sums[1], ", pullSecret: ours"),
         step("others", sums[0], ", pullSecret: others"),
     ];
-    let head = "targets: {hosts: {names: [vm1]}}\nstrategy: {onThreshold: Continue}\nsteps:\n";
-    stage
-        .run("loads", &(head.to_owned() + &steps.concat()))
-        .await;
-    assert_eq!(refusal(&stage.ends("loads").await).0, "StepsFailed");
-    let rows = stage.executions("loads").await;
-    assert_eq!(state(&rows, "loaded", "vm1"), "Succeeded", "{rows:#?}");
-    for (step, why) in [("nobody", "lets nobody in"), ("other", "was not loaded")] {
-        assert_eq!(state(&rows, step, "vm1"), "Failed");
-        let log = said(&stage, "loads", step).await;
-        assert!(log.contains(why), "{step}: {log}");
-    }
+    let failures = [("nobody", "lets nobody in"), ("other", "was not loaded")];
+    let rows = loads(&stage, &steps.concat(), &failures).await;
     assert_eq!(row(&rows, "others", "vm1")["reason"], "NoLogin");
     let there = Guest("vm1").sh(&format!(
         "systemctl stop story-issuer; rm /usr/local/bin/curl; cd {folder}; cat loaded; stat -c %a loaded; ls -A"

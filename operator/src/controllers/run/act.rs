@@ -38,6 +38,9 @@ use crate::{
     work::{self, RunFacts},
 };
 
+/// Objects that are archived at once. So many of the largest that etcd takes fit one batch: nobody keeps a run out of the archive by what they say about it.
+const PORTION: usize = 8;
+
 /// Puts the finalizer on before there can be any effect to end; the run as it is then, where it had none.
 pub async fn hold(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Option<JobRun>> {
     if run.metadata.deletion_timestamp.is_some()
@@ -342,17 +345,19 @@ async fn is_archived(ctx: &Context, run: &JobRun, namespace_uid: &str) -> Result
     let Some(all) = archive::of(&whole, &actions, namespace_uid) else {
         return Ok(false);
     };
-    match ctx.records.archive(all).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.is_retryable() && !goes => {
-            tracing::warn!(error = %chain(&error), run = name, "records did not take a run that has ended; trying again");
-            Ok(false)
-        }
-        Err(error) => {
-            tracing::error!(error = %chain(&error), run = name, "a run goes without a place in the archive");
-            Ok(true)
+    for portion in all.chunks(PORTION) {
+        match ctx.records.archive(portion.to_vec()).await {
+            Ok(()) => {}
+            Err(error) if error.is_retryable() && !goes => {
+                tracing::warn!(error = %chain(&error), run = name, "records did not take a run that has ended; trying again");
+                return Ok(false);
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), run = name, "something of a run goes without a place in the archive");
+            }
         }
     }
+    Ok(true)
 }
 
 /// Deletes a run that has ended, and what it owns.
