@@ -7,6 +7,7 @@ use std::{
 };
 
 use crds::{
+    archive::Archived,
     execution::{Batch, Execution, LogChunk, State},
     receipt::Receipt,
 };
@@ -14,9 +15,9 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use records::{
-    Error, MigrateError, Options, PostgresStore, Retention, Row, Selector, Settings, SqliteStore,
-    Store, Swept,
-    conformance::{self, everything, row, rows},
+    ArchiveQuery, Error, MigrateError, Options, Piece, PostgresStore, Retention, Row, Selector,
+    Settings, SqliteStore, Store, Swept,
+    conformance::{self, archived, everything, row, rows},
     private::PrivatePostgres,
 };
 use tokio::time::{sleep, timeout};
@@ -192,12 +193,25 @@ fn any_batch(random: &mut StdRng) -> Batch {
         id: "any".into(),
         logs: logs.collect(),
         rows,
-        ..Batch::default()
+        archived: (0..random.random_range(0..3))
+            .map(|_| any_archived(random))
+            .collect(),
     }
 }
 
-/// Everything that can be read: rows in their order of change with the distance of positions, and output.
-async fn all(store: &dyn Store, begin: i64) -> (Vec<Row>, BTreeMap<String, Vec<records::Piece>>) {
+fn any_archived(random: &mut StdRng) -> Archived {
+    let uid = random.random_range(0..3).to_string().repeat(8);
+    let outcomes = ["Failed", "Succeeded too late"];
+    Archived {
+        outcome: outcomes[random.random_range(0..2)].into(),
+        ..archived("n0", "JobRun", "r0", &uid)
+    }
+}
+
+type Everything = (Vec<Row>, BTreeMap<String, Vec<Piece>>, Vec<Archived>);
+
+/// Everything that can be read: rows in their order of change with the distance of positions, output, and what is archived.
+async fn all(store: &dyn Store, begin: i64) -> Everything {
     let mut changes = store.changes(begin, None, 10_000).await.unwrap().rows;
     let mut output = BTreeMap::new();
     for row in &mut changes {
@@ -208,7 +222,13 @@ async fn all(store: &dyn Store, begin: i64) -> (Vec<Row>, BTreeMap<String, Vec<r
         row.created -= begin;
         row.created_at = Timestamp::UNIX_EPOCH;
     }
-    (changes, output)
+    let archives = ArchiveQuery {
+        namespaces: vec!["n0-uid".into()],
+        limit: 1_000,
+        ..ArchiveQuery::default()
+    };
+    let archived = store.archived(archives).await.unwrap().rows.into_iter();
+    (changes, output, archived.map(|row| row.archived).collect())
 }
 
 #[tokio::test]
@@ -261,7 +281,8 @@ async fn swept_to(store: &PostgresStore, size: u64) -> Swept {
 fn counted(server: &PrivatePostgres) -> (String, String) {
     let anew = "SELECT (SELECT coalesce(sum(600 + octet_length(body)), 0) FROM executions)
         + (SELECT coalesce(sum(250 + octet_length(body)), 0) FROM removals)
-        + (SELECT coalesce(sum(200 + octet_length(data)), 0) FROM logs)";
+        + (SELECT coalesce(sum(200 + octet_length(data)), 0) FROM logs)
+        + (SELECT coalesce(sum(600 + octet_length(body)), 0) FROM archives)";
     let kept = server.sql("records", "SELECT bytes FROM meta").unwrap();
     (kept, server.sql("records", anew).unwrap())
 }
@@ -427,6 +448,11 @@ async fn records_move_from_sqlite_with_their_positions() {
     sqlite.sweep(kept, later).await.unwrap();
     let claimed = receipt("nightly", "1");
     sqlite.claim(claimed.clone()).await.unwrap();
+    let kept = Batch {
+        archived: vec![archived("n0", "JobRun", "nightly", "11111111")],
+        ..Batch::default()
+    };
+    sqlite.append(kept).await.unwrap();
     let before = all(&sqlite, begin).await;
     let seq = sqlite.position().borrow().seq;
 
