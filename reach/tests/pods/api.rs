@@ -106,6 +106,7 @@ impl Cluster {
                 plain(StatusCode::OK, self.log.lock().expect("lock").clone())
             }
             (&Method::GET, _) => self.found(StatusCode::OK),
+            (&Method::DELETE, "") => self.sweep(),
             (&Method::DELETE, _) => self.delete(&sent),
             (&Method::PATCH, _) => self.release(&sent),
             other => panic!("{other:?}"),
@@ -180,6 +181,14 @@ impl Cluster {
         plain(StatusCode::OK, pod.to_string())
     }
 
+    /// Deletes those that were let go of.
+    fn sweep(&self) -> Answer {
+        if self.pod()["metadata"]["labels"]["pilothouse.dev/released"] == "true" {
+            self.put(Value::Null);
+        }
+        self.list()
+    }
+
     fn release(&self, patch: &Value) -> Answer {
         assert_eq!(
             patch["metadata"]["$deleteFromPrimitiveList/finalizers"],
@@ -193,6 +202,10 @@ impl Cluster {
             return refused(StatusCode::CONFLICT, "Conflict", "the UID does not match");
         }
         pod["metadata"]["finalizers"] = json!([]);
+        let labels = patch["metadata"]["labels"].as_object().expect("labels");
+        for (name, value) in labels {
+            pod["metadata"]["labels"][name] = value.clone();
+        }
         let gone = pod["metadata"].get("deletionTimestamp").is_some();
         self.put(if gone { Value::Null } else { pod.clone() });
         plain(StatusCode::OK, pod.to_string())

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crds::{execution::State, key::EffectKey, v1alpha1::Resources};
 use jiff::Timestamp;
 use reach::pod::{
-    Outcome, Piece, Placed, Recorder, StepPod, attach, cancel, follow, release, start,
+    Outcome, Piece, Placed, Recorder, StepPod, attach, cancel, follow, release, start, sweep,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -112,7 +112,10 @@ async fn a_step_starts_once_is_followed_and_released() {
     assert!(outcome.started_at.is_some());
     assert_eq!(outcome.volume.output_bytes, 21);
     assert_eq!(text(followed.pieces).await, "password is ***\ndone\n");
+    sweep(&client, "shop").await.expect("nothing to sweep");
+    assert!(cluster.pod().is_object(), "its result is not safe yet");
     release(&client, &placed).await.expect("released");
+    sweep(&client, "shop").await.expect("swept");
     assert_eq!(cluster.pod(), Value::Null);
     release(&client, &placed).await.expect("released again");
     assert_eq!(attach(&client, &step()).await.expect("looked"), None);
