@@ -46,6 +46,11 @@ impl<W> Shares<W> {
         self.admitted()
     }
 
+    /// How many of a team wait.
+    pub fn waiting(&self, team: &str) -> usize {
+        self.waiting.get(team).map_or(0, VecDeque::len)
+    }
+
     /// The first of each team in the order in which they came, as far as their teams may hold more.
     fn admitted(&mut self) -> Vec<W> {
         let mut admitted = Vec::new();
@@ -86,7 +91,9 @@ mod tests {
 
     #[test]
     fn a_team_that_is_alone_gets_most_places_and_never_all() {
-        assert_eq!(flooded().1, 400);
+        let (shares, admitted) = flooded();
+        assert_eq!((admitted, shares.waiting("loud")), (400, 4_600));
+        assert_eq!(shares.waiting("quiet"), 0);
         assert_eq!(Shares::new(1).come("a", 1), [1], "one place is a place");
     }
 

@@ -22,7 +22,7 @@ const NAMED: usize = 10;
 const ACTIONS: usize = 20;
 
 /// What a run says of work that waits for a place.
-const CROWDED: &str = "work waits for a place: this namespace holds its share of what the operator has in hand at once (operator.limits.inFlight)";
+pub const CROWDED: &str = "work waits for a place: this namespace holds its share of what the operator has in hand at once (operator.limits.inFlight)";
 
 /// What a turn found out.
 #[derive(Clone, Debug)]

@@ -22,6 +22,7 @@ use crate::{
     actions::Actions,
     bursts::Bursts,
     claims::Claims,
+    crowds::Crowds,
     desk::Desk,
     entitled::Rights,
     error::{Error, Result},
@@ -74,6 +75,7 @@ pub struct Context {
     pub events: Events,
     pub metrics: Metrics,
     pub places: Places,
+    pub crowds: Crowds,
     /// Looks at hosts under way; who gets no place asks again later.
     pub looks: Places,
     /// The controller of runs of each part of the scope.
@@ -147,6 +149,13 @@ impl Context {
     pub fn register(&self, claim: &Claim) {
         for (namespace, name) in self.claims.register(claim) {
             self.wake(&namespace, &name);
+        }
+    }
+
+    /// Has the next run of a namespace begin where its work has left the line.
+    pub fn let_in(&self, namespace: &str) {
+        if let Some(name) = self.crowds.next(namespace, self.places.line(namespace)) {
+            self.wake(namespace, &name);
         }
     }
 

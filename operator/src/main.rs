@@ -7,6 +7,7 @@ mod bursts;
 mod claims;
 mod context;
 mod controllers;
+mod crowds;
 mod desk;
 mod entitled;
 mod error;

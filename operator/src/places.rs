@@ -56,6 +56,12 @@ impl Places {
         waits.contains_key(run)
     }
 
+    /// How much work of a namespace waits for a place.
+    pub fn line(&self, namespace: &str) -> usize {
+        let shares = self.0.shares.lock().expect("no holder panics");
+        shares.waiting(namespace)
+    }
+
     /// Those who have a place now are told of it; one who no longer waits gives it back by that.
     fn change(&self, change: impl FnOnce(&mut Shares<Waiting>) -> Vec<Waiting>) {
         let admitted = change(&mut self.0.shares.lock().expect("no holder panics"));

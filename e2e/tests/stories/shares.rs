@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 /// A run that has a machine for itself waits for one that prints there without end, so one story has the hosts at a time.
 static HOSTS: Mutex<()> = Mutex::const_new(());
 
-/// More than the places that the local cluster's operator has.
-const FLOOD: usize = 120;
+/// More than the places that the local cluster's operator has, and than may wait for one before runs are held back.
+const FLOOD: usize = 260;
 /// What one team may hold of its 100 places.
 const SHARE: usize = 80;
 
@@ -68,6 +68,43 @@ async fn a_flood_by_one_team_leaves_places_for_the_others() {
     loud.act(&waiting, "Cancel").await;
     let ended = loud.ends(&waiting).await.status.expect("status");
     assert_eq!(ended.summary.as_deref(), Some("Cancelled"), "{ended:#?}");
+    held_back_until_there_is_room(&loud).await;
+}
+
+/// Of those that came last nothing is planned; they begin when what came before them is gone.
+async fn held_back_until_there_is_room(loud: &Stage) {
+    let runs = loud.runs();
+    let held = eventually("a run that is held back", PATIENCE, || async {
+        let all = runs.list(&ListParams::default()).await.ok()?.items;
+        let waits = |run: &&JobRun| {
+            let conditions = run.status.iter().flat_map(|s| &s.conditions);
+            let mut reasons = conditions.map(|c| c.reason.as_str());
+            reasons.any(|reason| reason == "WaitingForPlace")
+        };
+        let held: Vec<JobRun> = all.iter().filter(waits).cloned().collect();
+        (!held.is_empty() && held.len() < all.len() - SHARE).then_some(held)
+    })
+    .await;
+    let planned = |run: &JobRun| run.status.as_ref().and_then(|s| s.plan_hash.clone());
+    assert!(held.iter().all(|run| planned(run).is_none()));
+    let is_held = |run: &JobRun| {
+        held.iter()
+            .any(|other| other.metadata.name == run.metadata.name)
+    };
+    for run in runs.list(&ListParams::default()).await.expect("runs") {
+        let name = run.metadata.name.as_deref().expect("a name");
+        if !is_held(&run) && !run.is_finished() {
+            loud.act(name, "Cancel").await;
+        }
+    }
+    let last = held
+        .last()
+        .and_then(|run| run.metadata.name.clone())
+        .expect("there is one");
+    eventually("the last of them to be planned", PATIENCE, || async {
+        planned(&runs.get(&last).await.ok()?)
+    })
+    .await;
 }
 
 /// Addresses of the hosts' network at which nobody answers.

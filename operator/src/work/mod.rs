@@ -212,6 +212,7 @@ impl Work {
         // A part takes places of its own, which this one could keep it from.
         let is_whole = matches!(self.step().body, Body::Job { .. });
         let place = if is_whole { None } else { self.place().await };
+        self.ctx.let_in(&self.run.namespace);
         if place.is_none() && !self.joining && !is_whole {
             let outcome = Outcome::never_started();
             return self.end(outcome).await;

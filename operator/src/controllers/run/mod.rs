@@ -31,7 +31,7 @@ use crate::{
 const CALM: Duration = Duration::from_mins(5);
 /// Turns while something is waited for that tells nobody when it comes.
 const WAITING: Duration = Duration::from_secs(2);
-/// Turns of a run that waits for machines: it is woken when it may have got them, so this is for those that nobody gives back.
+/// Turns of a run that waits for machines or in a crowd: it is woken when it may go on, so this is for what nobody tells of.
 const QUEUED: Duration = Duration::from_secs(15);
 /// Shortest time between two statuses that differ in counts only.
 const COUNTS: Duration = Duration::from_secs(1);
@@ -159,13 +159,27 @@ async fn planned(
             (News::Cancelled, Duration::ZERO)
         }
         Err(error) => return Err(error),
-        Ok(_) => match freeze::turn(ctx, run, now).await? {
-            Ok(kept) => return Ok(Ok(kept)),
-            Err(told) => told,
+        Ok(_) => match crowded(run, ctx) {
+            Some(told) => told,
+            None => match freeze::turn(ctx, run, now).await? {
+                Ok(kept) => return Ok(Ok(kept)),
+                Err(told) => told,
+            },
         },
     };
     let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
     Ok(Err(Turn::unplanned(control, begun, told)))
+}
+
+/// What there is to say of a run that had better not begin yet, and when to look again. A part belongs to what has begun, which would wait for it.
+fn crowded(run: &JobRun, ctx: &Context) -> Option<(News, Duration)> {
+    let line = ctx.places.line(&run.namespace()?);
+    if !part::family(run).is_empty() || !ctx.crowds.holds(run, line) {
+        return None;
+    }
+    let message = decide::status::CROWDED.to_owned();
+    let reason = "WaitingForPlace";
+    Some((News::Waiting { reason, message }, QUEUED))
 }
 
 /// One turn of a planned run: whether it has its machines, what there is to say, and when to look again.
