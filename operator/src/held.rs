@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Resource, ResourceExt as _,
     core::{DeserializeGuard, NamespaceResourceScope},
+    runtime::watcher::Event,
 };
 
 /// What kubectl keeps for itself in each object that it applies.
@@ -36,6 +37,15 @@ pub fn run(guarded: &mut DeserializeGuard<JobRun>) {
         finished_at: status.finished_at,
         ..JobRunStatus::default()
     });
+}
+
+/// What is heard of objects, as if those that are done were not there.
+pub fn without<K>(event: Event<K>, is_done: impl Fn(&K) -> bool) -> Option<Event<K>> {
+    match event {
+        Event::Apply(object) if is_done(&object) => Some(Event::Delete(object)),
+        Event::InitApply(object) if is_done(&object) => None,
+        event => Some(event),
+    }
 }
 
 /// Complete and Failed, without what they say to people.
@@ -75,6 +85,24 @@ mod tests {
         );
         run.status = Some(status);
         DeserializeGuard(Ok(run))
+    }
+
+    #[test]
+    fn what_is_done_is_as_if_it_were_not_there() {
+        let heard = [
+            Event::Init,
+            Event::InitApply(1),
+            Event::InitApply(2),
+            Event::InitDone,
+        ];
+        let changed = [Event::Apply(3), Event::Apply(4), Event::Delete(5)];
+        let events = heard.into_iter().chain(changed);
+        let left: Vec<_> = events.filter_map(|e| without(e, |n| n % 2 == 1)).collect();
+        let left = format!("{left:?}");
+        assert_eq!(
+            left,
+            "[Init, InitApply(2), InitDone, Delete(3), Apply(4), Delete(5)]"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crds::v1alpha1::JobRun;
-use kube::ResourceExt as _;
+use kube::{ResourceExt as _, core::DeserializeGuard, runtime::watcher::Event};
 
 /// After this time whatever was written is told of, or gone.
 const TOLD: Duration = Duration::from_mins(1);
@@ -26,6 +26,15 @@ impl Latest {
         }
         let uid = run.uid().unwrap_or_default();
         all.insert(uid, (Instant::now(), Arc::new(run)));
+    }
+
+    /// What the watch tells is not kept here any longer than that.
+    pub fn hear(&self, event: &Event<DeserializeGuard<JobRun>>) {
+        if let Event::Apply(DeserializeGuard(Ok(run))) | Event::Delete(DeserializeGuard(Ok(run))) =
+            event
+        {
+            self.than(run);
+        }
     }
 
     /// The run in a later version than this one, where it was written here.
@@ -70,5 +79,10 @@ mod tests {
         assert_eq!(than("9").as_deref(), Some("10"));
         assert_eq!(than("11"), None);
         assert_eq!(than("9"), None, "the watch never goes back");
+        latest.wrote(run("12"));
+        latest.hear(&Event::Apply(DeserializeGuard(Ok(run("11")))));
+        assert_eq!(than("11").as_deref(), Some("12"));
+        latest.hear(&Event::Delete(DeserializeGuard(Ok(run("13")))));
+        assert_eq!(than("11"), None, "it is gone");
     }
 }

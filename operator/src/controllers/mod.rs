@@ -12,6 +12,7 @@ mod takeover;
 use std::{
     collections::HashMap,
     fmt::Debug,
+    future::ready,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -117,6 +118,8 @@ pub async fn run(
     let of_runs = Turns {
         at_once: EVERY_ONE,
         held: held::run,
+        is_done: |ctx, run| run.0.as_ref().is_ok_and(|run| run::is_done(ctx, run)),
+        told: |ctx, _, event| ctx.latest.hear(event),
         ..Turns::usual()
     };
     let of_tasks = Turns {
@@ -269,8 +272,10 @@ struct Turns<K> {
     at_once: u16,
     /// What is let go of an object before it is held in memory.
     held: fn(&mut DeserializeGuard<K>),
+    /// Objects that have no turn any more, and so are not held at all.
+    is_done: fn(&Context, &DeserializeGuard<K>) -> bool,
     /// Who is told of everything that is heard of a part of the scope.
-    told: fn(&Users, &str, &watcher::Event<DeserializeGuard<K>>),
+    told: fn(&Context, &str, &watcher::Event<DeserializeGuard<K>>),
 }
 
 impl<K> Turns<K>
@@ -281,6 +286,7 @@ where
         Self {
             at_once: CONCURRENCY,
             held: held::object,
+            is_done: |_, _| false,
             told: |_, _, _| (),
         }
     }
@@ -293,7 +299,7 @@ where
     /// Of a kind whose objects name Parameters.
     const fn told_to_users() -> Self {
         Self {
-            told: Users::hear,
+            told: |ctx, part, event| ctx.users.hear(part, event),
             ..Self::usual()
         }
     }
@@ -332,8 +338,12 @@ async fn drive<K, R, F>(
         let held_here = Writer::default();
         let reader = held_here.as_reader();
         let changes = watcher(objects, watcher::Config::default()).modify(turns.held);
-        let (users, of) = (ctx.clone(), part.to_owned());
-        let changes = changes.inspect_ok(move |event| (turns.told)(&users.users, &of, event));
+        let (all, of) = (ctx.clone(), part.to_owned());
+        let changes = changes.try_filter_map(move |event| {
+            (turns.told)(&all, &of, &event);
+            let is_done = |object: &_| (turns.is_done)(&all, object);
+            ready(Ok(held::without(event, is_done)))
+        });
         let changes = reflector(held_here, changes).applied_objects();
         with(Controller::for_stream(changes, reader), part)
             .with_config(controller::Config::default().concurrency(turns.at_once))

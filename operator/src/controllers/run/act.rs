@@ -44,7 +44,7 @@ const PORTION: usize = 8;
 /// Puts the finalizer on before there can be any effect to end; the run as it is then, where it had none.
 pub async fn hold(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Option<JobRun>> {
     if run.metadata.deletion_timestamp.is_some()
-        || run.finalizers().iter().any(|f| f == FINALIZER_RUN)
+        || is_held(run)
         || receipt::overdue(run, now).is_some()
     {
         return Ok(None);
@@ -52,6 +52,16 @@ pub async fn hold(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Option<
     let mut finalizers = run.finalizers().to_vec();
     finalizers.push(FINALIZER_RUN.to_owned());
     put_finalizers(ctx, run, &finalizers).await
+}
+
+/// Whether the run waits for the operator to let it go.
+fn is_held(run: &JobRun) -> bool {
+    run.finalizers().iter().any(|f| f == FINALIZER_RUN)
+}
+
+/// Whether nothing is left to do for a run: it has ended, was let go, and stays.
+pub fn is_done(ctx: &Context, run: &JobRun) -> bool {
+    run.is_finished() && !is_held(run) && status::expires(run, ctx.archive_after).is_none()
 }
 
 /// The run with these finalizers; none where it is gone.
@@ -156,6 +166,10 @@ pub async fn report(
         tell(ctx, run, old, &status).await;
         if status.finished_at.is_some() {
             ended(ctx, run, turn.kept.as_ref(), &status);
+            if !is_held(run) {
+                // It has no turn after this one.
+                ctx.forget(&run.uid().unwrap_or_default());
+            }
         }
     }
     for (action, verdict) in &turn.control.fresh {
@@ -299,8 +313,7 @@ async fn applied(
 pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action> {
     let uid = run.uid().unwrap_or_default();
     let holds_pods = ctx.ledgers.may_hold_pods(&uid);
-    let held = run.finalizers().iter().any(|f| f == FINALIZER_RUN);
-    let namespace = if held {
+    let namespace = if is_held(run) {
         let name = run.namespace().unwrap_or_default();
         Some(ctx.namespace_uid(&uid, &name).await)
     } else {

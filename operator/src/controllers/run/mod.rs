@@ -16,7 +16,7 @@ use kube::{
     runtime::{controller::Action, reflector::ObjectRef},
 };
 
-pub use act::remove;
+pub use act::{is_done, remove};
 pub use observe::plan_of;
 use observe::{Control, Kept};
 
