@@ -3,6 +3,7 @@
 pub mod action;
 pub mod again;
 pub mod archive;
+pub mod calendar;
 pub mod calls;
 pub mod condition;
 pub mod control;
@@ -31,6 +32,7 @@ pub mod template;
 pub mod trace;
 pub mod turns;
 pub mod volume;
+pub mod zone;
 
 pub use limits::Limits;
 pub use refusal::Refusal;

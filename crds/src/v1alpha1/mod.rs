@@ -1,6 +1,7 @@
 //! Version `v1alpha1` of the API group `pilothouse.dev`: one module a kind, and the parts that kinds share.
 
 mod action;
+mod change_calendar;
 mod condition;
 mod declared_parameter;
 mod duration;
@@ -17,6 +18,7 @@ mod step;
 mod target;
 
 pub use action::*;
+pub use change_calendar::*;
 pub use condition::*;
 pub use declared_parameter::*;
 pub use duration::*;
@@ -44,6 +46,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         RunAction::crd(),
         ScheduledTask::crd(),
         Parameter::crd(),
+        ChangeCalendar::crd(),
     ]
     .map(schema::without_null)
     .map(schema::with_unseen_status)

@@ -8,6 +8,8 @@ use serde_json::json;
 
 /// The generation that the status of an object speaks of that nobody has looked at yet.
 pub const UNSEEN: i64 = -1;
+/// Dates and times alike sort by their text.
+const MOMENT: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2})?Z?)?$";
 
 /// A map of at most 300 short texts, as parameters and environment are.
 pub fn text_map(_: &mut SchemaGenerator) -> Schema {
@@ -35,6 +37,16 @@ pub fn object(_: &mut SchemaGenerator) -> Schema {
 /// A calendar date, which the API server checks.
 pub fn date(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date", "maxLength": 10})
+}
+
+/// A date, a local time or a time of UTC, as a calendar has them.
+pub fn moment(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": MOMENT, "maxLength": 20})
+}
+
+/// At most 100 of them.
+pub fn moments(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "maxItems": 100, "items": {"type": "string", "pattern": MOMENT, "maxLength": 20}})
 }
 
 /// A map of compute resources to quantities.
