@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::v1alpha1::{JobRun, Requester};
+use crds::v1alpha1::{ChangeCalendar, JobRun, Requester};
 use decide::{Limits, lock::Claim};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -42,6 +42,9 @@ use crate::{
 /// A run by its name.
 pub type Run = ObjectRef<DeserializeGuard<JobRun>>;
 
+/// ChangeCalendars by namespace and name: many tasks that refer to one are due together.
+pub type Calendars = Bursts<[String; 2], Result<Option<Arc<ChangeCalendar>>, Arc<kube::Error>>>;
+
 /// Shared by every controller of the leader.
 pub struct Context {
     pub client: Client,
@@ -51,6 +54,7 @@ pub struct Context {
     pub accounts: Accounts,
     pub actions: Actions,
     pub definitions: Definitions,
+    pub calendars: Calendars,
     pub rights: Rights,
     pub records: records::client::Client,
     pub desk: Desk,

@@ -101,6 +101,7 @@ fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
         "hosts" => "Host",
         "scheduledtasks" => "ScheduledTask",
         "parameters" => "Parameter",
+        "changecalendars" => "ChangeCalendar",
         _ => "Other",
     }
 }

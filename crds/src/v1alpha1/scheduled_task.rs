@@ -75,6 +75,11 @@ pub struct ScheduledTaskSpec {
     /// calendars are dates on which nothing fires, or the only ones on which something does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calendars: Option<Calendars>,
+    /// calendarRefs are ChangeCalendars of the namespace. Nothing fires while one of them is closed, is not there or cannot be read.
+    #[serde(default)]
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub calendar_refs: Vec<LocalRef>,
     /// dst says what becomes of local times that summer time takes away or repeats. RunOnce (default): one that does not exist fires at the moment of the change, one that exists twice fires the first time. Skip: one that does not exist does not fire. RunBoth: one that exists twice fires both times.
     #[serde(default)]
     pub dst: Dst,

@@ -1,9 +1,11 @@
 //! What a ScheduledTask does now: which firings start, which are suppressed and why, and when to look again.
 
 mod calendar;
+mod gate;
 mod status;
 mod timetable;
 
+pub use gate::Gate;
 pub use status::{Told, status};
 pub use timetable::{Cause, Moment, Timetable};
 
@@ -13,6 +15,7 @@ use crds::v1alpha1::{
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::Refusal;
@@ -23,7 +26,7 @@ const ON_TIME: SignedDuration = SignedDuration::from_mins(1);
 const CAUGHT_UP: usize = 100;
 /// Firings that are foretold.
 const FORETOLD: usize = 5;
-/// Moments that are looked at for them; closed dates may stand between.
+/// Moments that are looked at for them; closed times may stand between.
 const LOOKED_AT: usize = 500;
 
 /// What is said of firings meanwhile.
@@ -44,6 +47,8 @@ pub struct Due {
     /// The first firing of those that came too long ago, and the moment up to which they did.
     pub lapsed: Option<(Timestamp, Timestamp)>,
     pub moments: Vec<Moment>,
+    /// Why nothing may start now, also of what was due before: a ChangeCalendar.
+    pub shut: Option<Refusal>,
     /// When the next one comes, its jitter included.
     pub again: Option<Timestamp>,
 }
@@ -87,6 +92,7 @@ pub fn due(task: &ScheduledTask, table: &Timetable, now: Timestamp) -> Due {
         .next();
     let mut due = Due {
         lapsed,
+        shut: table.shut(now),
         ..Due::default()
     };
     for moment in table.after(settled.max(cut)) {
@@ -113,16 +119,8 @@ pub fn next(task: &ScheduledTask, due: Due, world: &World, now: Timestamp) -> Ne
         ..Sorted::default()
     };
     let suspended = task.spec.suspend || was_suspended(task);
-    if let Some((first, until)) = due.lapsed {
-        sorted.settled = sorted.settled.max(until);
-        let deadline = task.spec.misfire.deadline;
-        let message =
-            format!("missed until {until:.0}, longer ago than spec.misfire.deadline {deadline}");
-        if suspended {
-            sorted.suppress(first, "Suspended", SUSPENDED);
-        } else {
-            sorted.suppress(first, "Misfire", message);
-        }
+    if let Some(lapsed) = due.lapsed {
+        sorted.lapse(task, lapsed, suspended);
     }
     let mut open = Vec::new();
     for Moment { at, closed } in due.moments {
@@ -134,7 +132,7 @@ pub fn next(task: &ScheduledTask, due: Due, world: &World, now: Timestamp) -> Ne
     let replace = if suspended {
         sorted.suppress_all(&open, "Suspended", SUSPENDED);
         false
-    } else if let Some(refusal) = &world.barred {
+    } else if let Some(refusal) = world.barred.as_ref().or(due.shut.as_ref()) {
         sorted.suppress_all(&open, refusal.reason, &refusal.message);
         false
     } else {
@@ -170,6 +168,24 @@ impl Sorted {
     fn suppress_all(&mut self, all: &[Timestamp], reason: &str, message: &str) {
         for &at in all {
             self.suppress(at, reason, message);
+        }
+    }
+
+    /// Tells of those that came too long ago as one.
+    fn lapse(
+        &mut self,
+        task: &ScheduledTask,
+        (first, until): (Timestamp, Timestamp),
+        suspended: bool,
+    ) {
+        self.settled = self.settled.max(until);
+        let deadline = task.spec.misfire.deadline;
+        let message =
+            format!("missed until {until:.0}, longer ago than spec.misfire.deadline {deadline}");
+        if suspended {
+            self.suppress(first, "Suspended", SUSPENDED);
+        } else {
+            self.suppress(first, "Misfire", message);
         }
     }
 
@@ -307,7 +323,11 @@ fn settled(task: &ScheduledTask, now: Timestamp) -> Timestamp {
 
 /// Digest of what the times of a schedule come from.
 fn digest(spec: &ScheduledTaskSpec) -> String {
-    let told = serde_json::json!([spec.schedule, spec.calendars, spec.dst]);
+    let mut told = vec![json!(spec.schedule), json!(spec.calendars), json!(spec.dst)];
+    if !spec.calendar_refs.is_empty() {
+        told.push(json!(spec.calendar_refs));
+    }
+    let told = serde_json::Value::Array(told);
     format!("sha256:{}", hex::encode(Sha256::digest(told.to_string())))
 }
 

@@ -7,7 +7,11 @@ use crds::v1alpha1::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Next, Timetable, World, digest, forecast, run_name};
+use super::{
+    Next, Timetable, World, digest, forecast,
+    gate::{CLOSED, WAITED_FOR},
+    run_name,
+};
 use crate::Refusal;
 
 /// Suppressed firings that are kept.
@@ -40,7 +44,7 @@ pub fn status(
         Err(refusal) => stalled(refusal.reason, &refusal.message),
     };
     let generation = task.metadata.generation;
-    if verdict.status == "False" {
+    if verdict.status == "False" && !WAITED_FOR.contains(&verdict.reason) {
         let stalled = Verdict::yes("Stalled", verdict.reason, verdict.message.clone());
         set_condition(&mut status.conditions, &stalled, generation, now);
     } else {
@@ -116,6 +120,9 @@ fn foretell(status: &mut ScheduledTaskStatus, task: &ScheduledTask, told: &Told<
             format!("spec.maxRuns: {runs} were started"),
         );
     }
+    if let Some(lacking) = told.table.lacking() {
+        return Verdict::no("Ready", lacking.reason, &lacking.message);
+    }
     let asked = ScheduledTask {
         status: Some(status.clone()),
         ..task.clone()
@@ -138,6 +145,10 @@ fn foretell(status: &mut ScheduledTaskStatus, task: &ScheduledTask, told: &Told<
 }
 
 fn finished(status: &ScheduledTaskStatus, spec: &ScheduledTaskSpec) -> Verdict {
+    let mut suppressed = status.next_suppressed.iter();
+    if let Some(closed) = suppressed.find(|s| s.reason == CLOSED) {
+        return Verdict::no("Ready", CLOSED, &closed.message);
+    }
     if !status.next_suppressed.is_empty() {
         return stalled(
             "NeverFires",

@@ -383,3 +383,122 @@ fn a_condition_of_another_generation_is_kept_until_somebody_looks() {
     let ready = find_condition(&after.conditions, "Ready").expect("a condition");
     assert_eq!(ready.reason, "JobNotFound");
 }
+
+fn gate(calendars: &[(&str, Option<Value>)]) -> Gate {
+    let specs: Vec<_> = calendars
+        .iter()
+        .map(|(name, spec)| {
+            (
+                *name,
+                spec.clone()
+                    .map(|spec| serde_json::from_value(spec).expect("a spec")),
+            )
+        })
+        .collect();
+    Gate::read(specs.iter().map(|(name, spec)| (*name, spec.as_ref())))
+}
+
+fn year_end() -> Value {
+    json!({"default": "Open", "timeZone": "Asia/Shanghai", "events": [{"name": "year-end", "effect": "Freeze", "reason": "books", "start": "2026-12-24", "end": "2027-01-03"}]})
+}
+
+/// A turn of a task that refers to calendars, and what its status says of whether it is ready.
+fn guarded(over: Value, gate: Gate, settled: &str, now: &str) -> (Next, ScheduledTaskStatus) {
+    let task = task(over, settled);
+    let table = Timetable::read(&task.spec, at("2026-01-01T00:00:00Z")).expect("a schedule");
+    let (table, world, now) = (table.guarded(gate), World::default(), at(now));
+    let next = next(&task, due(&task, &table, now), &world, now);
+    let told = Ok(Told {
+        table: &table,
+        next: &next,
+        world: Some(&world),
+    });
+    let status = status(&task, &told, now);
+    (next, status)
+}
+
+fn ready(status: &ScheduledTaskStatus) -> (&str, &str, bool) {
+    let ready = find_condition(&status.conditions, "Ready").expect("it is told");
+    let stalled = find_condition(&status.conditions, "Stalled").is_some();
+    (&ready.status, &ready.reason, stalled)
+}
+
+#[test]
+fn what_falls_while_a_calendar_is_closed_is_suppressed_and_the_next_firings_are_after_it() {
+    let refs = json!({"calendarRefs": [{"name": "freezes"}]});
+    let gate = gate(&[("freezes", Some(year_end()))]);
+    let (next, status) = guarded(refs, gate, "2026-12-23T19:00:00Z", "2026-12-23T19:15:01Z");
+    assert_eq!(
+        told(&next),
+        (
+            vec![],
+            vec![("2026-12-23T19:15:00Z".into(), "CalendarClosed")]
+        )
+    );
+    let message =
+        "ChangeCalendar freezes is closed by year-end (books), until 2027-01-03T16:00:00Z";
+    assert_eq!(status.suppressed[0].message, message);
+    assert_eq!(status.next_firings[0].0, at("2027-01-03T19:15:00Z"));
+    assert_eq!(status.next_suppressed.len(), 1);
+    assert_eq!(ready(&status), ("True", "Scheduled", false));
+}
+
+#[test]
+fn what_was_missed_before_a_calendar_closed_does_not_start_while_it_is() {
+    let late = json!({"calendarRefs": [{"name": "freezes"}], "schedule": {"every": "24h", "from": "2026-12-23T15:50:00Z"}, "misfire": {"deadline": "2h"}});
+    let gate = gate(&[("freezes", Some(year_end()))]);
+    let (next, _) = guarded(late, gate, "2026-12-23T15:00:00Z", "2026-12-23T16:20:00Z");
+    assert_eq!(
+        told(&next),
+        (
+            vec![],
+            vec![("2026-12-23T15:50:00Z".into(), "CalendarClosed")]
+        )
+    );
+}
+
+#[test]
+fn a_task_waits_for_a_calendar_that_is_not_there_cannot_be_read_or_never_opens() {
+    let mut unread = year_end();
+    unread["timeZone"] = json!("Mars/Olympus");
+    let closed = json!({"default": "Closed", "timeZone": "UTC"});
+    for (found, reason, fired) in [
+        (None, "CalendarNotFound", "CalendarNotFound"),
+        (Some(unread), "CalendarNotReady", "CalendarNotReady"),
+        (Some(closed), "CalendarClosed", "CalendarClosed"),
+    ] {
+        let refs = json!({"calendarRefs": [{"name": "freezes"}]});
+        let gate = gate(&[("freezes", found)]);
+        let (next, status) = guarded(
+            refs,
+            gate,
+            "2026-11-23T19:15:00Z",
+            "2026-11-24T19:15:00.02Z",
+        );
+        assert_eq!(told(&next).1, [("2026-11-24T19:15:00Z".into(), fired)]);
+        assert_eq!(
+            ready(&status),
+            ("False", reason, false),
+            "{:?}",
+            status.conditions
+        );
+        assert!(status.next_firings.is_empty() && next.start.is_empty());
+        assert!(status.suppressed[0].message.contains("freezes"));
+    }
+}
+
+#[test]
+fn references_that_change_make_another_schedule_and_none_are_as_before() {
+    let none = task(json!({}), "2026-11-23T19:15:00Z");
+    let with = task(
+        json!({"calendarRefs": [{"name": "a"}]}),
+        "2026-11-23T19:15:00Z",
+    );
+    assert_ne!(digest(&none.spec), digest(&with.spec));
+    let known = json!([none.spec.schedule, none.spec.calendars, none.spec.dst]).to_string();
+    assert_eq!(
+        digest(&none.spec),
+        format!("sha256:{}", hex::encode(Sha256::digest(known))),
+        "an upgrade forgets no firing"
+    );
+}

@@ -8,11 +8,14 @@ use croner::{
 use jiff::{
     SignedDuration, Timestamp, Zoned,
     civil::{Date, DateTime},
-    tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase},
+    tz::{AmbiguousOffset, TimeZone},
 };
 
-use super::calendar::{Calendar, Closed};
-use crate::Refusal;
+use super::{
+    calendar::{Calendar, Closed},
+    gate::Gate,
+};
+use crate::{Refusal, zone};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// Longer than any change of an offset.
@@ -24,6 +27,7 @@ pub struct Timetable {
     times: Times,
     zone: TimeZone,
     calendar: Calendar,
+    gate: Gate,
     expires: Option<Timestamp>,
 }
 
@@ -93,7 +97,7 @@ impl Timetable {
     pub fn read(spec: &ScheduledTaskSpec, created: Timestamp) -> Result<Self, Refusal> {
         let schedule = &spec.schedule;
         let zone = match &schedule.time_zone {
-            Some(name) => zone(name)?,
+            Some(name) => zone::named("spec.schedule.timeZone", name)?,
             None => TimeZone::UTC,
         };
         let times = match (&schedule.at, &schedule.every, &schedule.cron) {
@@ -110,11 +114,32 @@ impl Timetable {
             times,
             zone,
             calendar: Calendar::read(spec.calendars.as_ref())?,
+            gate: Gate::default(),
             expires: spec.expires.as_ref().map(|at| at.0),
         })
     }
 
-    /// The moments after this one, in their order. Of a stretch of closed dates only the first moment is told.
+    /// The same, where nothing fires while ChangeCalendars are closed.
+    #[must_use]
+    pub fn guarded(self, gate: Gate) -> Self {
+        Self { gate, ..self }
+    }
+
+    /// What is lacking of the ChangeCalendars.
+    pub fn lacking(&self) -> Option<&Refusal> {
+        self.gate.lacking()
+    }
+
+    /// Why nothing may start at this instant, whenever it was due.
+    pub fn shut(&self, at: Timestamp) -> Option<Refusal> {
+        let closed = || {
+            let (cause, _) = self.gate.closed(at)?;
+            Some(Refusal::new(cause.reason, cause.message))
+        };
+        self.lacking().cloned().or_else(closed)
+    }
+
+    /// The moments after this one, in their order. Of a stretch of closed time only the first moment is told.
     pub fn after(&self, instant: Timestamp) -> impl Iterator<Item = Moment> {
         let whole =
             Timestamp::from_second(instant.as_second()).expect("within the range of the instant");
@@ -142,21 +167,28 @@ impl Timetable {
         }?;
         let at = met.at;
         let moment = |closed| Moment { at, closed };
-        if let Some(closed) = self.calendar.closed(met.date) {
-            let Closed {
-                reason,
-                message,
-                opens,
-            } = closed;
-            let opens = opens.and_then(|date| self.zone.to_timestamp(date.at(0, 0, 0, 0)).ok());
-            let moment = moment(Some(Cause { reason, message }));
-            return Some((moment, opens.map(Cursor::on)));
+        if let Some((cause, opens)) = self.closed(&met) {
+            return Some((moment(Some(cause)), opens.map(Cursor::on)));
         }
         Some(match met.lost {
             None => (moment(None), Some(Cursor::past(at))),
             // The moment of the change may be one of the schedule itself.
             Some(lost) => (moment(Some(gap(lost))), Some(Cursor::on(at))),
         })
+    }
+
+    /// Why a moment is none, and when there are some again.
+    fn closed(&self, met: &Met) -> Option<(Cause, Option<Timestamp>)> {
+        let Some(closed) = self.calendar.closed(met.date) else {
+            return self.gate.closed(met.at);
+        };
+        let Closed {
+            reason,
+            message,
+            opens,
+        } = closed;
+        let opens = opens.and_then(|date| self.zone.to_timestamp(date.at(0, 0, 0, 0)).ok());
+        Some((Cause { reason, message }, opens))
     }
 
     fn met(&self, at: Timestamp) -> Met {
@@ -242,16 +274,6 @@ fn civil_next(cron: &Cron, local: DateTime, inclusive: bool) -> Option<DateTime>
 
 fn hour(cron: &str) -> Option<&str> {
     cron.split_whitespace().nth(2)
-}
-
-fn zone(name: &str) -> Result<TimeZone, Refusal> {
-    // The database comes with the program, so that an answer does not depend on the machine.
-    TimeZoneDatabase::bundled().get(name).map_err(|_| {
-        Refusal::new(
-            "TimeZoneUnknown",
-            format!("spec.schedule.timeZone: there is no zone {name:?}; write its IANA name, as in Europe/Berlin"),
-        )
-    })
 }
 
 fn read_cron(text: &str) -> Result<Cron, Refusal> {

@@ -1,6 +1,7 @@
 //! The controllers of the leader: one a kind, each observe, decide, act, report.
 
 mod action;
+mod calendar;
 mod host;
 mod job;
 mod parameter;
@@ -138,7 +139,10 @@ pub async fn run(
         ),
         drive(&ctx, Turns::usual(), parameter::reconcile, woken_parameters),
         drive(&ctx, Turns::usual(), host::reconcile, |c, _| c),
-        drive(&ctx, of_tasks, schedule::reconcile, |c, _| c),
+        drive(&ctx, Turns::usual(), calendar::reconcile, |c, _| c),
+        drive(&ctx, of_tasks, schedule::reconcile, |tasks, part| {
+            schedule::following(tasks, &ctx, part)
+        }),
     );
     Ok(())
 }
@@ -170,6 +174,7 @@ async fn context(
         precedence,
         actions,
         definitions: Definitions::default(),
+        calendars: Bursts::default(),
         rights: Rights::default(),
         desk: Desk::open(
             records.clone(),

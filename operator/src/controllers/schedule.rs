@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use crds::{
     names::{FINALIZER_RUN, LABEL_SCHEDULE},
     v1alpha1::{
-        Concurrency, JobRun, JobRunSpec, Origin, ScheduledTask, ScheduledTaskStatus, Verdict,
-        condition_is_true, find_condition, set_condition,
+        ChangeCalendar, Concurrency, JobRun, JobRunSpec, Origin, ScheduledTask,
+        ScheduledTaskStatus, Verdict, condition_is_true, find_condition, set_condition,
     },
 };
 use decide::{
     Refusal,
-    schedule::{self, Due, Next, Timetable, Told, World},
+    schedule::{self, Due, Gate, Next, Timetable, Told, World},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -19,7 +19,7 @@ use kube::{
     Api, Resource as _, ResourceExt as _,
     api::{ListParams, ObjectMeta, PostParams},
     core::DeserializeGuard,
-    runtime::controller::Action,
+    runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
 
 use super::{run::remove, valid};
@@ -31,12 +31,35 @@ use crate::{
     reached::{self, Reached},
     report,
     resolve::Gap,
+    scope,
 };
 
 /// Turns without a firing, so that a clock that was set is noticed.
 const CALM: Duration = Duration::from_mins(1);
 /// Turns while a run would be refused.
 const BARRED: Duration = Duration::from_secs(30);
+
+/// Has a task looked at when a calendar that it refers to was written, or flips.
+pub fn following(
+    tasks: Controller<DeserializeGuard<ScheduledTask>>,
+    ctx: &Context,
+    part: &str,
+) -> Controller<DeserializeGuard<ScheduledTask>> {
+    let known = tasks.store();
+    tasks.watches(
+        scope::within::<DeserializeGuard<ChangeCalendar>>(&ctx.client, part),
+        watcher::Config::default(),
+        move |calendar| {
+            let (namespace, name) = (calendar.namespace(), calendar.name_any());
+            let refers = |task: &Arc<DeserializeGuard<ScheduledTask>>| {
+                let mut refs = task.0.as_ref().ok()?.spec.calendar_refs.iter();
+                let refers = task.namespace() == namespace && refs.any(|of| of.name == name);
+                refers.then(|| ObjectRef::from_obj(&**task))
+            };
+            known.state().iter().filter_map(refers).collect::<Vec<_>>()
+        },
+    )
+}
 
 pub async fn reconcile(
     task: Arc<DeserializeGuard<ScheduledTask>>,
@@ -83,6 +106,7 @@ async fn turn(
     table: Timetable,
     now: Timestamp,
 ) -> Result<Turn> {
+    let table = table.guarded(gate(ctx, task).await?);
     let due = schedule::due(task, &table, now);
     let first = (!due.is_empty()).then(|| ctx.precedence.firing());
     let (world, earlier) = if wants_a_look(task, &due) {
@@ -108,6 +132,31 @@ async fn turn(
     Ok(Turn { table, next, world })
 }
 
+/// The calendars that the task refers to, as they are now.
+async fn gate(ctx: &Context, task: &ScheduledTask) -> Result<Gate> {
+    let namespace = task.namespace().unwrap_or_default();
+    let mut found = Vec::new();
+    for of in &task.spec.calendar_refs {
+        let read = async || {
+            let calendars = Api::<ChangeCalendar>::namespaced(ctx.prompt.clone(), &namespace);
+            let calendar = calendars.get_opt(&of.name).await;
+            calendar.map(|c| c.map(Arc::new)).map_err(Arc::new)
+        };
+        let question = [namespace.clone(), of.name.clone()];
+        let calendar = ctx.calendars.ask(question, read).await;
+        let calendar = calendar.map_err(|source| Error::Observe {
+            what: format!("ChangeCalendar {}", of.name),
+            source,
+        })?;
+        found.push((of.name.as_str(), calendar));
+    }
+    let specs = found.iter();
+    Ok(Gate::read(specs.map(|(name, found)| {
+        let spec = found.as_ref().map(|calendar| &calendar.spec);
+        (*name, spec)
+    })))
+}
+
 /// Rights and earlier runs are looked at when it matters: at a firing, when the spec is new, and until what bars the task is mended.
 fn wants_a_look(task: &ScheduledTask, due: &Due) -> bool {
     let Some(status) = &task.status else {
@@ -130,7 +179,13 @@ impl Turn {
 
     /// Says what did not start for another reason than its date.
     async fn tell(&self, ctx: &Context, task: &ScheduledTask) {
-        let dates = ["ExcludedDate", "NotIncludedDate", "DstGap", "Suspended"];
+        let dates = [
+            "ExcludedDate",
+            "NotIncludedDate",
+            "DstGap",
+            "CalendarClosed",
+            "Suspended",
+        ];
         let untimely = |reason: &str| !dates.contains(&reason);
         let mut all = self.next.suppressed.iter();
         if let Some(last) = all.rfind(|s| untimely(&s.reason)) {
