@@ -61,6 +61,8 @@ pub enum Command {
     /// What Parameters said before, and how they differ from those of other clusters
     #[command(subcommand)]
     Parameter(ParameterCommand),
+    /// Say whether a ChangeCalendar is open at a time, why, and what comes; exits 1 where it is closed
+    Calendar(CalendarArgs),
     /// Check the installation and your rights, and name what is missing
     Doctor(DoctorArgs),
     /// End what runs and take out of the cluster what would hold up a deletion, before helm uninstall
@@ -218,6 +220,15 @@ pub struct CompareArgs {
     /// Files that export has printed in other clusters
     #[arg(required = true, value_name = "FILE")]
     pub exports: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CalendarArgs {
+    /// Name of the ChangeCalendar
+    pub name: String,
+    /// Another time than now: 2026-12-24T18:00 or 2026-12-24 in the calendar's zone, or 2026-12-24T10:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

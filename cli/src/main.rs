@@ -5,6 +5,7 @@ mod again;
 mod age;
 mod archives;
 mod args;
+mod calendar;
 mod caller;
 mod choice;
 mod cluster;
@@ -126,6 +127,7 @@ async fn dispatch(args: Args) -> Result<u8> {
         }
         Command::Explain { run } => explain::explain(&cluster, &run, format).await,
         Command::Parameter(asked) => parameter::parameter(&cluster, &asked, format).await,
+        Command::Calendar(asked) => calendar::calendar(&cluster, &asked, format).await,
         Command::Doctor(asked) => doctor::doctor(&cluster, &asked, format).await,
         Command::Uninstall(asked) => uninstall::uninstall(&cluster, &asked).await,
         Command::Completion { .. } => Ok(DONE),

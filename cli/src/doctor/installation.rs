@@ -19,7 +19,7 @@ use crate::{age, args::DoctorArgs, cluster::Cluster, error::status, scope::Scope
 /// Name of the operator's Lease and Deployment.
 const OPERATOR: &str = "pilothouse-operator";
 /// Kinds by their plural names.
-pub const KINDS: [&str; 7] = [
+pub const KINDS: [&str; 8] = [
     "hosts",
     "scripts",
     "jobs",
@@ -27,6 +27,7 @@ pub const KINDS: [&str; 7] = [
     "runactions",
     "scheduledtasks",
     "parameters",
+    "changecalendars",
 ];
 /// Policies that say whose rights count.
 const POLICIES: [&str; 8] = [
