@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 /// Specs that together use every field that people write.
-const FULL: [(&str, &str); 15] = [
+const FULL: [(&str, &str); 17] = [
     (
         "Host",
         r"{type: PhysicalMachine, address: 192.0.2.1, port: 22, user: root, escalation: Sudo, credentialsRef: {name: key},
@@ -48,6 +48,16 @@ const FULL: [(&str, &str); 15] = [
     ),
     ("Parameter", r"{secretRef: {name: s, key: k}}"),
     (
+        "ChangeCalendar",
+        r#"{description: d, default: Closed, timeZone: UTC, requestedBy: {user: a, groups: [b]},
+            events: [{name: n, effect: Window, reason: r, start: "2027-01-01T10:00", end: "2027-01-01T12:00", rrule: FREQ=DAILY, exdates: ["2027-01-02"]}],
+            ics: {effect: Freeze, text: "BEGIN:VCALENDAR"}}"#,
+    ),
+    (
+        "ChangeCalendar",
+        r#"{default: Open, timeZone: UTC, events: [{name: n, effect: Freeze, start: "2027-01-01T10:00Z", duration: 8h}]}"#,
+    ),
+    (
         "JobRun",
         r"{jobRef: {name: j}, jobRevision: 'sha256:0000000000000000000000000000000000000000000000000000000000000000', serviceAccountName: a, startDeadline: 1m, ttlAfterFinished: 1h, onlyFailedOf: {name: r}, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, parameterRefs: {d: {name: p, version: 1}}, requestedBy: {user: a, groups: [b]}}",
     ),
@@ -66,7 +76,7 @@ const FULL: [(&str, &str); 15] = [
     ),
     (
         "ScheduledTask",
-        r#"{description: d, schedule: {cron: "0 0 3 ? * *", timeZone: UTC}, calendars: {exclude: [{from: "2027-01-01", to: "2027-01-02", name: nn}], include: [{from: "2027-01-01", to: "2027-01-02", name: nn}]},
+        r#"{description: d, schedule: {cron: "0 0 3 ? * *", timeZone: UTC}, calendars: {exclude: [{from: "2027-01-01", to: "2027-01-02", name: nn}], include: [{from: "2027-01-01", to: "2027-01-02", name: nn}]}, calendarRefs: [{name: c}],
             dst: Skip, misfire: {policy: RunAll, deadline: 1h}, concurrency: Replace, maxRuns: 3, expires: "2027-12-31T00:00:00Z", jitter: 1m, suspend: true, jobRef: {name: j},
             serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, parameterRefs: {d: {name: p, version: 1}}, history: {succeeded: 1, failed: 1}, requestedBy: {user: a, groups: [b]}}"#,
     ),

@@ -62,6 +62,12 @@ const OBJECTS: &str = r#"
 ---
 {kind: ScheduledTask, metadata: {name: jobless}, spec: {schedule: {every: 24h}, jobRef: {name: nobody}}}
 ---
+{kind: ScheduledTask, metadata: {name: unguarded}, spec: {schedule: {every: 24h}, calendarRefs: [{name: nobody}], jobRef: {name: plannable}}}
+---
+{kind: ChangeCalendar, metadata: {name: frozen}, spec: {default: Closed, timeZone: Asia/Shanghai}}
+---
+{kind: ChangeCalendar, metadata: {name: astray}, spec: {default: Closed, timeZone: Mars/Olympus}}
+---
 {kind: ScheduledTask, metadata: {name: barred}, spec: {schedule: {every: 24h}, jobRef: {name: hers}}}
 "#;
 
@@ -71,6 +77,8 @@ Host          vm1       Ready=True/Answered              Current    Healthy
 Host          silent    Ready=False/Connect              InProgress Degraded
 Script        stored    Ready=True/Stored                Current    Healthy
 Parameter     kept      Ready=True/Stored                Current    Healthy
+ChangeCalendar frozen   Ready=True/Read                  Current    Healthy
+ChangeCalendar astray   Ready=False/TimeZoneUnknown      Failed     Degraded
 Job           plannable Ready=True/Plannable             Current    Healthy
 Job           circle    Ready=False/CycleInNeeds         Failed     Degraded
 Job           lacking   Ready=False/ScriptNotFound       InProgress Progressing
@@ -94,6 +102,7 @@ ScheduledTask exhausted Ready=True/Finished              Current    Healthy
 ScheduledTask nowhere   Ready=False/TimeZoneUnknown      Failed     Degraded
 ScheduledTask jobless   Ready=False/JobNotFound          Failed     Degraded
 ScheduledTask barred    Ready=False/WriterNotEntitled    Failed     Degraded
+ScheduledTask unguarded Ready=False/CalendarNotFound     InProgress Progressing
 ";
 
 /// Runs that go by their age and are brought back by Git.

@@ -4,6 +4,7 @@ mod archives;
 mod backup;
 mod bad_input;
 mod bounds;
+mod calendars;
 mod canary;
 mod cancel;
 mod charts;

@@ -28,6 +28,7 @@ fn least(kind: &str) -> Value {
         }
         "JobRun" => json!({"jobRef": {"name": "job"}}),
         "Parameter" => json!({"value": "1"}),
+        "ChangeCalendar" => json!({"default": "Closed", "timeZone": "UTC"}),
         "RunAction" => json!({"runRef": {"name": "run"}, "action": "Cancel"}),
         "ScheduledTask" => {
             json!({"schedule": {"cron": "0 15 3 ? * *", "timeZone": "UTC"}, "jobRef": {"name": "job"}})
@@ -436,6 +437,64 @@ fn schedule_cases() -> Vec<Case> {
     ]
 }
 
+/// A rule of an event: what is written over a freeze of two hours.
+fn event(accept: Value, reject: Value, message: &'static str) -> Case {
+    let of = |over: Value| {
+        let mut one = json!({"name": "one", "effect": "Freeze", "start": "2027-01-01T10:00", "end": "2027-01-01T12:00"});
+        merge(&mut one, &over);
+        json!({"events": [one]})
+    };
+    let (accept, reject) = (of(accept), of(reject));
+    Case {
+        kind: "ChangeCalendar",
+        accept,
+        reject,
+        message,
+    }
+}
+
+fn calendar_cases() -> Vec<Case> {
+    let window = json!({"name": "one", "effect": "Window", "start": "2027-01-01"});
+    vec![
+        Case {
+            kind: "ChangeCalendar",
+            accept: json!({"events": [window]}),
+            reject: json!({"default": "Open", "events": [window]}),
+            message: "a Window opens what is closed; say default: Closed",
+        },
+        event(
+            json!({"end": null, "duration": "2h"}),
+            json!({"duration": "2h"}),
+            "an event has end or duration, not both",
+        ),
+        event(
+            json!({"start": "2027-01-01", "end": null}),
+            json!({"end": null}),
+            "an event that starts at a time of day has end or duration",
+        ),
+        event(
+            json!({"start": "2027-01-01T10:00Z", "end": "2027-01-01T12:00:00Z"}),
+            json!({"start": "2027-01-01"}),
+            "start and end are written alike: both are dates, local times or times that end in Z",
+        ),
+        event(
+            json!({"start": "2027-01-01", "end": "2027-01-01"}),
+            json!({"end": "2027-01-01T10:00"}),
+            "end is not after start",
+        ),
+        event(
+            json!({"end": null, "duration": "8784h"}),
+            json!({"end": null, "duration": "8784h1s"}),
+            "duration is more than 0s and at most 8784h, which are 366 days",
+        ),
+        event(
+            json!({"rrule": "FREQ=DAILY", "exdates": ["2027-01-02"]}),
+            json!({"exdates": ["2027-01-02"]}),
+            "exdates are for rrule",
+        ),
+    ]
+}
+
 fn cases() -> Vec<Case> {
     let jobs = step_cases()
         .into_iter()
@@ -451,6 +510,7 @@ fn cases() -> Vec<Case> {
         .chain(run_cases())
         .chain(action_cases())
         .chain(schedule_cases())
+        .chain(calendar_cases())
         .collect()
 }
 
