@@ -6,10 +6,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use crds::{
     names::DEFAULT_RUNNER,
-    v1alpha1::{Duration, Selector},
+    v1alpha1::{self, Duration, Selector},
 };
 
-use crate::{connection::Connection, output::Format, parameters::Given, selector};
+use crate::{approve::Named, connection::Connection, output::Format, parameters::Given, selector};
 
 /// Run, watch and explain operations work. Everything is done with your own rights.
 #[derive(Debug, Parser)]
@@ -53,6 +53,12 @@ pub enum Command {
     Skip(SkipArgs),
     /// Change how many executions of a run go on at once
     SetMaxParallel(SetMaxParallelArgs),
+    /// Let something be run that a CommandPolicy holds, as it is now
+    Approve(ApproveArgs),
+    /// Have something not be run that a CommandPolicy holds, as it is now
+    Reject(ApproveArgs),
+    /// Say what CommandPolicies make of a script, before it is applied
+    Check(CheckArgs),
     /// Say what a run waits for or why it failed, and what to do next
     Explain {
         /// Name of the JobRun
@@ -127,6 +133,16 @@ pub enum Interpreter {
     Python,
 }
 
+impl From<Interpreter> for v1alpha1::Interpreter {
+    fn from(typed: Interpreter) -> Self {
+        match typed {
+            Interpreter::Shell => Self::Shell,
+            Interpreter::Bash => Self::Bash,
+            Interpreter::Python => Self::Python,
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub struct LogsArgs {
     /// Name of the JobRun
@@ -166,6 +182,27 @@ pub struct ActionArgs {
     /// Watch the run until it ends, and exit by its outcome
     #[arg(short, long)]
     pub watch: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ApproveArgs {
+    /// What is decided on: script/NAME, job/NAME or run/NAME
+    pub subject: Named,
+    /// Why, for those who read it later; whoever rejects gives one
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// How long it counts for runs that have not begun; otherwise until the content changes
+    #[arg(long, value_name = "DURATION")]
+    pub expires: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// File with the script; - is standard input
+    pub file: PathBuf,
+    /// What would run it
+    #[arg(long, value_enum, default_value_t = Interpreter::Shell)]
+    pub interpreter: Interpreter,
 }
 
 #[derive(Debug, clap::Args)]

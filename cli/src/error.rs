@@ -8,7 +8,7 @@ use kube::config::KubeconfigError;
 /// Exit code of a command that could not be carried out.
 pub const NOT_DONE: u8 = 4;
 /// Exit code of what was refused before anything was done.
-const REFUSED: u8 = 3;
+pub const REFUSED: u8 = 3;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -57,6 +57,16 @@ pub enum Error {
         path: String,
         #[source]
         source: std::io::Error,
+    },
+    #[error(
+        "{kind} {name} has nothing yet that could be decided on: the operator has not looked at what it says now; try again in a moment, or ask doctor"
+    )]
+    NoDigest { kind: &'static str, name: String },
+    #[error("CommandPolicy {name} cannot be used")]
+    Policy {
+        name: String,
+        #[source]
+        refusal: Refusal,
     },
     #[error("JobRun {run} has no plan: {why}")]
     NotPlanned { run: String, why: String },

@@ -1,14 +1,13 @@
 //! One command on hosts, now: a JobRun with its job written in place, so it has the plan, rights, bounds and records of any run.
 
 use crds::v1alpha1::{
-    InlineStep, Interpreter, JobRun, JobRunSpec, JobSpec, ObjectTargets, Share, Sharing, Step,
-    Strategy, Targets,
+    InlineStep, JobRun, JobRunSpec, JobSpec, ObjectTargets, Share, Sharing, Step, Strategy, Targets,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::{
-    args::{self, ExecArgs},
+    args::ExecArgs,
     caller,
     choice::{Choice, Mark},
     cluster::Cluster,
@@ -93,14 +92,9 @@ fn job(asked: &ExecArgs) -> JobSpec {
 }
 
 fn step(asked: &ExecArgs) -> Step {
-    let interpreter = match asked.interpreter {
-        args::Interpreter::Shell => Interpreter::Shell,
-        args::Interpreter::Bash => Interpreter::Bash,
-        args::Interpreter::Python => Interpreter::Python,
-    };
     Step {
         inline: Some(InlineStep {
-            interpreter,
+            interpreter: asked.interpreter.into(),
             content: asked.command.clone(),
             env: [].into(),
         }),

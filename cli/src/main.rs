@@ -3,10 +3,12 @@
 mod action;
 mod again;
 mod age;
+mod approve;
 mod archives;
 mod args;
 mod calendar;
 mod caller;
+mod check;
 mod choice;
 mod cluster;
 mod connection;
@@ -40,7 +42,7 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use crds::v1alpha1::Action;
+use crds::v1alpha1::{Action, Decision};
 
 use action::Wanted;
 use args::{Args, Command};
@@ -125,6 +127,13 @@ async fn dispatch(args: Args) -> Result<u8> {
             let wanted = Wanted::parallel(asked.max_parallel);
             action::act(&cluster, wanted, &asked.action, format).await
         }
+        Command::Approve(asked) => {
+            approve::approve(&cluster, &asked, Decision::Approve, format).await
+        }
+        Command::Reject(asked) => {
+            approve::approve(&cluster, &asked, Decision::Reject, format).await
+        }
+        Command::Check(asked) => check::check(&cluster, &asked, format).await,
         Command::Explain { run } => explain::explain(&cluster, &run, format).await,
         Command::Parameter(asked) => parameter::parameter(&cluster, &asked, format).await,
         Command::Calendar(asked) => calendar::calendar(&cluster, &asked, format).await,

@@ -215,6 +215,15 @@ pub fn next(known: &Known) -> Vec<String> {
             ),
             "grant what the message names; the run goes on by itself".to_owned(),
         ],
+        "AwaitingApproval" => vec![
+            say(known, "plan", "to see all that would be done"),
+            with(
+                known,
+                &format!("approve run/{}", known.name),
+                "to let it begin, by somebody who wrote none of it; reject refuses it",
+            ),
+        ],
+        "WaitingForPlace" => vec![say(known, "cancel", "to give up waiting")],
         "WaitingForMachine" => [
             blocker(known),
             vec![say(known, "cancel", "to give up waiting")],

@@ -2,13 +2,16 @@
 
 pub mod action;
 pub mod again;
+pub mod approval;
 pub mod archive;
 pub mod calendar;
 pub mod calls;
+pub mod command;
 pub mod condition;
 pub mod control;
 pub mod file;
 pub mod freeze;
+pub mod gate;
 pub mod graph;
 pub mod host;
 pub mod job;

@@ -28,6 +28,12 @@ pub struct Plan {
     pub cluster: Option<String>,
     /// Name of the Job; empty for a job written in the run.
     pub job: String,
+    /// Revision of that Job.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// Users who wrote what the run carries out, and who asked for it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub writers: BTreeSet<String>,
     pub account: String,
     pub frozen_at: Timestamp,
     pub sharing: Sharing,
@@ -162,9 +168,15 @@ pub struct ScriptBody {
     pub interpreter: Interpreter,
     pub content: String,
     pub env: BTreeMap<String, Value>,
-    /// Revision of the Script, empty for an inline script.
+    /// Name of the Script, empty for an inline script.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub script: String,
+    /// Its revision.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,
+    /// Written here for an action, which people declare in other words.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub of_action: bool,
     /// What the values must be that depend on outputs, and so can be judged only on the way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepts: Vec<DeclaredParameter>,

@@ -114,6 +114,11 @@ pub fn check(field: &str, template: &str, known: &Known<'_>) -> Result<(), Refus
     Ok(())
 }
 
+/// Whether a text is a template, and not what it says.
+pub fn is_one(text: &str) -> bool {
+    ["{{", "{%"].iter().any(|mark| text.contains(mark))
+}
+
 /// Whether the text depends on what steps hand on, so that it can be rendered only once they have.
 pub fn awaits_outputs(template: &str) -> bool {
     let environment = environment();
@@ -126,7 +131,7 @@ pub fn awaits_outputs(template: &str) -> bool {
 
 /// The template's text in this scope.
 pub fn render(field: &str, template: &str, scope: &Scope<'_>) -> Result<String, Refusal> {
-    if !template.contains("{{") && !template.contains("{%") {
+    if !is_one(template) {
         return Ok(template.to_owned());
     }
     narrow(field, template)?;

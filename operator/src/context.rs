@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::v1alpha1::{ChangeCalendar, JobRun, Requester};
+use crds::v1alpha1::{Approval, ChangeCalendar, JobRun, Requester, RunAction, Script};
 use decide::{Limits, lock::Claim};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -19,17 +19,19 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::{
     account::Accounts,
-    actions::Actions,
+    awaiting::Awaiting,
     bursts::Bursts,
     claims::Claims,
     crowds::Crowds,
     desk::Desk,
     entitled::Rights,
     error::{Error, Result},
+    heard::Heard,
     latest::Latest,
     ledgers::Ledgers,
     metrics::Metrics,
     places::Places,
+    policies::Policies,
     precedence::Precedence,
     reached::Definitions,
     scope::{EVERY, Scope},
@@ -45,6 +47,9 @@ pub type Run = ObjectRef<DeserializeGuard<JobRun>>;
 /// ChangeCalendars by namespace and name: many tasks that refer to one are due together.
 pub type Calendars = Bursts<[String; 2], Result<Option<Arc<ChangeCalendar>>, Arc<kube::Error>>>;
 
+/// A Script by its name.
+pub type Written = ObjectRef<DeserializeGuard<Script>>;
+
 /// Shared by every controller of the leader.
 pub struct Context {
     pub client: Client,
@@ -52,7 +57,11 @@ pub struct Context {
     pub prompt: Client,
     pub precedence: Precedence,
     pub accounts: Accounts,
-    pub actions: Actions,
+    /// What people have said about runs and what these hold, and the runs that wait for that.
+    pub actions: Heard<RunAction>,
+    pub approvals: Heard<Approval>,
+    pub awaiting: Awaiting,
+    pub policies: Policies,
     pub definitions: Definitions,
     pub calendars: Calendars,
     pub rights: Rights,
@@ -84,6 +93,9 @@ pub struct Context {
     pub looks: Places,
     /// The controller of runs of each part of the scope.
     pub wake: HashMap<String, mpsc::UnboundedSender<Run>>,
+    /// That of Scripts: one of them, or each.
+    pub wake_script: HashMap<String, mpsc::UnboundedSender<Written>>,
+    pub wake_scripts: HashMap<String, mpsc::UnboundedSender<()>>,
     /// UIDs of runs that have ended, for those who wait for one.
     pub ended: broadcast::Sender<String>,
     pub failures: Failures,
@@ -117,6 +129,25 @@ impl Context {
         let wake = self.wake.get(namespace).or_else(|| self.wake.get(EVERY));
         // The controller is gone only when the operator ends.
         let _ = wake.map(|wake| wake.send(Run::new(name).within(namespace)));
+    }
+
+    /// Has the Script looked at that a decision is about.
+    pub fn wake_script(&self, namespace: &str, name: &str) {
+        let wake = self
+            .wake_script
+            .get(namespace)
+            .or_else(|| self.wake_script.get(EVERY));
+        let _ = wake.map(|wake| wake.send(Written::new(name).within(namespace)));
+    }
+
+    /// Has everything looked at that rules on commands may be about.
+    pub fn rules_changed(&self) {
+        for wake in self.wake_scripts.values() {
+            let _ = wake.send(());
+        }
+        for (namespace, name) in self.awaiting.take(None) {
+            self.wake(&namespace, &name);
+        }
     }
 
     /// UID of a run's namespace, which records are keyed by.

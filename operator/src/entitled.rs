@@ -30,6 +30,10 @@ impl Writer {
         }
     }
 
+    pub fn by(&self) -> Option<&Requester> {
+        self.by.as_ref()
+    }
+
     /// Who had written what a run comes from.
     pub fn behind(origin: &Origin) -> Self {
         Self::new(&origin.kind, &origin.name, Some(&origin.requested_by))

@@ -29,8 +29,10 @@ pub enum Error {
         #[source]
         source: Arc<kube::Error>,
     },
-    #[error("{what} were not heard of yet; the operator has to be able to list and watch them")]
-    Unheard { what: &'static str },
+    #[error(
+        "nothing is known yet of objects of the kind {what}; the operator has to be able to list and watch them"
+    )]
+    Unheard { what: String },
     #[error("cannot write {what}")]
     Act {
         what: String,

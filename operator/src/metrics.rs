@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use decide::command::Finding;
 use kube::Resource;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -31,6 +32,23 @@ pub struct RunEnded {
     pub outcome: &'static str,
 }
 
+/// What a CommandPolicy said of a command of a run that began.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct CommandFound {
+    /// What its rule asks for, and what was done in the mode of the policy.
+    action: String,
+    effect: String,
+}
+
+impl CommandFound {
+    pub fn of(finding: &Finding) -> Self {
+        Self {
+            action: format!("{:?}", finding.action),
+            effect: format!("{:?}", finding.effect),
+        }
+    }
+}
+
 /// Everything that is counted.
 #[derive(Clone)]
 pub struct Metrics {
@@ -39,6 +57,7 @@ pub struct Metrics {
     pub executions: Family<Ended, Counter>,
     pub in_flight: Gauge,
     pub runs: Family<RunEnded, Counter>,
+    pub commands: Family<CommandFound, Counter>,
     /// From the time of a firing until its run is there, in seconds.
     pub lateness: Histogram,
 }
@@ -47,7 +66,7 @@ impl Metrics {
     pub fn new() -> Self {
         let (turns, executions, in_flight) =
             (Family::default(), Family::default(), Gauge::default());
-        let runs = Family::default();
+        let (runs, commands) = (Family::default(), Family::default());
         let lateness = Histogram::new(exponential_buckets(0.001, 2.0, 18));
         let mut registry = Registry::with_prefix("pilothouse_operator");
         registry.register(
@@ -67,6 +86,11 @@ impl Metrics {
         );
         registry.register("runs_ended", "Runs that ended, by outcome", runs.clone());
         registry.register(
+            "commands_found",
+            "Commands of runs that began of which a CommandPolicy spoke, by the action of its rule and what was done",
+            commands.clone(),
+        );
+        registry.register(
             "firing_lateness_seconds",
             "Time from a firing of a ScheduledTask until its run is there",
             lateness.clone(),
@@ -77,6 +101,7 @@ impl Metrics {
             executions,
             in_flight,
             runs,
+            commands,
             lateness,
         }
     }
@@ -102,6 +127,8 @@ fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
         "scheduledtasks" => "ScheduledTask",
         "parameters" => "Parameter",
         "changecalendars" => "ChangeCalendar",
+        "approvals" => "Approval",
+        "commandpolicies" => "CommandPolicy",
         _ => "Other",
     }
 }

@@ -24,7 +24,21 @@ where
     S: Serialize,
 {
     let namespace = object.namespace().unwrap_or_default();
-    let api: Api<K> = Api::namespaced(client.clone(), &namespace);
+    let api = Api::namespaced(client.clone(), &namespace);
+    status_of(&api, object, manager, status).await
+}
+
+/// The same of an object that is found through `api`.
+pub async fn status_of<K, S>(
+    api: &Api<K>,
+    object: &K,
+    manager: &str,
+    status: &S,
+) -> Result<Option<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    S: Serialize,
+{
     let patch = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),

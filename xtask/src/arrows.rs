@@ -10,7 +10,7 @@ use crate::{
 
 /// Each room, and the rooms that it may depend on; what is not named here has no arrow.
 const ARROWS: [(&str, &[&str]); 12] = [
-    ("bench", &["crds", "reach", "records"]),
+    ("bench", &["crds", "decide", "reach", "records"]),
     ("crds", &[]),
     ("serving", &[]),
     ("decide", &["crds"]),

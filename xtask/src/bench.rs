@@ -16,6 +16,8 @@ use crate::{
 /// What a bench `NAME` needs beside its program `bench-NAME`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ground {
+    /// Nothing: it measures a decision.
+    Bare,
     /// A plane with a store of records, whose address, certificate authority, token and neighbourhood on the disk the bench is given.
     Store,
     /// A plane with the operator at work on it.
@@ -26,7 +28,8 @@ enum Ground {
     Audited,
 }
 
-const BENCHES: [(&str, Ground); 5] = [
+const BENCHES: [(&str, Ground); 6] = [
+    ("commands", Ground::Bare),
     ("fanout", Ground::Operator),
     ("memory", Ground::Command),
     ("records", Ground::Store),
@@ -56,6 +59,9 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
             names.join(", ")
         )));
     };
+    if ground == Ground::Bare {
+        return bare(checkout, steps, name, arguments);
+    }
     if name == "records" && arguments == [POSTGRES] {
         return on_postgres(checkout, steps);
     }
@@ -79,7 +85,7 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
         plane.daemons.start("operator", &plane.inside(&operator))?;
     }
     match ground {
-        Ground::Operator => {}
+        Ground::Bare | Ground::Operator => {}
         Ground::Store => {
             bench.args(records);
         }
@@ -95,6 +101,15 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
         }
     }
     seen(bench.args(arguments))
+}
+
+/// Needs no plane, and no other program.
+fn bare(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String]) -> Result<()> {
+    let program = format!("bench-{name}");
+    let program = steps.run("release build", |log| {
+        Ok(product::compile(checkout, log, true, &[program.as_str()])?.remove(0))
+    })?;
+    seen(Command::new(program).args(arguments))
 }
 
 /// What the bench of records is told when it measures PostgreSQL, which it starts itself.

@@ -18,8 +18,8 @@ use crate::{age, args::DoctorArgs, cluster::Cluster, error::status, scope::Scope
 
 /// Name of the operator's Lease and Deployment.
 const OPERATOR: &str = "pilothouse-operator";
-/// Kinds by their plural names.
-pub const KINDS: [&str; 8] = [
+/// Kinds of namespaces by their plural names, and the one of the whole cluster.
+pub const KINDS: [&str; 9] = [
     "hosts",
     "scripts",
     "jobs",
@@ -28,10 +28,13 @@ pub const KINDS: [&str; 8] = [
     "scheduledtasks",
     "parameters",
     "changecalendars",
+    "approvals",
 ];
+const OF_THE_CLUSTER: &str = "commandpolicies";
 /// Policies that say whose rights count.
-const POLICIES: [&str; 8] = [
+const POLICIES: [&str; 9] = [
     "pilothouse-account",
+    "pilothouse-approval",
     "pilothouse-requester",
     "pilothouse-revision",
     "pilothouse-run-action",
@@ -108,12 +111,16 @@ async fn kinds(cluster: &Cluster) -> Finding {
     };
     let missing: Vec<_> = KINDS
         .into_iter()
+        .chain([OF_THE_CLUSTER])
         .filter(|kind| !served.contains(*kind))
         .collect();
     if missing.is_empty() {
         return Finding::good(
             "kinds",
-            format!("pilothouse.dev/v1alpha1 serves {}", KINDS.join(", ")),
+            format!(
+                "pilothouse.dev/v1alpha1 serves {}, {OF_THE_CLUSTER}",
+                KINDS.join(", ")
+            ),
         );
     }
     Finding::bad(

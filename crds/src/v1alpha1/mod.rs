@@ -1,7 +1,9 @@
 //! Version `v1alpha1` of the API group `pilothouse.dev`: one module a kind, and the parts that kinds share.
 
 mod action;
+mod approval;
 mod change_calendar;
+mod command_policy;
 mod condition;
 mod declared_parameter;
 mod duration;
@@ -18,7 +20,9 @@ mod step;
 mod target;
 
 pub use action::*;
+pub use approval::*;
 pub use change_calendar::*;
+pub use command_policy::*;
 pub use condition::*;
 pub use declared_parameter::*;
 pub use duration::*;
@@ -47,6 +51,8 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         ScheduledTask::crd(),
         Parameter::crd(),
         ChangeCalendar::crd(),
+        Approval::crd(),
+        CommandPolicy::crd(),
     ]
     .map(schema::without_null)
     .map(schema::with_unseen_status)

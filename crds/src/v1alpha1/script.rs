@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DeclaredParameter, Requester};
+use super::{CommandAction, CommandSeverity, DeclaredParameter, Requester};
 
 /// A script that Jobs run on hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -30,6 +30,11 @@ use super::{DeclaredParameter, Requester};
         name = "Ready",
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Allowed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Allowed')].reason"
     ),
     printcolumn(
         name = "Age",
@@ -84,7 +89,7 @@ pub enum RiskLevel {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScriptStatus {
-    /// conditions: Ready is True when the current content is stored as a revision.
+    /// conditions: Ready is True when the current content is stored as a revision; Allowed is True when no CommandPolicy keeps it from being run, or somebody has approved it.
     #[serde(default)]
     #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -103,4 +108,41 @@ pub struct ScriptStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     pub digest: Option<String>,
+    /// findings are what CommandPolicies say of its commands, the first twenty in the order of the text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub findings: Vec<CommandFinding>,
+}
+
+/// What a rule says of one command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandFinding {
+    /// policy is the CommandPolicy that says it.
+    #[schemars(length(max = 253))]
+    pub policy: String,
+    /// rule of the policy, or `unknown` for what cannot be known before it runs.
+    #[schemars(length(max = 63))]
+    pub rule: String,
+    /// action that the rule asks for.
+    pub action: CommandAction,
+    /// effect is what is done in the mode of the policy.
+    pub effect: CommandAction,
+    /// severity is how much harm it can do.
+    pub severity: CommandSeverity,
+    /// line of the content, from 1.
+    pub line: i32,
+    /// column of the line in characters, from 1.
+    pub column: i32,
+    /// command as it would be run, and how it is reached.
+    #[schemars(length(max = 512))]
+    pub command: String,
+    /// reason in words.
+    #[schemars(length(max = 512))]
+    pub reason: String,
+    /// safer is what to do instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub safer: Option<String>,
 }

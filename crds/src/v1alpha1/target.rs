@@ -143,26 +143,59 @@ impl Selector {
         });
         labels.chain(requirements).collect::<Vec<_>>().join(",")
     }
+
+    /// Whether an object with these labels is meant.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let meets = |r: &Requirement| {
+            let value = labels.get(&r.key);
+            match r.operator {
+                Operator::In => value.is_some_and(|v| r.values.contains(v)),
+                Operator::NotIn => value.is_none_or(|v| !r.values.contains(v)),
+                Operator::Exists => value.is_some(),
+                Operator::DoesNotExist => value.is_none(),
+            }
+        };
+        let mut equal = self.match_labels.iter();
+        equal.all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(meets)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Operator, Requirement, Selector};
 
-    #[test]
-    fn a_selector_becomes_a_list_query() {
+    fn selector() -> Selector {
         let requirement = |key: &str, operator, values: &[&str]| Requirement {
             key: key.into(),
             operator,
             values: values.iter().map(ToString::to_string).collect(),
         };
-        let selector = Selector {
+        Selector {
             match_labels: [("app".into(), "shop".into())].into(),
             match_expressions: vec![
                 requirement("tier", Operator::In, &["db", "web"]),
                 requirement("old", Operator::DoesNotExist, &[]),
             ],
+        }
+    }
+
+    #[test]
+    fn a_selector_becomes_a_list_query() {
+        assert_eq!(selector().query(), "app=shop,tier in (db,web),!old");
+    }
+
+    #[test]
+    fn a_selector_means_objects_that_meet_all_it_asks() {
+        let meant = |labels: &[(&str, &str)]| {
+            let labels = labels
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            selector().matches(&labels.collect())
         };
-        assert_eq!(selector.query(), "app=shop,tier in (db,web),!old");
+        assert!(meant(&[("app", "shop"), ("tier", "db")]));
+        assert!(!meant(&[("app", "shop")]) && !meant(&[("app", "bank"), ("tier", "db")]));
+        assert!(!meant(&[("app", "shop"), ("tier", "db"), ("old", "")]));
+        assert!(Selector::default().matches(&[].into()));
     }
 }

@@ -211,9 +211,10 @@ fn script_body(
         interpreter: script.interpreter,
         content: script.content.clone(),
         env,
+        script: call.name.clone(),
         revision: digest.clone(),
         accepts,
-        reboots: false,
+        ..ScriptBody::default()
     }))
 }
 

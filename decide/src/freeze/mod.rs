@@ -68,6 +68,8 @@ pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<P
         version: VERSION,
         cluster: None,
         job: found.job_name.to_owned(),
+        revision: revisions.own.clone(),
+        writers: BTreeSet::new(),
         account: found.account.to_owned(),
         frozen_at: now,
         sharing: job.sharing,

@@ -81,6 +81,7 @@ fn body<const N: usize>(content: &str, env: [(&str, String); N]) -> ScriptBody {
     ScriptBody {
         content: content.to_owned(),
         env: BTreeMap::from(env),
+        of_action: true,
         ..ScriptBody::default()
     }
 }

@@ -1,6 +1,6 @@
 //! Tables and properties of `run::next`, over a small simulated world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
     execution::{State, TargetKind, Via},
@@ -64,6 +64,8 @@ pub fn plan(targets: &[usize], mut steps: Vec<PlannedStep>, strategy: Rolling) -
         version: VERSION,
         cluster: None,
         job: "j".into(),
+        revision: String::new(),
+        writers: BTreeSet::new(),
         account: "a".into(),
         frozen_at: at(0),
         sharing: Sharing::Exclusive,

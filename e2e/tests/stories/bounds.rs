@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 /// Specs that together use every field that people write.
-const FULL: [(&str, &str); 17] = [
+const FULL: [(&str, &str); 19] = [
     (
         "Host",
         r"{type: PhysicalMachine, address: 192.0.2.1, port: 22, user: root, escalation: Sudo, credentialsRef: {name: key},
@@ -50,12 +50,12 @@ const FULL: [(&str, &str); 17] = [
     (
         "ChangeCalendar",
         r#"{description: d, default: Closed, timeZone: UTC, requestedBy: {user: a, groups: [b]},
-            events: [{name: n, effect: Window, reason: r, start: "2027-01-01T10:00", end: "2027-01-01T12:00", rrule: FREQ=DAILY, exdates: ["2027-01-02"]}],
+            events: [{name: e, effect: Window, reason: r, start: "2027-01-01T10:00", end: "2027-01-01T12:00", rrule: FREQ=DAILY, exdates: ["2027-01-02"]}],
             ics: {effect: Freeze, text: "BEGIN:VCALENDAR"}}"#,
     ),
     (
         "ChangeCalendar",
-        r#"{default: Open, timeZone: UTC, events: [{name: n, effect: Freeze, start: "2027-01-01T10:00Z", duration: 8h}]}"#,
+        r#"{default: Open, timeZone: UTC, events: [{name: e, effect: Freeze, start: "2027-01-01T10:00Z", duration: 8h}]}"#,
     ),
     (
         "JobRun",
@@ -73,6 +73,19 @@ const FULL: [(&str, &str); 17] = [
     (
         "RunAction",
         r"{runRef: {name: r}, action: SetMaxParallel, maxParallel: 2}",
+    ),
+    (
+        "Approval",
+        r"{subject: {kind: Script, name: s}, digest: 'sha256:0000000000000000000000000000000000000000000000000000000000000000', decision: Reject, reason: because,
+            expires: '2027-01-01T00:00:00Z', requestedBy: {user: a, groups: [b]}}",
+    ),
+    (
+        "CommandPolicy",
+        r"{mode: Audit, applyTo: [Scripts], onUnknown: Warn, requestedBy: {user: a, groups: [b]},
+            namespaceSelector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]},
+            builtIn: {packs: [Files], exclude: [a], actions: [{name: b, action: Warn}]},
+            rules: [{name: r, action: Deny, severity: High, why: w, safer: s, match: {commands: [c], subcommand: [s], flags: {anyOf: [-a], allOf: [-b]},
+              args: {any: [a], anyPath: [/a], lastPath: [/a]}, unless: {flags: [-n], args: [a]}, redirectTo: [/a], assigns: [A], sql: [Truncate], shapes: [ForkBomb]}}]}",
     ),
     (
         "ScheduledTask",

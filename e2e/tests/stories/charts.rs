@@ -229,7 +229,7 @@ fn with_a_scope_each_namespace_has_the_roles_that_the_cluster_would_have() {
         role["rules"].as_array().expect("rules").clone()
     };
     for namespace in ["shop", "web"] {
-        let same = ["viewer", "admin", "impersonate-runner"].map(|name| (name, name));
+        let same = ["viewer", "admin", "approver", "impersonate-runner"].map(|name| (name, name));
         for (name, in_scope) in same.into_iter().chain([("operator", "operator-scope")]) {
             let mut of_cluster = rules(
                 &whole,
@@ -237,7 +237,13 @@ fn with_a_scope_each_namespace_has_the_roles_that_the_cluster_would_have() {
                 Value::Null,
             );
             of_cluster.retain(|rule| {
-                !["nodes", "servicecidrs"]
+                let of_cluster = [
+                    "nodes",
+                    "servicecidrs",
+                    "commandpolicies",
+                    "commandpolicies/status",
+                ];
+                !of_cluster
                     .iter()
                     .any(|only| rule["resources"] == json!([only]))
             });

@@ -48,6 +48,8 @@ const OBJECTS: &str = r#"
 ---
 {kind: RunAction, metadata: {name: nothing}, spec: {runRef: {name: nobody}, action: Cancel}}
 ---
+{kind: Approval, metadata: {name: nobodys}, spec: {subject: {kind: Script, name: nobody}, digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000", decision: Approve}}
+---
 {kind: Parameter, metadata: {name: kept}, spec: {value: a}}
 ---
 {kind: ScheduledTask, metadata: {name: scheduled}, spec: {schedule: {every: 24h}, jobRef: {name: plannable}}}
@@ -95,6 +97,7 @@ JobRun        again     Failed=True/AlreadyBegun         Current    Healthy
 JobRun        hook      Failed=True/AlreadyBegun         Current    Degraded
 RunAction     suspend   Applied=True/TakenIn             Current    Healthy
 RunAction     nothing   Applied=False/RunNotFound        Failed     Degraded
+Approval      nobodys   Counts=False/NotFound            Failed     Degraded
 ScheduledTask scheduled Ready=True/Scheduled             Current    Healthy
 ScheduledTask suspended Ready=True/Suspended             Current    Healthy
 ScheduledTask expired   Ready=True/Finished              Current    Healthy

@@ -19,6 +19,7 @@ mod files;
 mod first_run;
 mod footprint;
 mod forged;
+mod gate;
 mod gitops;
 mod health;
 mod hijack;

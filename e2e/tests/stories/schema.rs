@@ -30,6 +30,12 @@ fn least(kind: &str) -> Value {
         "Parameter" => json!({"value": "1"}),
         "ChangeCalendar" => json!({"default": "Closed", "timeZone": "UTC"}),
         "RunAction" => json!({"runRef": {"name": "run"}, "action": "Cancel"}),
+        "CommandPolicy" => {
+            json!({"rules": [{"name": "r", "match": {"commands": ["c"]}, "action": "Deny", "why": "w"}]})
+        }
+        "Approval" => {
+            json!({"subject": {"kind": "Script", "name": "script"}, "digest": format!("sha256:{}", "0".repeat(64)), "decision": "Approve"})
+        }
         "ScheduledTask" => {
             json!({"schedule": {"cron": "0 15 3 ? * *", "timeZone": "UTC"}, "jobRef": {"name": "job"}})
         }
@@ -382,6 +388,69 @@ fn action_cases() -> Vec<Case> {
     ]
 }
 
+fn approval_cases() -> Vec<Case> {
+    vec![Case {
+        kind: "Approval",
+        accept: json!({"decision": "Reject", "reason": "not today"}),
+        reject: json!({"decision": "Reject"}),
+        message: "whoever rejects says why; give reason",
+    }]
+}
+
+fn command_cases() -> Vec<Case> {
+    let kind = "CommandPolicy";
+    let matching = |over: Value| json!({"rules": [{"name": "r", "match": over, "action": "Deny", "why": "w"}]});
+    let of = |over: Value| {
+        let mut command = json!({"commands": ["c"]});
+        merge(&mut command, &over);
+        matching(command)
+    };
+    vec![
+        Case {
+            kind,
+            accept: json!({"builtIn": {"exclude": ["a"], "actions": [{"name": "b", "action": "Warn"}]}}),
+            reject: json!({"builtIn": {"exclude": ["a"], "actions": [{"name": "a", "action": "Warn"}]}}),
+            message: "a rule is either excluded or given another action",
+        },
+        Case {
+            kind,
+            accept: json!({"rules": [{"name": "unknowable", "match": {"commands": ["c"]}, "action": "Deny", "why": "w"}]}),
+            reject: json!({"rules": [{"name": "unknown", "match": {"commands": ["c"]}, "action": "Deny", "why": "w"}]}),
+            message: "unknown is the name under which onUnknown is told; give the rule another",
+        },
+        Case {
+            kind,
+            accept: matching(json!({"redirectTo": ["/a"]})),
+            reject: matching(json!({"args": {"any": ["a"]}})),
+            message: "a rule names at least one of commands, redirectTo, assigns, sql and shapes",
+        },
+        Case {
+            kind,
+            accept: of(json!({"subcommand": ["a"]})),
+            reject: matching(json!({"assigns": ["A"], "subcommand": ["a"]})),
+            message: "subcommand is of a command: give commands",
+        },
+        Case {
+            kind,
+            accept: of(json!({"flags": {"anyOf": ["-a"]}})),
+            reject: of(json!({"flags": {}})),
+            message: "give anyOf or allOf",
+        },
+        Case {
+            kind,
+            accept: of(json!({"args": {"anyPath": ["/a"]}})),
+            reject: of(json!({"args": {}})),
+            message: "give any, anyPath or lastPath",
+        },
+        Case {
+            kind,
+            accept: of(json!({"unless": {"flags": ["-n"]}})),
+            reject: of(json!({"unless": {}})),
+            message: "give flags or args",
+        },
+    ]
+}
+
 fn schedule_cases() -> Vec<Case> {
     let kind = "ScheduledTask";
     let schedule = |of: Value| json!({"schedule": of});
@@ -509,15 +578,18 @@ fn cases() -> Vec<Case> {
         .chain(jobs)
         .chain(run_cases())
         .chain(action_cases())
+        .chain(approval_cases())
+        .chain(command_cases())
         .chain(schedule_cases())
         .chain(calendar_cases())
         .collect()
 }
 
-/// Rules that look at the old object, too; `a_run_and_an_action_never_change` asks them.
-const OF_CHANGES: [&str; 2] = [
+/// Rules that look at the old object, too; `what_is_said_once_never_changes` asks them.
+const OF_CHANGES: [&str; 3] = [
     "a JobRun is immutable; create another one, or control it with a RunAction",
     "a RunAction is immutable; create another one",
+    "an Approval is immutable; create another one",
 ];
 
 #[tokio::test]
@@ -547,13 +619,14 @@ async fn every_rule_accepts_what_is_right_and_rejects_what_is_not() {
 }
 
 #[tokio::test]
-async fn a_run_and_an_action_never_change() {
+async fn what_is_said_once_never_changes() {
     let cluster = Cluster::connect().await;
     let namespace = TestNamespace::create(&cluster, "immutable").await;
     let client = cluster.client();
     let changes = [
         ("JobRun", json!({"parameters": {"a": "1"}})),
         ("RunAction", json!({"reason": "another"})),
+        ("Approval", json!({"reason": "another"})),
     ];
     for ((kind, change), message) in changes.into_iter().zip(OF_CHANGES) {
         let kept = Manifest::of(kind, "asked", &least(kind)).within(namespace.name());

@@ -1,7 +1,9 @@
 //! The controllers of the leader: one a kind, each observe, decide, act, report.
 
 mod action;
+mod approval;
 mod calendar;
+mod command_policy;
 mod host;
 mod job;
 mod parameter;
@@ -18,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use crds::v1alpha1::Requester;
+use crds::v1alpha1::{Approval, Requester, RunAction};
 use futures::{StreamExt as _, TryStreamExt as _, stream::select_all};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
@@ -47,22 +49,25 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
     account::Accounts,
-    actions::{Actions, News},
     args::Args,
+    awaiting::Awaiting,
     bursts::Bursts,
     claims::Claims,
-    context::{Context, Failures, Run, toolkit},
+    context::{Context, Failures, Run, Written, toolkit},
     crowds::Crowds,
     desk::Desk,
     entitled::Rights,
     error::{self, Error, Result, observing},
-    fenced, held,
+    fenced,
+    heard::{Heard, News},
+    held,
     latest::Latest,
     leader::cluster_uid,
     ledgers::Ledgers,
     metrics::Metrics,
     off_limits,
     places::Places,
+    policies::{self, Policies},
     precedence::Precedence,
     reached::Definitions,
     scope::{self, Scope},
@@ -72,17 +77,23 @@ use crate::{
     users::{Named, Names, Users},
 };
 
-/// What is woken from within, and what is heard of actions, by the part of the scope that it is in.
+/// What is woken from within, and what is heard of what people say, by the part of the scope that it is in.
 struct Ears {
-    runs: HashMap<String, UnboundedReceiverStream<Run>>,
-    parameters: HashMap<String, UnboundedReceiverStream<Named>>,
-    actions: HashMap<String, News>,
+    runs: Woken<Run>,
+    parameters: Woken<Named>,
+    script: Woken<Written>,
+    scripts: Woken<()>,
+    actions: Heeded<RunAction>,
+    approvals: Heeded<Approval>,
+    policies: Option<policies::News>,
 }
 
-impl Ears {
-    fn of<T>(all: &mut HashMap<String, T>, part: &str) -> T {
-        all.remove(part).expect("each part has its own")
-    }
+type Woken<T> = HashMap<String, UnboundedReceiverStream<T>>;
+type Heeded<K> = HashMap<String, News<K>>;
+
+/// What is of a part of the scope.
+fn own<T>(all: &mut HashMap<String, T>, part: &str) -> T {
+    all.remove(part).expect("each part has its own")
 }
 
 /// Objects of one kind that are looked at together.
@@ -104,47 +115,88 @@ pub async fn run(
     fence: Fence,
     epoch: i64,
 ) -> Result<()> {
-    let (ctx, mut ears) = context(&args, config, metrics, fence, epoch).await?;
+    let (ctx, ears) = context(&args, config, metrics, fence, epoch).await?;
     keep_off(args, &ctx).await?;
     patiently(async || takeover::claims(&ctx).await).await?;
-    let woken_runs = |controller: Controller<_>, part: &str| {
-        controller
-            .watches_stream(Ears::of(&mut ears.actions, part), run::of_action)
-            .reconcile_on(Ears::of(&mut ears.runs, part))
-    };
-    let woken_parameters = |controller, part: &str| {
-        let woken = Ears::of(&mut ears.parameters, part);
-        parameter::following(controller, &ctx, part).reconcile_on(woken)
-    };
+    tokio::join!(
+        work(&ctx, ears.runs, ears.actions, ears.approvals),
+        definitions(&ctx, ears.script, ears.scripts, ears.parameters),
+        rules(&ctx, ears.policies),
+    );
+    Ok(())
+}
+
+/// What is done: runs, what people do to them, and what starts them.
+async fn work(
+    ctx: &Arc<Context>,
+    mut woken: Woken<Run>,
+    mut actions: Heeded<RunAction>,
+    mut approvals: Heeded<Approval>,
+) {
     let of_runs = Turns {
         at_once: EVERY_ONE,
         held: held::run,
         is_done: |ctx, run| run.0.as_ref().is_ok_and(|run| run::is_done(ctx, run)),
         told: |ctx, _, event| ctx.latest.hear(event),
-        ..Turns::usual()
     };
     let of_tasks = Turns {
         at_once: EVERY_ONE,
         ..Turns::told_to_users()
     };
+    let runs = |controller: Controller<_>, part: &str| {
+        let all = ctx.clone();
+        controller
+            .watches_stream(own(&mut actions, part), run::of_action)
+            .watches_stream(own(&mut approvals, part), move |approval| {
+                run::of_approval(approval, &all)
+            })
+            .reconcile_on(own(&mut woken, part))
+    };
     tokio::join!(
-        drive(&ctx, of_runs, run::reconcile, woken_runs),
-        drive(&ctx, Turns::usual(), action::reconcile, |c, _| c),
-        drive(&ctx, Turns::usual(), script::reconcile, |c, _| c),
-        drive(
-            &ctx,
-            Turns::told_to_users(),
-            job::reconcile,
-            |jobs, part| { job::following(jobs, &ctx, part) }
-        ),
-        drive(&ctx, Turns::usual(), parameter::reconcile, woken_parameters),
-        drive(&ctx, Turns::usual(), host::reconcile, |c, _| c),
-        drive(&ctx, Turns::usual(), calendar::reconcile, |c, _| c),
-        drive(&ctx, of_tasks, schedule::reconcile, |tasks, part| {
-            schedule::following(tasks, &ctx, part)
+        drive(ctx, of_runs, run::reconcile, runs),
+        drive(ctx, Turns::usual(), action::reconcile, |c, _| c),
+        drive(ctx, of_tasks, schedule::reconcile, |tasks, part| {
+            schedule::following(tasks, ctx, part)
         }),
     );
-    Ok(())
+}
+
+/// What work is made of.
+async fn definitions(
+    ctx: &Arc<Context>,
+    mut script: Woken<Written>,
+    mut scripts: Woken<()>,
+    mut parameters: Woken<Named>,
+) {
+    let of_jobs = Turns::told_to_users();
+    let scripts = |controller: Controller<_>, part: &str| {
+        controller
+            .reconcile_on(own(&mut script, part))
+            .reconcile_all_on(own(&mut scripts, part))
+    };
+    let parameters = |controller, part: &str| {
+        let woken = own(&mut parameters, part);
+        parameter::following(controller, ctx, part).reconcile_on(woken)
+    };
+    tokio::join!(
+        drive(ctx, Turns::usual(), script::reconcile, scripts),
+        drive(ctx, of_jobs, job::reconcile, |jobs, part| {
+            job::following(jobs, ctx, part)
+        }),
+        drive(ctx, Turns::usual(), parameter::reconcile, parameters),
+        drive(ctx, Turns::usual(), host::reconcile, |c, _| c),
+    );
+}
+
+/// What says whether and when it may be done.
+async fn rules(ctx: &Arc<Context>, policies: Option<policies::News>) {
+    tokio::join!(
+        command_policy::drive(ctx, policies),
+        drive(ctx, Turns::usual(), approval::reconcile, |given, part| {
+            approval::following(given, ctx, part)
+        }),
+        drive(ctx, Turns::usual(), calendar::reconcile, |c, _| c),
+    );
 }
 
 /// What controllers share, and what runs of each part of the scope are woken by.
@@ -161,11 +213,19 @@ async fn context(
     let scope = Scope::new(args.namespaces.clone());
     let (wake, runs) = wakes(&scope);
     let (wake_parameters, parameters) = wakes(&scope);
-    let (actions, heard) = Actions::heard(&client, &scope);
+    let (wake_script, script) = wakes(&scope);
+    let (wake_scripts, scripts) = wakes(&scope);
+    let (actions, heard_actions) = Heard::of(&client, &scope);
+    let (approvals, heard_approvals) = Heard::of(&client, &scope);
+    let (policies, news) = Policies::heard(&client, &scope);
     let ears = Ears {
         runs,
         parameters,
-        actions: heard.into_iter().collect(),
+        script,
+        scripts,
+        actions: heard_actions,
+        approvals: heard_approvals,
+        policies: news,
     };
     let fleet = Fleet::fenced(Limits::default(), fence.clone());
     let ctx = Context {
@@ -173,6 +233,9 @@ async fn context(
         prompt: fenced::prompt(config, &fence)?,
         precedence,
         actions,
+        approvals,
+        awaiting: Awaiting::default(),
+        policies,
         definitions: Definitions::default(),
         calendars: Bursts::default(),
         rights: Rights::default(),
@@ -200,6 +263,8 @@ async fn context(
         crowds: Crowds::new(args.max_in_flight),
         looks: Places::new(LOOKS),
         wake,
+        wake_script,
+        wake_scripts,
         ended: broadcast::Sender::new(ENDS),
         failures: Failures::default(),
         latest: Latest::default(),
@@ -245,12 +310,7 @@ async fn me(client: &Client) -> Result<Requester> {
 }
 
 /// A way to wake the controller of each part, and its other end.
-fn wakes<T>(
-    scope: &Scope,
-) -> (
-    HashMap<String, UnboundedSender<T>>,
-    HashMap<String, UnboundedReceiverStream<T>>,
-) {
+fn wakes<T>(scope: &Scope) -> (HashMap<String, UnboundedSender<T>>, Woken<T>) {
     let of = |part: &str| {
         let (wake, woken) = mpsc::unbounded_channel();
         let woken = UnboundedReceiverStream::new(woken);

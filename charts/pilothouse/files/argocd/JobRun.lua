@@ -10,6 +10,8 @@ for _, condition in ipairs(obj.status.conditions or {}) do
     return { status = "Degraded", message = condition.reason .. ": " .. condition.message }
   elseif condition.type == "Suspended" and condition.status == "True" then
     return { status = "Suspended", message = condition.reason .. ": " .. condition.message }
+  elseif condition.type == "Running" and condition.reason == "AwaitingApproval" then
+    return { status = "Suspended", message = condition.reason .. ": " .. condition.message }
   elseif condition.type == "Ready" then
     health.message = condition.reason .. ": " .. condition.message
     if condition.status == "True" then

@@ -31,6 +31,7 @@ use super::{
     part,
 };
 use crate::{
+    actions,
     context::Context,
     error::{Error, Result, acting, chain, observing},
     metrics::RunEnded,
@@ -354,7 +355,7 @@ async fn is_archived(ctx: &Context, run: &JobRun, namespace_uid: &str) -> Result
     let whole = runs.get(&name).await;
     let whole = whole.map_err(observing(format!("JobRun {name}")))?;
     let goes = whole.metadata.deletion_timestamp.is_some();
-    let actions = ctx.actions.about(&whole).await?;
+    let actions = actions::about(&ctx.actions, &whole).await?;
     let Some(all) = archive::of(&whole, &actions, namespace_uid) else {
         return Ok(false);
     };

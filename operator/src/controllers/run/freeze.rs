@@ -84,6 +84,9 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
         again::narrow(ctx, run, earlier, (&lanes, &mut targets), now).await?;
     }
     writers.extend(run.spec.on_behalf_of.iter().map(Writer::behind));
+    let asked = run.spec.requested_by.iter();
+    let users = asked.chain(writers.iter().filter_map(Writer::by));
+    let users = users.map(|by| by.user.clone()).collect();
     entitled::all(ctx, &namespace, &account, writers).await?;
     let found = Findings {
         job_name: &job_name,
@@ -102,7 +105,11 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
     };
     let plan = freeze(&found, &ctx.limits, now).map_err(Gap::Refused)?;
     let cluster = Some(ctx.cluster.clone());
-    Ok(Plan { cluster, ..plan })
+    Ok(Plan {
+        cluster,
+        writers: users,
+        ..plan
+    })
 }
 
 /// The values of the run's parameters; those of Parameters in a version that is known.

@@ -3,12 +3,13 @@
 mod act;
 mod again;
 mod freeze;
+pub mod gate;
 mod observe;
 pub mod part;
 
 use std::{sync::Arc, time::Duration};
 
-use crds::v1alpha1::{JobRun, RunAction, Sharing};
+use crds::v1alpha1::{Approval, JobRun, RunAction, Sharing, SubjectKind};
 use decide::{ledger::Ledger, lock::Claim, plan::Plan, receipt, run::Phase, status::Outlook};
 use kube::{
     ResourceExt as _,
@@ -249,6 +250,11 @@ async fn held_back(
     now: jiff::Timestamp,
 ) -> Result<Option<(News, Duration)>> {
     let waiting = |reason, message| Ok(Some((News::Waiting { reason, message }, WAITING)));
+    // Before it gets machines, which it would keep from others while people think.
+    let warnings = match gate::ask(ctx, run, kept, now).await? {
+        Ok(warnings) => warnings,
+        Err(news) => return Ok(Some((news, QUEUED))),
+    };
     match ctx.claims.take(&run.uid().unwrap_or_default()) {
         Taken::Given => {}
         Taken::Waits(other, message) => {
@@ -264,7 +270,11 @@ async fn held_back(
         Taken::Never(refusal) => return Ok(Some((News::Refused(refusal), Duration::ZERO))),
     }
     match act::claim(ctx, run, kept, now).await {
-        Ok(refusal) => Ok(refusal.map(|refusal| (News::Refused(refusal), Duration::ZERO))),
+        Ok(Some(refusal)) => Ok(Some((News::Refused(refusal), Duration::ZERO))),
+        Ok(None) => {
+            gate::warn(ctx, run, &warnings).await;
+            Ok(None)
+        }
         Err(Error::Records(error)) => waiting("WaitingForRecords", crate::error::chain(&*error)),
         Err(error) => Err(error),
     }
@@ -283,6 +293,29 @@ pub fn claim(run: &JobRun, plan: &Plan, suspended: bool) -> Claim {
         held: run.status.as_ref().is_some_and(|s| s.started_at.is_some()),
         suspended,
     }
+}
+
+/// The runs that an approval may let begin.
+pub fn of_approval(
+    approval: DeserializeGuard<Approval>,
+    ctx: &Context,
+) -> Vec<ObjectRef<DeserializeGuard<JobRun>>> {
+    let Some((approval, namespace)) = approval.0.ok().and_then(|a| a.namespace().map(|n| (a, n)))
+    else {
+        return Vec::new();
+    };
+    let waiting = ctx
+        .awaiting
+        .take(Some(&namespace))
+        .into_iter()
+        .map(|(_, name)| name);
+    let subject = &approval.spec.subject;
+    if subject.kind == SubjectKind::Script {
+        ctx.wake_script(&namespace, &subject.name);
+    }
+    let named = (subject.kind == SubjectKind::JobRun).then(|| subject.name.clone());
+    let of = |name: String| ObjectRef::new(&name).within(&namespace);
+    waiting.chain(named).map(of).collect()
 }
 
 /// The run that an action is about.

@@ -22,6 +22,7 @@ use kube::{Api, ResourceExt as _};
 
 use super::part;
 use crate::{
+    actions,
     context::Context,
     error::{Error, Result, observing},
     revisions,
@@ -174,7 +175,7 @@ pub async fn control(
             .as_ref()
             .is_some_and(|s| find_condition(&s.conditions, "Applied").is_some())
     };
-    let mut fresh = ctx.actions.about(run).await?;
+    let mut fresh = actions::about(&ctx.actions, run).await?;
     fresh.retain(|a| !taken_in(a) && a.spec.requested_by.is_some());
     // Creation times are whole seconds; the API server counts versions in the order of writes.
     fresh.sort_by_key(|a| a.resource_version().and_then(|v| v.parse::<u64>().ok()));

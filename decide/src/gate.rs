@@ -1,0 +1,418 @@
+//! Whether a planned run may begin: what CommandPolicies say of its commands now, and what people have decided on what these hold.
+
+use crds::v1alpha1::{
+    Approval, CommandAction, CommandFinding, CommandPlace, ScriptSpec, SubjectKind, Verdict,
+};
+use jiff::Timestamp;
+
+use crate::{
+    Refusal,
+    approval::Content,
+    command::{Finding, Rulebook, Source, Word, analyse, judge},
+    plan::{Body, Plan, PlannedStep, ScriptBody},
+    template,
+};
+
+/// Findings that a message names.
+const NAMED: usize = 3;
+/// Findings that a status holds.
+const SHOWN: usize = 20;
+
+/// Something that a policy says of a step.
+#[derive(Clone, Debug)]
+pub struct Found<'a> {
+    pub step: &'a PlannedStep,
+    pub finding: Finding,
+}
+
+/// What is asked before a run begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub run: &'a str,
+    pub plan: &'a Plan,
+    /// Hash of the plan.
+    pub hash: &'a str,
+    pub approvals: &'a [Approval],
+    pub now: Timestamp,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It may, with these words of warning.
+    Open(Vec<String>),
+    /// It waits for a decision.
+    Held(String),
+    Never(Refusal),
+}
+
+/// Everything that policies say of a plan, in the order of its steps.
+pub fn findings<'a>(plan: &'a Plan, books: &[Rulebook]) -> Vec<Found<'a>> {
+    if books.is_empty() {
+        return Vec::new();
+    }
+    let of = |step: &'a PlannedStep| {
+        let found = of_body(&step.body, books).into_iter();
+        found.map(move |finding| Found { step, finding })
+    };
+    plan.steps.iter().flat_map(of).collect()
+}
+
+fn of_body(body: &Body, books: &[Rulebook]) -> Vec<Finding> {
+    match body {
+        Body::Script(script) if script.of_action => Vec::new(),
+        Body::Script(script) => {
+            let place = if script.script.is_empty() {
+                CommandPlace::Runs
+            } else {
+                CommandPlace::Scripts
+            };
+            let source = Source::Script {
+                interpreter: script.interpreter,
+                text: &script.content,
+            };
+            judged(&source, books, place)
+        }
+        Body::Exec(exec) => of_words(exec.command.iter(), books),
+        Body::Pod { step, .. } => of_words(step.command.iter().chain(&step.args), books),
+        _ => Vec::new(),
+    }
+}
+
+/// What a template becomes is known only on the way. An image that is given no words runs what it was built for.
+fn of_words<'a>(words: impl Iterator<Item = &'a String>, books: &[Rulebook]) -> Vec<Finding> {
+    let word = |text: &String| {
+        if template::is_one(text) {
+            Word::unknown(text.as_str())
+        } else {
+            Word::text(text.as_str())
+        }
+    };
+    let words: Vec<Word> = words.map(word).collect();
+    if words.is_empty() {
+        return Vec::new();
+    }
+    let source = Source::Argv {
+        words: &words,
+        interactive: false,
+    };
+    judged(&source, books, CommandPlace::Runs)
+}
+
+/// Everything that policies say of a Script.
+pub fn of_script(script: &ScriptSpec, books: &[Rulebook]) -> Vec<Finding> {
+    let source = Source::Script {
+        interpreter: script.interpreter,
+        text: &script.content,
+    };
+    judged(&source, books, CommandPlace::Scripts)
+}
+
+/// Whether a Script may be run about which this was found, and on which this was decided.
+pub fn allowed(findings: &[Finding], decided: Option<Result<(), Refusal>>) -> Verdict {
+    let strictest = findings.iter().map(|finding| finding.effect).max();
+    let named = |effect| {
+        let found = findings.iter().filter(|f| f.effect == effect);
+        let found: Vec<_> = found.take(NAMED).map(described).collect();
+        found.join("; and ")
+    };
+    match (strictest.unwrap_or(CommandAction::Allow), decided) {
+        (_, Some(Err(rejected))) => Verdict::no("Allowed", rejected.reason, rejected.message),
+        (effect @ CommandAction::Deny, _) => Verdict::no("Allowed", "Denied", named(effect)),
+        (CommandAction::RequireApproval, Some(Ok(()))) => Verdict::yes("Allowed", "Approved", ""),
+        (effect @ CommandAction::RequireApproval, None) => {
+            Verdict::no("Allowed", "ApprovalRequired", named(effect))
+        }
+        (effect @ CommandAction::Warn, _) => Verdict::yes("Allowed", "Warned", named(effect)),
+        (CommandAction::Allow, _) => Verdict::yes("Allowed", "NothingHeld", ""),
+    }
+}
+
+/// The first findings, as a status tells them.
+pub fn shown(findings: &[Finding]) -> Vec<CommandFinding> {
+    let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    let shown = |finding: &Finding| CommandFinding {
+        policy: finding.policy.clone(),
+        rule: finding.rule.clone(),
+        action: finding.action,
+        effect: finding.effect,
+        severity: finding.severity,
+        line: number(finding.at.line),
+        column: number(finding.at.column),
+        command: finding.command.clone(),
+        reason: finding.reason.clone(),
+        safer: finding.safer.clone(),
+    };
+    findings.iter().take(SHOWN).map(shown).collect()
+}
+
+fn judged(source: &Source<'_>, books: &[Rulebook], place: CommandPlace) -> Vec<Finding> {
+    let asked: Vec<_> = books.iter().filter(|book| book.asks(place)).collect();
+    if asked.is_empty() {
+        return Vec::new();
+    }
+    judge(&analyse(source), asked).findings
+}
+
+/// What becomes of a run about which this was found.
+pub fn answer(asked: &Question<'_>, found: &[Found<'_>]) -> Answer {
+    let of = |effect| found.iter().filter(move |f| f.finding.effect == effect);
+    if let Some(denied) = of(CommandAction::Deny).next() {
+        let message = format!("{}; change it, and create the run anew", told(denied));
+        return Answer::Never(Refusal::new("CommandDenied", message));
+    }
+    let mut held = Vec::new();
+    for found in of(CommandAction::RequireApproval) {
+        match asked.decided(found.step) {
+            Some(Ok(())) => {}
+            Some(Err(rejected)) => return Answer::Never(rejected),
+            None => held.push(found),
+        }
+    }
+    if held.is_empty() {
+        return Answer::Open(of(CommandAction::Warn).map(told).collect());
+    }
+    Answer::Held(asked.held(&held))
+}
+
+impl Question<'_> {
+    /// A rejection of anything that the step is part of outweighs an approval of another.
+    fn decided(&self, step: &PlannedStep) -> Option<Result<(), Refusal>> {
+        let Plan {
+            job,
+            revision,
+            writers,
+            ..
+        } = self.plan;
+        let script = match &step.body {
+            Body::Script(ScriptBody {
+                script, revision, ..
+            }) => Some((SubjectKind::Script, script.as_str(), revision.as_str())),
+            _ => None,
+        };
+        let of = [
+            Some((SubjectKind::JobRun, self.run, self.hash)),
+            Some((SubjectKind::Job, job, revision)),
+            script,
+        ];
+        let named = of
+            .into_iter()
+            .flatten()
+            .filter(|(_, name, _)| !name.is_empty());
+        let decisions = named.filter_map(|(kind, name, digest)| {
+            let content = Content {
+                kind,
+                name,
+                digest,
+                writers,
+            };
+            content.decided(self.approvals, self.now)
+        });
+        decisions.max_by_key(Result::is_err)
+    }
+
+    fn held(&self, held: &[&Found<'_>]) -> String {
+        let named = held.iter().take(NAMED).map(|f| told(f));
+        let more = held.len().checked_sub(NAMED).filter(|more| *more > 0);
+        let more = more.map(|more| format!("{more} more"));
+        let all: Vec<_> = named.chain(more).collect();
+        format!(
+            "have somebody who wrote none of it decide (kubectl pilothouse approve run/{}): {}",
+            self.run,
+            all.join("; and ")
+        )
+    }
+}
+
+/// One finding in words: where, which rule, why, and what to do instead.
+fn told(found: &Found<'_>) -> String {
+    let Found { step, finding } = found;
+    let whose = match &step.body {
+        Body::Script(script) if !script.script.is_empty() => {
+            format!(" (Script {})", script.script)
+        }
+        _ => String::new(),
+    };
+    format!("steps.{}{whose} {}", step.name, described(finding))
+}
+
+fn described(finding: &Finding) -> String {
+    let safer = finding.safer.as_ref();
+    let safer = safer.map(|safer| format!("; instead: {safer}"));
+    format!(
+        "at {}:{}, rule {} of CommandPolicy {}: {}{}: {}",
+        finding.at.line,
+        finding.at.column,
+        finding.rule,
+        finding.policy,
+        finding.reason,
+        safer.unwrap_or_default(),
+        finding.command
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A plan of ann's with these steps.
+    fn plan(steps: &[(&str, Value)]) -> Plan {
+        let step = |(name, body): &(&str, Value)| {
+            json!({"name": name, "lane": 0, "stage": 0, "needs": [], "body": body,
+                "timeout": "1m", "deliveryTimeout": "1m", "retries": 0, "backoff": "1s"})
+        };
+        let steps: Vec<_> = steps.iter().map(step).collect();
+        let plan = json!({"version": 1, "job": "j", "revision": "sha256:job", "writers": ["ann"], "account": "a",
+            "frozenAt": "2026-01-01T00:00:00Z", "sharing": "Exclusive", "strategy": {}, "lanes": [{"kind": "Host", "targets": []}],
+            "steps": steps, "params": {}, "secrets": {}});
+        serde_json::from_value(plan).expect("a plan")
+    }
+
+    fn inline(content: &str) -> Value {
+        json!({"script": {"interpreter": "Shell", "content": content, "env": {}}})
+    }
+
+    fn of_script(content: &str) -> Value {
+        json!({"script": {"interpreter": "Shell", "content": content, "env": {}, "script": "s", "revision": "sha256:script"}})
+    }
+
+    fn books(policy: Value) -> Vec<Rulebook> {
+        let spec = serde_json::from_value(policy).expect("a policy");
+        vec![Rulebook::of("p", &spec).expect("it can be used")]
+    }
+
+    /// Beeps are denied, knocks are held.
+    fn house() -> Vec<Rulebook> {
+        let rule = |command: &str, action: &str| json!({"name": command, "match": {"commands": [command]}, "action": action, "why": "w"});
+        books(
+            json!({"builtIn": {"packs": []}, "rules": [rule("beep", "Deny"), rule("knock", "RequireApproval"), rule("hum", "Warn")]}),
+        )
+    }
+
+    fn approval(kind: &str, name: &str, digest: &str, decision: &str) -> Approval {
+        let spec = json!({"subject": {"kind": kind, "name": name}, "digest": digest, "decision": decision, "reason": "r",
+            "requestedBy": {"user": "bob", "groups": []}});
+        Approval::new("a", serde_json::from_value(spec).expect("a spec"))
+    }
+
+    /// What becomes of a run of the plan.
+    fn asked(plan: &Plan, books: &[Rulebook], approvals: &[Approval]) -> String {
+        let question = Question {
+            run: "r",
+            plan,
+            hash: "sha256:plan",
+            approvals,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        match answer(&question, &findings(plan, books)) {
+            Answer::Open(warnings) => format!("open {}", warnings.len()),
+            Answer::Held(_) => "held".to_owned(),
+            Answer::Never(refusal) => refusal.reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_strictest_of_what_is_found_decides() {
+        let of = |content: &str| asked(&plan(&[("a", inline(content))]), &house(), &[]);
+        assert_eq!(of("true"), "open 0");
+        assert_eq!(of("hum"), "open 1");
+        assert_eq!(of("hum; knock"), "held");
+        assert_eq!(of("knock; beep"), "CommandDenied");
+        assert_eq!(of("$X"), "held", "nobody knows what it is");
+        let quiet = asked(&plan(&[("a", inline("beep"))]), &[], &[]);
+        assert_eq!(quiet, "open 0", "there is no policy");
+    }
+
+    #[test]
+    fn every_body_that_runs_commands_is_judged_and_what_we_wrote_for_an_action_is_not() {
+        let of = |body: Value| asked(&plan(&[("a", body)]), &house(), &[]);
+        assert_eq!(
+            of(json!({"exec": {"command": ["env", "beep"]}})),
+            "CommandDenied"
+        );
+        let pod = json!({"image": "i", "command": ["sh", "-c"], "args": ["beep"]});
+        assert_eq!(
+            of(json!({"pod": {"step": pod, "env": {}}})),
+            "CommandDenied"
+        );
+        assert_eq!(
+            of(json!({"pod": {"step": {"image": "i"}, "env": {}}})),
+            "open 0"
+        );
+        assert_eq!(
+            of(json!({"exec": {"command": ["sh", "-c", "{{ params.x }}"]}})),
+            "held"
+        );
+        assert_eq!(
+            of(json!({"exec": {"command": ["echo", "{{ params.x }}"]}})),
+            "open 0"
+        );
+        let mut ours = inline("beep");
+        ours["script"]["ofAction"] = json!(true);
+        assert_eq!(of(ours), "open 0");
+    }
+
+    #[test]
+    fn an_approval_of_the_run_the_job_or_the_script_lets_begin_what_it_is_about() {
+        let plan = plan(&[("a", of_script("knock")), ("b", inline("true"))]);
+        let with = |approvals: &[Approval]| asked(&plan, &house(), approvals);
+        let yes =
+            |kind: &str, name: &str, digest: &str| with(&[approval(kind, name, digest, "Approve")]);
+        assert_eq!(yes("JobRun", "r", "sha256:plan"), "open 0");
+        assert_eq!(yes("Job", "j", "sha256:job"), "open 0");
+        assert_eq!(yes("Script", "s", "sha256:script"), "open 0");
+        assert_eq!(yes("JobRun", "r", "sha256:other"), "held");
+        assert_eq!(yes("Script", "t", "sha256:script"), "held");
+        let no = approval("Script", "s", "sha256:script", "Reject");
+        let run = approval("JobRun", "r", "sha256:plan", "Approve");
+        assert_eq!(with(&[run, no]), "Rejected");
+    }
+
+    #[test]
+    fn an_approved_script_speaks_for_no_other_step() {
+        let plan = plan(&[("a", of_script("knock")), ("b", inline("knock"))]);
+        let script = approval("Script", "s", "sha256:script", "Approve");
+        assert_eq!(asked(&plan, &house(), &[script]), "held");
+    }
+
+    #[test]
+    fn a_policy_is_asked_where_it_applies_and_does_what_its_mode_says() {
+        let of = |more: Value, body: Value| {
+            let mut policy = json!({"builtIn": {"packs": []}, "rules": [{"name": "beep", "match": {"commands": ["beep"]}, "action": "Deny", "why": "w"}]});
+            policy
+                .as_object_mut()
+                .expect("fields")
+                .extend(more.as_object().expect("fields").clone());
+            asked(&plan(&[("a", body)]), &books(policy), &[])
+        };
+        let (scripts, runs) = (
+            json!({"applyTo": ["Scripts"]}),
+            json!({"applyTo": ["Runs"]}),
+        );
+        assert_eq!(of(scripts.clone(), inline("beep")), "open 0");
+        assert_eq!(of(scripts, of_script("beep")), "CommandDenied");
+        assert_eq!(of(runs.clone(), inline("beep")), "CommandDenied");
+        assert_eq!(of(runs, of_script("beep")), "open 0");
+        assert_eq!(of(json!({"mode": "Audit"}), inline("beep")), "open 0");
+        assert_eq!(of(json!({"mode": "Warn"}), inline("beep")), "open 1");
+        assert_eq!(of(json!({"mode": "Disabled"}), inline("beep")), "open 0");
+    }
+
+    #[test]
+    fn a_script_says_whether_it_may_be_run_and_why_not() {
+        let spec =
+            |content: &str| serde_json::from_value(json!({"content": content})).expect("a spec");
+        let told = |content: &str, decided| {
+            let verdict = allowed(&super::of_script(&spec(content), &house()), decided);
+            format!("{}/{}", verdict.status, verdict.reason)
+        };
+        let no = || Some(Err(Refusal::new("Rejected", "no")));
+        assert_eq!(told("true", None), "True/NothingHeld");
+        assert_eq!(told("hum", None), "True/Warned");
+        assert_eq!(told("knock", None), "False/ApprovalRequired");
+        assert_eq!(told("knock", Some(Ok(()))), "True/Approved");
+        assert_eq!(told("knock", no()), "False/Rejected");
+        assert_eq!(told("beep", Some(Ok(()))), "False/Denied");
+    }
+}

@@ -1,0 +1,145 @@
+//! Approval: says whether a decision counts for what its object says now. Runs ask for themselves when they begin.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use crds::v1alpha1::{Approval, Job, JobRun, Script, SubjectKind};
+use decide::{Refusal, approval, calls};
+use jiff::Timestamp;
+use kube::{
+    Api, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
+};
+
+use super::{run, valid};
+use crate::{
+    context::Context,
+    error::{Error, Result, observing},
+    reached, report, scope,
+};
+
+/// What is decided on, as it is now: its digest, and who wrote it.
+type Now = (String, BTreeSet<String>);
+
+/// Has an Approval looked at when the Script or Job that it is about was written.
+pub fn following(
+    approvals: Controller<DeserializeGuard<Approval>>,
+    ctx: &Context,
+    part: &str,
+) -> Controller<DeserializeGuard<Approval>> {
+    let known = approvals.store();
+    let about = move |kind: SubjectKind, namespace: Option<String>, name: &str| {
+        let is = |approval: &Arc<DeserializeGuard<Approval>>| {
+            let subject = &approval.0.as_ref().ok()?.spec.subject;
+            let is =
+                approval.namespace() == namespace && subject.kind == kind && subject.name == name;
+            is.then(|| ObjectRef::from_obj(&**approval))
+        };
+        known.state().iter().filter_map(is).collect::<Vec<_>>()
+    };
+    let of_script = about.clone();
+    let client = &ctx.client;
+    approvals
+        .watches(
+            scope::within::<DeserializeGuard<Script>>(client, part),
+            watcher::Config::default(),
+            move |script| of_script(SubjectKind::Script, script.namespace(), &script.name_any()),
+        )
+        .watches(
+            scope::within::<DeserializeGuard<Job>>(client, part),
+            watcher::Config::default(),
+            move |job| about(SubjectKind::Job, job.namespace(), &job.name_any()),
+        )
+}
+
+pub async fn reconcile(
+    approval: Arc<DeserializeGuard<Approval>>,
+    ctx: Arc<Context>,
+) -> Result<Action> {
+    let approval = valid(&approval)?;
+    if approval.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let now = Timestamp::now();
+    let counts = counts(&ctx, approval, now).await?;
+    let status = approval::status(approval, &counts, now);
+    if approval.status.as_ref() != Some(&status) {
+        report::status(&ctx.client, approval, "pilothouse-approval", &status).await?;
+    }
+    ctx.succeeded(approval);
+    let left = approval.spec.expires.as_ref().filter(|_| counts.is_ok());
+    let left = left.and_then(|at| Duration::try_from(at.0.duration_since(now)).ok());
+    let hour = Duration::from_hours(1);
+    Ok(Action::requeue(left.map_or(hour, |left| left.min(hour))))
+}
+
+async fn counts(
+    ctx: &Context,
+    approval: &Approval,
+    now: Timestamp,
+) -> Result<std::result::Result<(), Refusal>> {
+    let (namespace, subject) = (
+        approval.namespace().unwrap_or_default(),
+        &approval.spec.subject,
+    );
+    let (kind, name) = (subject.kind, subject.name.as_str());
+    let found = match kind {
+        SubjectKind::Script => of_script(ctx, &namespace, name).await?,
+        SubjectKind::Job => of_job(ctx, &namespace, name).await?,
+        SubjectKind::JobRun => of_run(ctx, &namespace, name).await?,
+    };
+    let Some((digest, writers)) = &found else {
+        let message = format!(
+            "there is no {kind:?} {name} that could be decided on in namespace {namespace}"
+        );
+        return Ok(Err(Refusal::new("NotFound", message)));
+    };
+    let content = approval::Content {
+        kind,
+        name,
+        digest,
+        writers,
+    };
+    Ok(content.counts(approval, now))
+}
+
+async fn of_script(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Now>> {
+    let scripts = Api::<Script>::namespaced(ctx.client.clone(), namespace);
+    let found = scripts.get_opt(name).await;
+    let found = found.map_err(observing(format!("Script {name}")))?;
+    Ok(found.map(|script| {
+        let writers = script.spec.requested_by.iter().map(|by| by.user.clone());
+        (decide::script::digest(&script.spec), writers.collect())
+    }))
+}
+
+/// What a Job is comes from all that it reaches; one that could not be run cannot be decided on.
+async fn of_job(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Now>> {
+    let jobs = Api::<Job>::namespaced(ctx.client.clone(), namespace);
+    let found = jobs.get_opt(name).await;
+    let Some(job) = found.map_err(observing(format!("Job {name}")))? else {
+        return Ok(None);
+    };
+    let reached = reached::reached(&ctx.client, namespace, &job.spec).await;
+    let reached = reached.map_err(observing("what the job names"))?;
+    let revisions = calls::revisions(name, &job.spec, &reached.contents());
+    let own = job.spec.requested_by.iter().map(|by| by.user.clone());
+    let others = reached
+        .writers()
+        .filter_map(|writer| writer.by().map(|by| by.user.clone()));
+    let writers = own.chain(others).collect();
+    Ok(revisions.ok().map(|revisions| (revisions.own, writers)))
+}
+
+async fn of_run(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Now>> {
+    let runs = Api::<JobRun>::namespaced(ctx.client.clone(), namespace);
+    let found = runs.get_opt(name).await;
+    let Some(run) = found.map_err(observing(format!("JobRun {name}")))? else {
+        return Ok(None);
+    };
+    match run::plan_of(ctx, &run).await {
+        Ok(kept) => Ok(kept.map(|kept| (kept.hash, kept.plan.writers.clone()))),
+        Err(Error::PlanChanged { .. } | Error::Invalid(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
