@@ -1,5 +1,7 @@
 //! Whether a planned run may begin: what CommandPolicies say of its commands now, and what people have decided on what these hold.
 
+use std::collections::BTreeMap;
+
 use crds::v1alpha1::{
     Approval, CommandAction, CommandFinding, CommandPlace, ScriptSpec, SubjectKind, Verdict,
 };
@@ -8,8 +10,8 @@ use jiff::Timestamp;
 use crate::{
     Refusal,
     approval::Content,
-    command::{Finding, Rulebook, Source, Word, analyse, judge},
-    plan::{Body, Plan, PlannedStep, ScriptBody},
+    command::{Assign, Command, Finding, Rulebook, Source, Word, analyse, judge},
+    plan::{Body, Plan, PlannedStep, ScriptBody, Value},
     template,
 };
 
@@ -71,16 +73,20 @@ fn of_body(body: &Body, books: &[Rulebook]) -> Vec<Finding> {
                 interpreter: script.interpreter,
                 text: &script.content,
             };
-            judged(&source, books, place)
+            judged(&source, &script.env, books, place)
         }
-        Body::Exec(exec) => of_words(exec.command.iter(), books),
-        Body::Pod { step, .. } => of_words(step.command.iter().chain(&step.args), books),
+        Body::Exec(exec) => of_words(exec.command.iter(), &BTreeMap::new(), books),
+        Body::Pod { step, env } => of_words(step.command.iter().chain(&step.args), env, books),
         _ => Vec::new(),
     }
 }
 
 /// What a template becomes is known only on the way. An image that is given no words runs what it was built for.
-fn of_words<'a>(words: impl Iterator<Item = &'a String>, books: &[Rulebook]) -> Vec<Finding> {
+fn of_words<'a>(
+    words: impl Iterator<Item = &'a String>,
+    env: &BTreeMap<String, Value>,
+    books: &[Rulebook],
+) -> Vec<Finding> {
     let word = |text: &String| {
         if template::is_one(text) {
             Word::unknown(text.as_str())
@@ -96,7 +102,7 @@ fn of_words<'a>(words: impl Iterator<Item = &'a String>, books: &[Rulebook]) -> 
         words: &words,
         interactive: false,
     };
-    judged(&source, books, CommandPlace::Runs)
+    judged(&source, env, books, CommandPlace::Runs)
 }
 
 /// Everything that policies say of a Script.
@@ -105,7 +111,7 @@ pub fn of_script(script: &ScriptSpec, books: &[Rulebook]) -> Vec<Finding> {
         interpreter: script.interpreter,
         text: &script.content,
     };
-    judged(&source, books, CommandPlace::Scripts)
+    judged(&source, &BTreeMap::new(), books, CommandPlace::Scripts)
 }
 
 /// Whether a Script may be run about which this was found, and on which this was decided.
@@ -146,12 +152,29 @@ pub fn shown(findings: &[Finding]) -> Vec<CommandFinding> {
     findings.iter().take(SHOWN).map(shown).collect()
 }
 
-fn judged(source: &Source<'_>, books: &[Rulebook], place: CommandPlace) -> Vec<Finding> {
+/// The variables that a step gives are set as if a command in front had set them: some bring other code into what is started.
+fn set_by(env: &BTreeMap<String, Value>) -> Option<Command> {
+    let assign = |name: &String| Assign {
+        name: name.clone(),
+        value: Word::unknown("..."),
+    };
+    let assigns: Vec<_> = env.keys().map(assign).collect();
+    (!assigns.is_empty()).then(|| Command::setting(assigns))
+}
+
+fn judged(
+    source: &Source<'_>,
+    env: &BTreeMap<String, Value>,
+    books: &[Rulebook],
+    place: CommandPlace,
+) -> Vec<Finding> {
     let asked: Vec<_> = books.iter().filter(|book| book.asks(place)).collect();
     if asked.is_empty() {
         return Vec::new();
     }
-    judge(&analyse(source), asked).findings
+    let mut analysis = analyse(source);
+    analysis.commands.extend(set_by(env));
+    judge(&analysis, asked).findings
 }
 
 /// What becomes of a run about which this was found.
@@ -348,6 +371,10 @@ mod tests {
             of(json!({"exec": {"command": ["echo", "{{ params.x }}"]}})),
             "open 0"
         );
+        let mut loads = inline("true");
+        loads["script"]["env"] = json!({"LD_PRELOAD": {"text": "/tmp/x.so"}});
+        let usual = books(json!({}));
+        assert_eq!(asked(&plan(&[("a", loads)]), &usual, &[]), "held");
         let mut ours = inline("beep");
         ours["script"]["ofAction"] = json!(true);
         assert_eq!(of(ours), "open 0");

@@ -69,6 +69,20 @@ pub struct Command {
 }
 
 impl Command {
+    /// One that only sets variables, before all others.
+    pub fn setting(assigns: Vec<Assign>) -> Self {
+        Self {
+            argv: Vec::new(),
+            assigns,
+            outputs: Vec::new(),
+            folder: None,
+            sql: Vec::new(),
+            shape: None,
+            at: At::START,
+            through: Vec::new(),
+        }
+    }
+
     /// For people, within a bound.
     pub fn shown(&self) -> String {
         let set = self.assigns.iter().map(|set| {
