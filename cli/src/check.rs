@@ -1,6 +1,6 @@
 //! What CommandPolicies make of a script, asked before anybody applies it: the same judgement as at a run's start, with the policies that are there now.
 
-use std::{fs, io};
+use std::{collections::BTreeMap, fs, io};
 
 use crds::v1alpha1::{CommandAction, CommandPolicy, Interpreter, RiskLevel, ScriptSpec};
 use decide::{
@@ -54,22 +54,15 @@ async fn books(cluster: &Cluster) -> Result<Vec<Rulebook>> {
     let policies: Api<CommandPolicy> = Api::all(cluster.client.clone());
     let policies = policies.list(&ListParams::default()).await;
     let policies = policies.map_err(doing("read the CommandPolicies"))?;
-    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-    let mut books = Vec::new();
-    for policy in policies {
-        if let Some(selector) = &policy.spec.namespace_selector {
-            let namespace = namespaces.get(&cluster.namespace).await;
-            let namespace =
-                namespace.map_err(doing(format!("read namespace {}", cluster.namespace)))?;
-            if !selector.matches(namespace.labels()) {
-                continue;
-            }
-        }
-        let name = policy.name_any();
-        let book = Rulebook::of(&name, &policy.spec);
-        books.push(book.map_err(|refusal| Error::Policy { name, refusal })?);
-    }
-    Ok(books)
+    let labels = if policies.iter().any(|p| p.spec.namespace_selector.is_some()) {
+        let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+        let namespace = namespaces.get(&cluster.namespace).await;
+        let reading = doing(format!("read namespace {}", cluster.namespace));
+        namespace.map_err(reading)?.labels().clone()
+    } else {
+        BTreeMap::new()
+    };
+    gate::books(&policies.items, &labels).map_err(Error::Refused)
 }
 
 fn script(content: String, interpreter: Interpreter) -> ScriptSpec {

@@ -62,12 +62,6 @@ pub enum Error {
         "{kind} {name} has nothing yet that could be decided on: the operator has not looked at what it says now; try again in a moment, or ask doctor"
     )]
     NoDigest { kind: &'static str, name: String },
-    #[error("CommandPolicy {name} cannot be used")]
-    Policy {
-        name: String,
-        #[source]
-        refusal: Refusal,
-    },
     #[error("JobRun {run} has no plan: {why}")]
     NotPlanned { run: String, why: String },
     #[error(

@@ -49,6 +49,10 @@ impl Content<'_> {
     pub fn counts(&self, approval: &Approval, now: Timestamp) -> Result<(), Refusal> {
         let (by, spec) = (user(approval), &approval.spec);
         let expired = spec.expires.as_ref().filter(|at| at.0 <= now);
+        if self.writers.is_empty() {
+            let message = "nobody knows who wrote it; apply it, or create the run, anew while the admission policies of the chart are in force";
+            return Err(Refusal::new("WritersUnknown", message));
+        }
         if self.writers.contains(by) || by.is_empty() {
             let message =
                 format!("{by} wrote part of it or asked for it; somebody else has to decide");
@@ -142,6 +146,22 @@ mod tests {
         assert_eq!(decided(&[approval("bob", "now", &other)]), None);
         let other = json!({"subject": {"kind": "Job", "name": "s"}});
         assert_eq!(decided(&[approval("bob", "now", &other)]), None);
+    }
+
+    #[test]
+    fn nobody_decides_on_what_nobody_is_known_to_have_written() {
+        let content = Content {
+            kind: SubjectKind::Script,
+            name: "s",
+            digest: "now",
+            writers: &BTreeSet::new(),
+        };
+        let given = approval("bob", "now", &json!({}));
+        let counts = content.counts(&given, Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            counts.map_err(|refusal| refusal.reason),
+            Err("WritersUnknown")
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crds::v1alpha1::{
-    Approval, CommandAction, CommandFinding, CommandPlace, ScriptSpec, SubjectKind, Verdict,
+    Approval, CommandAction, CommandFinding, CommandPlace, CommandPolicy, ScriptSpec, SubjectKind,
+    Verdict,
 };
 use jiff::Timestamp;
 
@@ -46,6 +47,25 @@ pub enum Answer {
     /// It waits for a decision.
     Held(String),
     Never(Refusal),
+}
+
+/// The rules of those policies that choose a namespace with these labels. One that cannot be used holds everything up, since nobody knows what it forbids.
+pub fn books<'a>(
+    policies: impl IntoIterator<Item = &'a CommandPolicy>,
+    labels: &BTreeMap<String, String>,
+) -> Result<Vec<Rulebook>, Refusal> {
+    let chooses = |policy: &&CommandPolicy| {
+        let selector = policy.spec.namespace_selector.as_ref();
+        selector.is_none_or(|selector| selector.matches(labels))
+    };
+    let book = |policy: &CommandPolicy| {
+        let name = policy.metadata.name.as_deref().unwrap_or_default();
+        Rulebook::of(name, &policy.spec).map_err(|refusal| {
+            let message = format!("CommandPolicy {name}: {}", refusal.message);
+            Refusal::new(refusal.reason, message)
+        })
+    };
+    policies.into_iter().filter(chooses).map(book).collect()
 }
 
 /// Everything that policies say of a plan, in the order of its steps.
@@ -333,6 +353,23 @@ mod tests {
             Answer::Held(_) => "held".to_owned(),
             Answer::Never(refusal) => refusal.reason.to_owned(),
         }
+    }
+
+    #[test]
+    fn a_policy_holds_where_its_selector_says_and_one_that_cannot_be_used_is_named() {
+        let policy =
+            |spec: Value| CommandPolicy::new("p", serde_json::from_value(spec).expect("a spec"));
+        let shop = policy(json!({"namespaceSelector": {"matchLabels": {"team": "shop"}}}));
+        let of = |team: &str| [("team".to_owned(), team.to_owned())].into();
+        let count = |policy, team: &str| super::books([policy], &of(team)).map(|books| books.len());
+        assert_eq!(count(&shop, "shop"), Ok(1));
+        assert_eq!(count(&shop, "bank"), Ok(0));
+        let wrong = policy(json!({"builtIn": {"exclude": ["no-such-rule"]}}));
+        let refused = count(&wrong, "shop").expect_err("there is no such rule");
+        assert!(
+            refused.message.starts_with("CommandPolicy p: "),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crds::v1alpha1::CommandPolicy;
+use decide::{command::Rulebook, gate};
 use futures::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt as _, core::DeserializeGuard, runtime::watcher};
@@ -40,25 +41,20 @@ impl Policies {
         (policies, heard.map(|(known, news)| (news.boxed(), known)))
     }
 
-    /// Those that speak of a namespace. One that cannot be read holds everything up, since nobody knows what it forbids.
-    pub async fn within(&self, ctx: &Context, namespace: &str) -> Result<Vec<CommandPolicy>> {
+    /// The rules that hold in a namespace.
+    pub async fn books(&self, ctx: &Context, namespace: &str) -> Result<Vec<Rulebook>> {
         let Some(known) = &self.known else {
             return Ok(Vec::new());
         };
         let all = heard::all(known).await?;
         let all = all.iter().map(|policy| readable(policy));
         let all = all.collect::<Result<Vec<_>>>()?;
-        let chooses = |policy: &&CommandPolicy| policy.spec.namespace_selector.is_some();
-        let labels = if all.iter().any(chooses) {
+        let labels = if all.iter().any(|p| p.spec.namespace_selector.is_some()) {
             self.labels(ctx, namespace).await?
         } else {
             BTreeMap::new()
         };
-        let here = |policy: &&CommandPolicy| {
-            let selector = policy.spec.namespace_selector.as_ref();
-            selector.is_none_or(|selector| selector.matches(&labels))
-        };
-        Ok(all.into_iter().filter(here).cloned().collect())
+        gate::books(all, &labels).map_err(|refusal| Error::Invalid(refusal.message))
     }
 
     async fn labels(&self, ctx: &Context, namespace: &str) -> Result<BTreeMap<String, String>> {

@@ -89,7 +89,7 @@ pub enum Decision {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalStatus {
-    /// conditions: Counts is True while the decision is about what the object says now, and False with the reason why it is not: Changed, OwnWork, Expired, NotFound.
+    /// conditions: Counts is True while the decision is about what the object says now, and False with the reason why it is not: Changed, OwnWork, WritersUnknown, Expired, NotFound.
     #[serde(default)]
     #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -65,6 +65,11 @@ pub async fn reconcile(
     let status = approval::status(approval, &counts, now);
     if approval.status.as_ref() != Some(&status) {
         report::status(&ctx.client, approval, "pilothouse-approval", &status).await?;
+        if approval.spec.subject.kind == SubjectKind::Script {
+            // What the Script says of itself rests on this.
+            let namespace = approval.namespace().unwrap_or_default();
+            ctx.wake_script(&namespace, &approval.spec.subject.name);
+        }
     }
     ctx.succeeded(approval);
     let left = approval.spec.expires.as_ref().filter(|_| counts.is_ok());

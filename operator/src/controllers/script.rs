@@ -9,7 +9,7 @@ use crds::{
 use decide::{approval::Content, command::Finding};
 use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 
-use super::{run::gate, valid};
+use super::valid;
 use crate::{context::Context, error::Result, report, revisions::Revisions};
 
 /// Revisions kept of one Script.
@@ -66,7 +66,7 @@ async fn judged(
     now: jiff::Timestamp,
 ) -> Result<Judged> {
     let (namespace, name) = (script.namespace().unwrap_or_default(), script.name_any());
-    let books = gate::books(ctx, &namespace).await?;
+    let books = ctx.policies.books(ctx, &namespace).await?;
     let findings = decide::gate::of_script(&script.spec, &books);
     let approvals = ctx.approvals.within(&namespace, |_| true).await?;
     let writers = script.spec.requested_by.iter().map(|by| by.user.clone());

@@ -1,19 +1,12 @@
 //! Asks before a run begins: CommandPolicies about its commands, and people about what these hold.
 
-use crds::v1alpha1::{CommandPolicy, JobRun};
-use decide::{
-    command::Rulebook,
-    gate::{self, Answer, Question},
-};
+use crds::v1alpha1::JobRun;
+use decide::gate::{self, Answer, Question};
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
 
 use super::{News, observe::Kept};
-use crate::{
-    context::Context,
-    error::{Error, Result},
-    metrics::CommandFound,
-};
+use crate::{context::Context, error::Result, metrics::CommandFound};
 
 /// What keeps a run from beginning; or the warnings that it begins with.
 pub async fn ask(
@@ -23,7 +16,7 @@ pub async fn ask(
     now: Timestamp,
 ) -> Result<std::result::Result<Vec<String>, News>> {
     let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
-    let books = books(ctx, &namespace).await?;
+    let books = ctx.policies.books(ctx, &namespace).await?;
     let found = gate::findings(&kept.plan, &books);
     if found.is_empty() {
         return Ok(Ok(Vec::new()));
@@ -54,17 +47,6 @@ pub async fn ask(
         }
         Answer::Never(refusal) => Ok(Err(News::Refused(refusal))),
     }
-}
-
-/// The rules that hold in a namespace. A policy that cannot be used holds everything up, since nobody knows what it forbids.
-pub async fn books(ctx: &Context, namespace: &str) -> Result<Vec<Rulebook>> {
-    let policies = ctx.policies.within(ctx, namespace).await?;
-    let book = |policy: &CommandPolicy| {
-        let name = policy.name_any();
-        let book = Rulebook::of(&name, &policy.spec);
-        book.map_err(|refusal| Error::Invalid(format!("CommandPolicy {name}: {}", refusal.message)))
-    };
-    policies.iter().map(book).collect()
 }
 
 /// Tells of what was let through with a warning.

@@ -3,7 +3,7 @@
 mod act;
 mod again;
 mod freeze;
-pub mod gate;
+mod gate;
 mod observe;
 pub mod part;
 
