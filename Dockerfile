@@ -4,9 +4,9 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev m
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --locked --release --package operator --package server --package toolkit --package cli \
+    cargo build --locked --release --package operator --package server --package toolkit --package webhook --package cli \
  && mkdir -p /out/etc /out/tmp && chmod 1777 /out/tmp \
- && cd "target/$(rustc --print host-tuple)/release" && cp operator server toolkit kubectl-pilothouse /out/ \
+ && cd "target/$(rustc --print host-tuple)/release" && cp operator server toolkit webhook kubectl-pilothouse /out/ \
  && printf 'root:x:0:0::/:/bin/sh\nnobody:x:65532:65532::/:/bin/false\n' > /out/etc/passwd \
  && printf 'root:x:0:\nnobody:x:65532:\n' > /out/etc/group
 

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use crds::{
     names::DEFAULT_RUNNER,
-    v1alpha1::{self, Duration, Selector},
+    v1alpha1::{self, CommandSeverity, Duration, Selector},
 };
 
 use crate::{approve::Named, connection::Connection, output::Format, parameters::Given, selector};
@@ -24,7 +24,7 @@ pub struct Args {
     pub command: Command,
 }
 
-const CODES: &str = "Exit codes: 0 succeeded or skipped, 1 failed, 2 cancelled, 3 refused, 4 this command could not be carried out.";
+const CODES: &str = "Exit codes: 0 succeeded or skipped, 1 failed, 2 cancelled, 3 refused, 4 this command could not be carried out; posture: 2 not everything could be looked at.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -71,6 +71,8 @@ pub enum Command {
     Calendar(CalendarArgs),
     /// Check the installation and your rights, and name what is missing
     Doctor(DoctorArgs),
+    /// Say who can go around what Pilothouse guards, by which binding; exits 1 where it is bad, 2 where it could not be looked at
+    Posture(PostureArgs),
     /// End what runs and take out of the cluster what would hold up a deletion, before helm uninstall
     Uninstall(UninstallArgs),
     /// Print the completion script of a shell
@@ -276,6 +278,40 @@ pub struct DoctorArgs {
     /// ServiceAccount of runs that is looked at
     #[arg(long, value_name = "ACCOUNT", default_value = DEFAULT_RUNNER)]
     pub service_account: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PostureArgs {
+    /// Exit with 1 where something as bad as this is found, or worse
+    #[arg(long, value_name = "SEVERITY", value_enum, ignore_case = true, default_value_t = Severity::High)]
+    pub fail_on: Severity,
+    /// Tell of each part of the cluster and of Pilothouse too, and count them
+    #[arg(long)]
+    pub all: bool,
+    /// Namespace that Pilothouse is installed in
+    #[arg(long, value_name = "NAMESPACE", default_value = "pilothouse-system")]
+    pub system_namespace: String,
+}
+
+/// How bad something is, the least first.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl From<Severity> for CommandSeverity {
+    fn from(typed: Severity) -> Self {
+        match typed {
+            Severity::Low => Self::Low,
+            Severity::Medium => Self::Medium,
+            Severity::High => Self::High,
+            Severity::Critical => Self::Critical,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]

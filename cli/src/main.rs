@@ -28,6 +28,7 @@ mod output;
 mod parameter;
 mod parameters;
 mod plan;
+mod posture;
 mod progress;
 mod run;
 mod scope;
@@ -137,6 +138,10 @@ async fn dispatch(args: Args) -> Result<u8> {
         Command::Explain { run } => explain::explain(&cluster, &run, format).await,
         Command::Parameter(asked) => parameter::parameter(&cluster, &asked, format).await,
         Command::Calendar(asked) => calendar::calendar(&cluster, &asked, format).await,
+        Command::Posture(asked) => {
+            let only = args.connection.namespace.as_deref();
+            posture::posture(&cluster, &asked, only, format).await
+        }
         Command::Doctor(asked) => doctor::doctor(&cluster, &asked, format).await,
         Command::Uninstall(asked) => uninstall::uninstall(&cluster, &asked).await,
         Command::Completion { .. } => Ok(DONE),

@@ -32,7 +32,11 @@ use crate::{
 };
 
 /// Kinds of the whole cluster that stand at a door, in the order in which they go.
-const DOORS: [(&str, &str); 5] = [
+const DOORS: [(&str, &str); 6] = [
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingWebhookConfiguration",
+    ),
     (
         "admissionregistration.k8s.io",
         "ValidatingAdmissionPolicyBinding",
@@ -80,7 +84,7 @@ async fn preview(cluster: &Cluster, asked: &UninstallArgs) -> Result<()> {
         "and keeps the kinds and their objects"
     };
     output::text(&format!(
-        "This suspends every ScheduledTask, cancels {} runs that have not ended, stops the operator, removes finalizers, admission policies and the APIService of records, {kinds}.\nGive --yes to do it.\n",
+        "This suspends every ScheduledTask, cancels {} runs that have not ended, stops the operator, removes finalizers, admission webhooks and policies, and the APIService of records, {kinds}.\nGive --yes to do it.\n",
         runs.len()
     ))
 }

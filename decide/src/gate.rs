@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::{
     Refusal,
     approval::Content,
-    command::{Assign, Command, Finding, Rulebook, Source, Word, analyse, judge},
+    command::{Assign, At, Command, Finding, Rulebook, Source, Word, analyse, judge},
     plan::{Body, Plan, PlannedStep, ScriptBody, Value},
     template,
 };
@@ -280,18 +280,8 @@ fn told(found: &Found<'_>) -> String {
 }
 
 fn described(finding: &Finding) -> String {
-    let safer = finding.safer.as_ref();
-    let safer = safer.map(|safer| format!("; instead: {safer}"));
-    format!(
-        "at {}:{}, rule {} of CommandPolicy {}: {}{}: {}",
-        finding.at.line,
-        finding.at.column,
-        finding.rule,
-        finding.policy,
-        finding.reason,
-        safer.unwrap_or_default(),
-        finding.command
-    )
+    let At { line, column } = finding.at;
+    format!("at {line}:{column}, {}", finding.told())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Pure decisions: a world in, a plan out. The same world gives the same answer; time is an argument, and nothing here touches anything.
 
 pub mod action;
+pub mod admission;
 pub mod again;
 pub mod approval;
 pub mod archive;
@@ -24,6 +25,7 @@ pub mod outputs;
 pub mod parameter;
 pub mod parameters;
 pub mod plan;
+pub mod posture;
 pub mod receipt;
 pub mod refusal;
 pub mod run;

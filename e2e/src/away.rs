@@ -19,6 +19,7 @@ use crate::{
 enum Part {
     Operator,
     Store,
+    Webhook,
 }
 
 /// No process of that part runs until this is dropped.
@@ -34,6 +35,10 @@ impl Away {
 
     pub async fn store(stage: &Stage) -> Self {
         Self::sent(stage, Part::Store, "server").await
+    }
+
+    pub async fn webhook(stage: &Stage) -> Self {
+        Self::sent(stage, Part::Webhook, "webhook").await
     }
 
     async fn sent(stage: &Stage, part: Part, component: &str) -> Self {
@@ -60,10 +65,13 @@ impl Part {
         let wanted = Patch::Merge(json!({"spec": {"replicas": replicas}}));
         let params = PatchParams::default();
         match self {
-            Self::Operator => {
+            Self::Operator | Self::Webhook => {
+                let name = match self {
+                    Self::Webhook => "pilothouse-webhook",
+                    _ => "pilothouse-operator",
+                };
                 let all: Api<Deployment> = Api::namespaced(client, SYSTEM);
-                all.patch_scale("pilothouse-operator", &params, &wanted)
-                    .await?;
+                all.patch_scale(name, &params, &wanted).await?;
             }
             Self::Store => {
                 let all: Api<StatefulSet> = Api::namespaced(client, SYSTEM);
@@ -76,7 +84,7 @@ impl Part {
 
     const fn usual(self) -> i32 {
         match self {
-            Self::Operator => 2,
+            Self::Operator | Self::Webhook => 2,
             Self::Store => 1,
         }
     }

@@ -62,6 +62,11 @@ impl Manifest {
         serde_json::to_value(self.object).expect("an object is plain data")
     }
 
+    /// Its name; one that the API server gives is none.
+    pub fn name(&self) -> String {
+        self.object.metadata.name.clone().unwrap_or_default()
+    }
+
     /// Kind and name, for messages.
     pub fn title(&self) -> String {
         let kind = self.object.types.as_ref().map_or("?", |types| &types.kind);

@@ -33,6 +33,10 @@ pub enum Error {
         "nothing is known yet of objects of the kind {what}; the operator has to be able to list and watch them"
     )]
     Unheard { what: String },
+    #[error(
+        "the webhook has published no certificate yet, in ConfigMap {config_map}; see kubectl get pods -l app.kubernetes.io/component=webhook"
+    )]
+    NoWebhook { config_map: &'static str },
     #[error("cannot write {what}")]
     Act {
         what: String,
@@ -69,6 +73,7 @@ impl Error {
             Self::Traces(_) => "Traces",
             Self::Observe { .. } => "Observe",
             Self::Unheard { .. } => "Unheard",
+            Self::NoWebhook { .. } => "NoWebhook",
             Self::Act { .. } => "Act",
             Self::Report(_) => "Report",
             Self::Invalid(_) => "Invalid",

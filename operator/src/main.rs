@@ -10,6 +10,7 @@ mod context;
 mod controllers;
 mod crowds;
 mod desk;
+mod doors;
 mod entitled;
 mod error;
 mod fenced;

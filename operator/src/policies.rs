@@ -41,6 +41,11 @@ impl Policies {
         (policies, heard.map(|(known, news)| (news.boxed(), known)))
     }
 
+    /// What is heard of, where there can be any.
+    pub fn known(&self) -> Option<Known<CommandPolicy>> {
+        self.known.clone()
+    }
+
     /// The rules that hold in a namespace.
     pub async fn books(&self, ctx: &Context, namespace: &str) -> Result<Vec<Rulebook>> {
         let Some(known) = &self.known else {

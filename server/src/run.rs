@@ -1,15 +1,14 @@
 //! Puts the server together: binds, starts what runs beside the listeners, serves until the first signal, then ends within a bound.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use axum::Router;
 use kube::Client;
 use prometheus_client::registry::Registry;
 use serving::{
-    ApiReview, Certificates, Events, FrontProxy, Gate, Health, Identity, Peer, Publication,
-    Published, Remembered, Review, Source, TlsListener, follow_front_proxy, serve_health, shutdown,
+    ApiReview, Certificates, Events, Health, Identity, ListenError, Listeners, Publication,
+    Published, Remembered, Review, Source, follow_front_proxy, shutdown,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -28,8 +27,6 @@ use crate::{
 
 /// Time for which reviews are remembered.
 const REMEMBER: Duration = Duration::from_secs(10);
-/// Time for open requests to end after the signal.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -38,12 +35,10 @@ pub enum RunError {
     Signals(#[source] io::Error),
     #[error("no way to the API server")]
     Client(#[source] Box<kube::Error>),
-    #[error("address {0} cannot be listened on")]
-    Listen(SocketAddr, #[source] io::Error),
     #[error("no way to the store")]
     Store(#[source] records::client::Error),
-    #[error("listener failed")]
-    Serve(#[source] io::Error),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
 }
 
 pub async fn run(options: Options) -> Result<(), RunError> {
@@ -79,12 +74,14 @@ async fn as_front(options: &Options, ground: Ground, url: String) -> Result<(), 
         proxy: proxy.clone(),
         shutdown: ground.shutdown.clone(),
     };
-    let mut listeners = JoinSet::new();
-    let api = ground.listen(options.api_addr, Some(proxy)).await?;
-    listeners.spawn(serve(api, front::router(front), ground.shutdown.clone()));
-    let health = bind(options.health_addr).await?;
-    listeners.spawn(ground.health(health, Registry::default()));
-    until_ended(listeners, ground.shutdown).await
+    let mut listeners = Listeners::new(ground.identity, ground.shutdown);
+    let router = front::router(front);
+    listeners.tls(options.api_addr, Some(proxy), router).await?;
+    // The store has no part in readiness: a front whose store is dead must stay in the Service, or the APIService goes down with it.
+    listeners
+        .health(options.health_addr, Health::default(), Registry::default())
+        .await?;
+    Ok(listeners.until_ended().await?)
 }
 
 async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
@@ -121,13 +118,13 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
         age: options.retention_age,
         size: options.retention_size,
     };
-    let mut listeners = JoinSet::new();
+    let mut listeners = Listeners::new(ground.identity.clone(), shutdown.clone());
     let both = api::router(api).merge(ingest::router(ingest));
     let router = both.fallback(unknown);
-    let listener = ground.listen(options.store_addr, None).await?;
-    listeners.spawn(serve(listener, router, shutdown.clone()));
-    let listener = bind(options.health_addr).await?;
-    listeners.spawn(ground.health(listener, registry));
+    listeners.tls(options.store_addr, None, router).await?;
+    listeners
+        .health(options.health_addr, Health::default(), registry)
+        .await?;
     let events = Events::new(ground.client.clone(), "pilothouse-server", &options.pod);
     let about = options.this_pod();
     tokio::spawn(volume.watch(events, about, metrics.clone(), shutdown.clone()));
@@ -135,30 +132,7 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
     let runs = retention::runs(&ground.client, &options.namespaces);
     let sweeping = retention::keep(runs, slot, limits, metrics, shutdown.clone());
     tokio::spawn(sweeping);
-    until_ended(listeners, ground.shutdown).await
-}
-
-impl Ground {
-    /// A TLS listener; clients with a certificate are the front proxy's.
-    async fn listen(
-        &self,
-        address: SocketAddr,
-        clients: Option<watch::Receiver<FrontProxy>>,
-    ) -> Result<TlsListener, RunError> {
-        let listener = bind(address).await?;
-        TlsListener::new(listener, self.identity.clone(), clients)
-            .map_err(|e| RunError::Listen(address, e))
-    }
-
-    fn health(
-        &self,
-        listener: TcpListener,
-        registry: Registry,
-    ) -> impl Future<Output = io::Result<()>> + use<> {
-        let health = Health::default();
-        tokio::spawn(ready(health.gate("certificate"), self.identity.clone()));
-        serve_health(listener, health, Arc::new(registry), self.shutdown.clone())
-    }
+    Ok(listeners.until_ended().await?)
 }
 
 /// The way from a front to its store, which shows the certificate that fronts show.
@@ -177,35 +151,6 @@ async fn store_client(
     records::client::Client::new(url, pem.as_bytes(), &options.store_token)
         .map(|client| client.following(today))
         .map_err(RunError::Store)
-}
-
-/// The store has no part in readiness: a server whose store is dead must stay in the Service, or the APIService goes down with it.
-async fn ready(gate: Gate, mut identity: watch::Receiver<Option<Arc<Identity>>>) {
-    gate.set(identity.wait_for(Option::is_some).await.is_ok());
-}
-
-/// The first listener that fails ends the process; after the signal all have a bounded time.
-async fn until_ended(
-    mut listeners: JoinSet<io::Result<()>>,
-    shutdown: CancellationToken,
-) -> Result<(), RunError> {
-    let all = async {
-        while let Some(ended) = listeners.join_next().await {
-            ended
-                .map_err(io::Error::other)
-                .flatten()
-                .map_err(RunError::Serve)?;
-        }
-        Ok(())
-    };
-    let too_late = async {
-        shutdown.cancelled().await;
-        time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        ended = all => ended,
-        () = too_late => Ok(()),
-    }
 }
 
 fn certificates(options: &Options, client: Client) -> Certificates {
@@ -230,23 +175,4 @@ fn certificates(options: &Options, client: Client) -> Certificates {
             manager: service.clone(),
         },
     }
-}
-
-async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|e| RunError::Listen(address, e))
-}
-
-async fn serve(
-    listener: TlsListener,
-    router: Router,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
-    axum::serve(
-        listener,
-        router.into_make_service_with_connect_info::<Peer>(),
-    )
-    .with_graceful_shutdown(shutdown.cancelled_owned())
-    .await
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Each room, and the rooms that it may depend on; what is not named here has no arrow.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("bench", &["crds", "decide", "reach", "records"]),
     ("crds", &[]),
     ("serving", &[]),
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
         &["crds", "decide", "reach", "records", "serving"],
     ),
     ("server", &["crds", "decide", "records", "serving"]),
+    ("webhook", &["crds", "decide", "serving"]),
     ("cli", &["crds", "decide"]),
     ("e2e", &["crds", "records"]),
     ("xtask", &[]),

@@ -24,11 +24,14 @@ enum Ground {
     Operator,
     /// A plane, and the command line of an operator that the bench starts itself.
     Command,
+    /// A plane with the operator at work on it, and the command line of a webhook that the bench starts itself.
+    Asked,
     /// A plane with the operator at work on it, the API server's audit log, and the command line of a controller manager that the bench starts itself.
     Audited,
 }
 
-const BENCHES: [(&str, Ground); 6] = [
+const BENCHES: [(&str, Ground); 7] = [
+    ("admission", Ground::Asked),
     ("commands", Ground::Bare),
     ("fanout", Ground::Operator),
     ("memory", Ground::Command),
@@ -66,7 +69,7 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
         return on_postgres(checkout, steps);
     }
     let program = format!("bench-{name}");
-    let programs = [&program, "operator", "server", "toolkit"];
+    let programs = [&program, "operator", "server", "toolkit", "webhook"];
     let program = steps.run("release build", |log| {
         Ok(product::compile(checkout, log, true, &programs)?.remove(0))
     })?;
@@ -81,7 +84,7 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
         Ok((processes.operator(log)?, processes.records(log)?))
     })?;
     let mut bench = plane.command(program);
-    if matches!(ground, Ground::Operator | Ground::Audited) {
+    if matches!(ground, Ground::Operator | Ground::Audited | Ground::Asked) {
         plane.daemons.start("operator", &plane.inside(&operator))?;
     }
     match ground {
@@ -93,6 +96,12 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
             let manager = plane.manager("controller-manager");
             bench.arg(plane.audit_log());
             bench.arg(manager.get_program()).args(manager.get_args());
+        }
+        Ground::Asked => {
+            let webhook = steps.run("webhook", |log| processes.webhook(log))?;
+            let kubeconfig = processes.kubeconfig("webhook");
+            bench.env("PILOTHOUSE_BENCH_WEBHOOK_KUBECONFIG", kubeconfig);
+            bench.arg(webhook.get_program()).args(webhook.get_args());
         }
         Ground::Command => {
             let kubeconfig = processes.kubeconfig("operator");

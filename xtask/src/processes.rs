@@ -19,6 +19,8 @@ const FRONT_PORT: u16 = 8443;
 const OPERATOR_HEALTH: &str = "127.0.0.1:8080";
 const STORE_HEALTH: &str = "127.0.0.1:8081";
 const FRONT_HEALTH: &str = "127.0.0.1:8082";
+const WEBHOOK_PORT: u16 = 9443;
+const WEBHOOK_HEALTH: &str = "127.0.0.1:8083";
 /// What records know a writer or a front by.
 const AUDIENCE: &str = "pilothouse-records";
 
@@ -35,7 +37,7 @@ impl Processes<'_> {
         let daemons = &self.plane.daemons;
         daemons.start("store", &self.plane.inside(&self.store(log)?))?;
         daemons.start("front", &self.plane.inside(&self.front(log)?))?;
-        self.publish_front(log)?;
+        self.publish(log, "pilothouse-server", "api", FRONT_PORT)?;
         let served = ["get", "--raw", "/apis/records.pilothouse.dev/v1alpha1"];
         daemons.wait_for("front", Duration::from_mins(1), || {
             log.ask(self.plane.cluster().kubectl().args(served))
@@ -86,6 +88,17 @@ impl Processes<'_> {
         Ok(operator)
     }
 
+    /// The webhook, not yet started, where the API server looks for it.
+    pub fn webhook(&self, log: &Log) -> Result<Command> {
+        let mut webhook = self.program(log, "webhook", "webhook")?;
+        webhook
+            .arg(format!("--namespace={NAMESPACE}"))
+            .arg(format!("--addr={BRIDGE}:{WEBHOOK_PORT}"))
+            .arg(format!("--health-addr={WEBHOOK_HEALTH}"));
+        self.publish(log, "pilothouse-webhook", "admission", WEBHOOK_PORT)?;
+        Ok(webhook)
+    }
+
     /// Where the store is, what vouches for it, the operator's token for it, and a folder on its disk.
     pub fn records(&self, log: &Log) -> Result<[PathBuf; 4]> {
         Ok([
@@ -131,18 +144,18 @@ impl Processes<'_> {
         Ok(path)
     }
 
-    /// Tells the API server where the front is, as its pod's endpoint would.
-    fn publish_front(&self, log: &Log) -> Result<()> {
+    /// Tells the API server where a program is, as its pod's endpoint would.
+    fn publish(&self, log: &Log, service: &str, port: &str, number: u16) -> Result<()> {
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
-            "metadata": {"name": "pilothouse-server-process", "namespace": NAMESPACE,
-                "labels": {"kubernetes.io/service-name": "pilothouse-server"}},
+            "metadata": {"name": format!("{service}-process"), "namespace": NAMESPACE,
+                "labels": {"kubernetes.io/service-name": service}},
             "addressType": "IPv4",
             "endpoints": [{"addresses": [BRIDGE], "conditions": {"ready": true}}],
-            "ports": [{"name": "api", "port": FRONT_PORT}],
+            "ports": [{"name": port, "port": number}],
         });
-        let path = self.plane.folder.join("front.json");
+        let path = self.plane.folder.join(format!("{service}.json"));
         fs::write(&path, slice.to_string()).about("write", &path)?;
         self.plane.cluster().apply(log, &path)
     }

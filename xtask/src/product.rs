@@ -18,7 +18,13 @@ use crate::{
 
 const REPOSITORY: &str = "pilothouse/pilothouse";
 /// What is in the image.
-const PROGRAMS: [&str; 4] = ["kubectl-pilothouse", "operator", "server", "toolkit"];
+const PROGRAMS: [&str; 5] = [
+    "kubectl-pilothouse",
+    "operator",
+    "server",
+    "toolkit",
+    "webhook",
+];
 
 pub struct Product {
     pub archive: PathBuf,

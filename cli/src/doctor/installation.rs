@@ -12,6 +12,7 @@ use kube::{
     api::{ApiResource, DynamicObject, ListParams},
     core::GroupVersionKind,
 };
+use serde_json::Value;
 
 use super::{Finding, Level};
 use crate::{age, args::DoctorArgs, cluster::Cluster, error::status, scope::Scope};
@@ -219,7 +220,7 @@ fn version(operator: &Deployment) -> Option<Finding> {
 }
 
 /// The validating policies, and the one that stamps where the API server knows such.
-async fn policies(cluster: &Cluster) -> Vec<Finding> {
+pub async fn policies(cluster: &Cluster) -> Vec<Finding> {
     let (checks, stamps) = tokio::join!(
         in_force(cluster, "ValidatingAdmissionPolicy", &POLICIES),
         in_force(cluster, "MutatingAdmissionPolicy", &[STAMP])
@@ -254,30 +255,51 @@ async fn policies(cluster: &Cluster) -> Vec<Finding> {
     vec![checks, stamps]
 }
 
-/// Which of these policies are not there or not bound.
+/// Which of these policies are not there, or do not hold for everything that they are about.
 async fn in_force(
     cluster: &Cluster,
     kind: &str,
     wanted: &[&str],
 ) -> Result<Vec<String>, kube::Error> {
     let binding = format!("{kind}Binding");
-    let (there, bound) = tokio::try_join!(names(cluster, kind), names(cluster, &binding))?;
-    Ok(wanted
-        .iter()
-        .filter(|name| !there.contains(**name) || !bound.contains(**name))
-        .map(ToString::to_string)
-        .collect())
+    let (policies, bindings) = tokio::try_join!(every(cluster, kind), every(cluster, &binding))?;
+    let is_off = |name: &&&str| {
+        let policy = policies.iter().find(|policy| policy.name_any() == **name);
+        let refuses = policy.is_some_and(|policy| policy.data["spec"]["failurePolicy"] != "Ignore");
+        !refuses || !bindings.iter().any(|binding| holds(name, binding))
+    };
+    let off = wanted.iter().filter(is_off);
+    Ok(off.map(ToString::to_string).collect())
 }
 
-async fn names(cluster: &Cluster, kind: &str) -> Result<BTreeSet<String>, kube::Error> {
+/// Whether a binding is the policy's, refuses, and leaves nothing out.
+fn holds(policy: &str, binding: &DynamicObject) -> bool {
+    let spec = &binding.data["spec"];
+    let narrows = |part: &str| match &spec["matchResources"][part] {
+        Value::Object(selector) => !selector.is_empty(),
+        Value::Array(rules) => !rules.is_empty(),
+        _ => false,
+    };
+    let parts = [
+        "namespaceSelector",
+        "objectSelector",
+        "resourceRules",
+        "excludeResourceRules",
+    ];
+    // A mutating policy has no actions: it changes what it is about.
+    let actions = spec["validationActions"].as_array();
+    let refuses = actions.is_none_or(|actions| actions.iter().any(|action| action == "Deny"));
+    spec["policyName"] == policy && refuses && !parts.into_iter().any(narrows)
+}
+
+async fn every(cluster: &Cluster, kind: &str) -> Result<Vec<DynamicObject>, kube::Error> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
         "admissionregistration.k8s.io",
         "v1",
         kind,
     ));
     let api: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &resource);
-    let list = api.list_metadata(&ListParams::default()).await?;
-    Ok(list.items.iter().map(kube::ResourceExt::name_any).collect())
+    Ok(api.list(&ListParams::default()).await?.items)
 }
 
 #[cfg(test)]
@@ -316,6 +338,34 @@ mod tests {
         assert_eq!(scope(&shop, "shop").level, Level::Good);
         assert_eq!(scope(&shop, "web").level, Level::Lacking);
         assert_eq!(scope(&Scope::default(), "web").level, Level::Good);
+    }
+
+    #[test]
+    fn a_binding_that_only_warns_or_leaves_something_out_does_not_hold() {
+        let binding = |actions: Value, matched: Value| {
+            let spec = serde_json::json!({"policyName": "p", "validationActions": actions, "matchResources": matched});
+            let binding = serde_json::json!({"metadata": {"name": "b"}, "spec": spec});
+            serde_json::from_value(binding).expect("a binding")
+        };
+        let deny = || serde_json::json!(["Deny"]);
+        let some = serde_json::json!({"namespaceSelector": {"matchLabels": {"a": "b"}}});
+        // What the API server fills in where nothing is chosen.
+        let all = serde_json::json!({"namespaceSelector": {}, "objectSelector": {}, "matchPolicy": "Equivalent"});
+        assert!(holds("p", &binding(deny(), Value::Null)));
+        assert!(holds("p", &binding(deny(), all)));
+        assert!(
+            holds("p", &binding(Value::Null, Value::Null)),
+            "a mutating one"
+        );
+        assert!(
+            !holds("q", &binding(deny(), Value::Null)),
+            "of another policy"
+        );
+        assert!(!holds(
+            "p",
+            &binding(serde_json::json!(["Warn"]), Value::Null)
+        ));
+        assert!(!holds("p", &binding(deny(), some)));
     }
 
     #[test]

@@ -110,7 +110,13 @@ pub async fn doctor(cluster: &Cluster, asked: &DoctorArgs, format: Option<Format
     Ok(u8::from(findings.iter().any(|f| f.level == Level::Broken)))
 }
 
-fn text(findings: &[Finding]) -> String {
+/// Whether the admission policies of the chart are in force.
+pub async fn guards(cluster: &Cluster) -> Vec<Finding> {
+    installation::policies(cluster).await
+}
+
+/// Findings as a table, and what to do about them.
+pub fn text(findings: &[Finding]) -> String {
     let word = |level| match level {
         Level::Good => "ok",
         Level::Lacking => "lacking",

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Requester, Selector};
+use super::{BreakGlass, Requester, Selector};
 
 /// Rules on parsed commands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -42,9 +42,9 @@ pub struct CommandPolicySpec {
     /// mode is how much of what the rules say is done: Disabled judges nothing, Audit writes findings and holds nothing, Warn warns at most, Enforce (default) does what each rule says.
     #[serde(default)]
     pub mode: CommandPolicyMode,
-    /// applyTo lists whose commands are judged: those of Scripts, whichever Job names them, and those that Jobs and JobRuns say themselves (Runs: inline content, exec, the commands of pod steps, ad-hoc commands). All are judged when a run begins, and Scripts also when they are written. Default both.
+    /// applyTo lists whose commands are judged. Scripts: those of Scripts, whichever Job names them. Runs: those that Jobs and JobRuns say themselves (inline content, exec, the commands of pod steps, ad-hoc commands). Both are judged when a run begins, and Scripts also when they are written. PodExec: what kubectl exec and attach start in containers. Workloads: the commands, probes and hooks of containers in pods and what makes pods. These two are judged at admission, where what needs an approval is refused; never in kube-system, kube-public, kube-node-lease and the namespace of Pilothouse. Default Scripts and Runs.
     #[serde(default = "usual_places")]
-    #[schemars(length(min = 1, max = 2))]
+    #[schemars(length(min = 1, max = 4))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub apply_to: Vec<CommandPlace>,
     /// namespaceSelector chooses namespaces by their labels. Default: every namespace.
@@ -53,6 +53,12 @@ pub struct CommandPolicySpec {
     /// onUnknown is what happens to what cannot be known before it runs: text that does not parse, a variable as the name of a command, a program that is downloaded or decoded. Default RequireApproval.
     #[serde(default = "approval")]
     pub on_unknown: CommandAction,
+    /// failurePolicy is what becomes of a request that nobody can judge, because no webhook answers within two seconds: Ignore (default) lets it pass, Fail refuses it. Only for PodExec and Workloads, and only in mode Enforce.
+    #[serde(default)]
+    pub failure_policy: FailurePolicy,
+    /// breakGlass names groups whose requests are not judged at admission, for emergencies. Runs are judged all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
     /// builtIn says which of the rules that Pilothouse brings are used. Default: all of them.
     #[serde(default)]
     pub built_in: BuiltInRules,
@@ -89,6 +95,16 @@ pub enum CommandPolicyMode {
 pub enum CommandPlace {
     Scripts,
     Runs,
+    PodExec,
+    Workloads,
+}
+
+/// What becomes of a request that nobody can judge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FailurePolicy {
+    #[default]
+    Ignore,
+    Fail,
 }
 
 /// What happens to a command, the mildest first.
@@ -383,7 +399,7 @@ pub enum CommandShape {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CommandPolicyStatus {
-    /// conditions: Ready is True when every rule can be used and every built-in rule that is named exists.
+    /// conditions: Ready is True when every rule can be used and every built-in rule that is named exists. Admitting is True when the API server asks about what PodExec and Workloads stand for, and absent where the policy applies to neither.
     #[serde(default)]
     #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

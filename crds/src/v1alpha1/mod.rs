@@ -2,6 +2,7 @@
 
 mod action;
 mod approval;
+mod break_glass;
 mod change_calendar;
 mod command_policy;
 mod condition;
@@ -21,6 +22,7 @@ mod target;
 
 pub use action::*;
 pub use approval::*;
+pub use break_glass::*;
 pub use change_calendar::*;
 pub use command_policy::*;
 pub use condition::*;

@@ -25,6 +25,22 @@ pub struct Finding {
     pub at: At,
 }
 
+impl Finding {
+    /// Which rule, why, what to do instead, and the command.
+    pub fn told(&self) -> String {
+        let safer = self.safer.as_ref();
+        let safer = safer.map(|safer| format!("; instead: {safer}"));
+        format!(
+            "rule {} of CommandPolicy {}: {}{}: {}",
+            self.rule,
+            self.policy,
+            self.reason,
+            safer.unwrap_or_default(),
+            self.command
+        )
+    }
+}
+
 /// What all policies say together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {

@@ -81,7 +81,7 @@ const FULL: [(&str, &str); 19] = [
     ),
     (
         "CommandPolicy",
-        r"{mode: Audit, applyTo: [Scripts], onUnknown: Warn, requestedBy: {user: a, groups: [b]},
+        r"{mode: Audit, applyTo: [Scripts, Runs, PodExec, Workloads], failurePolicy: Fail, breakGlass: {groups: [g]}, onUnknown: Warn, requestedBy: {user: a, groups: [b]},
             namespaceSelector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]},
             builtIn: {packs: [Files], exclude: [a], actions: [{name: b, action: Warn}]},
             rules: [{name: r, action: Deny, severity: High, why: w, safer: s, match: {commands: [c], subcommand: [s], flags: {anyOf: [-a], allOf: [-b]},

@@ -2,7 +2,7 @@
 
 use crds::v1alpha1::{Approval, CommandPolicy, Script, condition_is_true, find_condition};
 use e2e::{
-    Cluster, Manifest, Stage, Terminal, accepted,
+    Manifest, OfTheCluster, Stage, Terminal, accepted,
     health::{Expected, assert_told},
     refused, rights,
     stage::{PATIENCE, refusal},
@@ -11,7 +11,7 @@ use e2e::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DeleteParams, DynamicObject, ListParams},
+    api::{DynamicObject, ListParams},
 };
 use serde_json::{Value, json};
 
@@ -43,32 +43,17 @@ metadata: {name: clean}
 spec: {sharing: Shared, targets: {hosts: {names: [pm1]}}, steps: [{name: clean, script: {name: clean-up}}]}
 "#;
 
-/// A policy of the whole cluster, gone with the story.
-struct Policy(Cluster, String);
-
-impl Drop for Policy {
-    fn drop(&mut self) {
-        let (name, policy) = (self.1.clone(), POLICY.replace("NAMESPACE", &self.1));
-        self.0.finally("the policy", |client| async move {
-            let policy = Manifest::read(&policy).remove(0);
-            let api = policy.api(&client).await?;
-            api.delete(&name, &DeleteParams::default()).await.map(drop)
-        });
-    }
-}
-
 /// People: ann writes and may decide too, bob decides.
 struct Scene {
     stage: Stage,
-    _policy: Policy,
+    _policy: OfTheCluster,
     ann: Client,
     bob: Terminal,
 }
 
 async fn scene(story: &str) -> Scene {
     let stage = Stage::set(story).await;
-    let policy = Policy(stage.cluster.clone(), stage.name().to_owned());
-    stage.apply(POLICY).await;
+    let policy = OfTheCluster::applied(&stage, POLICY).await;
     let person = async |name: &str, role: &str, may| {
         let role = json!({"kind": "ClusterRole", "name": role});
         rights::bind(&stage.client, stage.name(), name, &role).await;

@@ -1,5 +1,6 @@
 //! Every story, in one program, which is linked once. `cargo xtask test` plays them one after the other, since some stop what others need.
 
+mod admission;
 mod archives;
 mod backup;
 mod bad_input;
@@ -29,6 +30,7 @@ mod outputs;
 mod parameters;
 mod pod_steps;
 mod policies;
+mod posture;
 mod power;
 mod public_scripts;
 mod rewind;

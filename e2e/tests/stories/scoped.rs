@@ -66,7 +66,7 @@ async fn certificate(client: &Client) -> String {
     let issuer = CertifiedIssuer::self_signed(params, key).expect("a CA");
     let key = KeyPair::generate().expect("a key");
     let names =
-        ["pilothouse-server", "pilothouse-store"].map(|name| format!("{name}.{SYSTEM}.svc"));
+        ["server", "store", "webhook"].map(|name| format!("pilothouse-{name}.{SYSTEM}.svc"));
     let leaf = CertificateParams::new(names).expect("names of DNS");
     let leaf = leaf.signed_by(&key, &issuer).expect("a certificate");
     let ca = issuer.pem();
@@ -105,6 +105,7 @@ async fn holds_nothing_outside(stage: &Stage, outside: &str) {
         "pilothouse-operator",
         "pilothouse-server",
         "pilothouse-front",
+        "pilothouse-webhook",
     ] {
         let account = stage.cluster.as_account(SYSTEM, account);
         for namespace in [outside, "default", "kube-system", ""] {

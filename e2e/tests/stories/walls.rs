@@ -255,11 +255,15 @@ async fn the_operator_itself_may_do_nothing_where_nobody_has_bound_it() {
 }
 
 #[tokio::test]
-async fn fronts_and_the_store_may_do_no_more_than_they_need() {
+async fn those_who_only_answer_may_do_no_more_than_they_need() {
     let cluster = Cluster::connect().await;
-    for name in ["pilothouse-front", "pilothouse-server"] {
+    for (name, secret) in [
+        ("pilothouse-front", "pilothouse-server-tls"),
+        ("pilothouse-server", "pilothouse-server-tls"),
+        ("pilothouse-webhook", "pilothouse-webhook-tls"),
+    ] {
         let account = cluster.as_account(SYSTEM, name);
-        let own = review(SYSTEM, ("update", "", "secrets", "pilothouse-server-tls"));
+        let own = review(SYSTEM, ("update", "", "secrets", secret));
         assert!(
             allowed(&account, &own).await,
             "{name} keeps its certificate"
@@ -278,6 +282,12 @@ async fn fronts_and_the_store_may_do_no_more_than_they_need() {
             ("get", "records.pilothouse.dev", "archives", "any"),
             ("patch", "apiregistration.k8s.io", "apiservices", "v1.apps"),
             ("update", "rbac.authorization.k8s.io", "roles", "any"),
+            (
+                "patch",
+                "admissionregistration.k8s.io",
+                "validatingwebhookconfigurations",
+                "pilothouse-commands",
+            ),
         ] {
             for namespace in ["default", "kube-system", SYSTEM] {
                 let asked = review(namespace, (verb, group, resource, object));

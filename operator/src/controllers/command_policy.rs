@@ -1,8 +1,10 @@
 //! CommandPolicy: says whether its rules can be used, and has everything looked at anew that they may be about.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crds::v1alpha1::{CommandPolicy, CommandPolicyStatus, Verdict, set_condition};
+use crds::v1alpha1::{
+    CommandPlace, CommandPolicy, CommandPolicyMode, CommandPolicyStatus, Verdict, set_condition,
+};
 use decide::{Refusal, command::Rulebook};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::{
@@ -12,7 +14,16 @@ use kube::{
 };
 
 use super::valid;
-use crate::{context::Context, error::Result, policies::News, report};
+use crate::{
+    context::Context,
+    doors::LOOK_AGAIN,
+    error::{self, Result},
+    policies::News,
+    report,
+};
+
+/// Between two tries to tell the API server.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Drives the policies where there can be any.
 pub async fn drive(ctx: &Arc<Context>, news: Option<News>) {
@@ -21,15 +32,17 @@ pub async fn drive(ctx: &Arc<Context>, news: Option<News>) {
     };
     let all = ctx.clone();
     // Also one that is gone has been about something.
-    let news = news.inspect_ok(move |_| all.rules_changed());
+    let news = news.inspect_ok(move |_| {
+        all.rules_changed();
+        all.doors.changed();
+    });
     let turns = Controller::for_stream(news, known).run(reconcile, super::policy, ctx.clone());
-    turns
-        .for_each(async |turn| {
-            if let Err(error) = turn {
-                tracing::debug!(%error, "a turn ended with an error");
-            }
-        })
-        .await;
+    let turns = turns.for_each(async |turn| {
+        if let Err(error) = turn {
+            tracing::debug!(%error, "a turn ended with an error");
+        }
+    });
+    tokio::join!(turns, ctx.doors.keep(ctx, ctx.policies.known()));
 }
 
 async fn reconcile(
@@ -38,18 +51,42 @@ async fn reconcile(
 ) -> Result<Action> {
     let policy = valid(&policy)?;
     let book = Rulebook::of(&policy.name_any(), &policy.spec);
-    let status = status(policy, &book, jiff::Timestamp::now());
+    let admitting = admitting(policy, &ctx).await;
+    let status = status(policy, &book, admitting.as_ref(), jiff::Timestamp::now());
     if policy.status.as_ref() != Some(&status) {
         let all = Api::all(ctx.client.clone());
         report::status_of(&all, policy, "pilothouse-commandpolicy", &status).await?;
     }
     ctx.succeeded(policy);
-    Ok(Action::await_change())
+    Ok(match admitting {
+        Some(verdict) if verdict.status != "True" => Action::requeue(SOON),
+        Some(_) => Action::requeue(LOOK_AGAIN),
+        None => Action::await_change(),
+    })
+}
+
+/// Whether the API server asks about what is not a run; nothing of a policy that is not about that.
+async fn admitting(policy: &CommandPolicy, ctx: &Context) -> Option<Verdict> {
+    let at_the_door = [CommandPlace::PodExec, CommandPlace::Workloads];
+    let spec = &policy.spec;
+    let asked = spec
+        .apply_to
+        .iter()
+        .any(|place| at_the_door.contains(place));
+    if !asked || spec.mode == CommandPolicyMode::Disabled {
+        return None;
+    }
+    let known = ctx.policies.known()?;
+    Some(match ctx.doors.tell(ctx, &known).await {
+        Ok(()) => Verdict::yes("Admitting", "Asked", ""),
+        Err(error) => Verdict::no("Admitting", "NotAsked", error::chain(&error).to_string()),
+    })
 }
 
 fn status(
     policy: &CommandPolicy,
     book: &std::result::Result<Rulebook, Refusal>,
+    admitting: Option<&Verdict>,
     now: jiff::Timestamp,
 ) -> CommandPolicyStatus {
     let generation = policy.metadata.generation;
@@ -74,8 +111,11 @@ fn status(
             "runs of the namespaces that it is about wait",
         ),
     };
-    for verdict in [verdict, stalled] {
-        set_condition(&mut status.conditions, &verdict, generation, now);
+    status
+        .conditions
+        .retain(|c| admitting.is_some() || c.type_ != "Admitting");
+    for verdict in [&verdict, &stalled].into_iter().chain(admitting) {
+        set_condition(&mut status.conditions, verdict, generation, now);
     }
     status
 }

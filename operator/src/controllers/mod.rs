@@ -21,7 +21,9 @@ use std::{
 };
 
 use crds::v1alpha1::{Approval, Requester, RunAction};
+use decide::admission::JUDGED;
 use futures::{StreamExt as _, TryStreamExt as _, stream::select_all};
+use http::{HeaderName, HeaderValue};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Api, Client, Config, Resource,
@@ -56,6 +58,7 @@ use crate::{
     context::{Context, Failures, Run, Written, toolkit},
     crowds::Crowds,
     desk::Desk,
+    doors::Doors,
     entitled::Rights,
     error::{self, Error, Result, observing},
     fenced,
@@ -229,13 +232,14 @@ async fn context(
     };
     let fleet = Fleet::fenced(Limits::default(), fence.clone());
     let ctx = Context {
-        accounts: Accounts::new(config.clone(), fence.clone(), precedence.clone()),
+        accounts: Accounts::new(judged(&config, &scope), fence.clone(), precedence.clone()),
         prompt: fenced::prompt(config, &fence)?,
         precedence,
         actions,
         approvals,
         awaiting: Awaiting::default(),
         policies,
+        doors: Doors::new(client.clone(), &args.namespace),
         definitions: Definitions::default(),
         calendars: Bursts::default(),
         rights: Rights::default(),
@@ -280,6 +284,19 @@ async fn context(
         client,
     };
     Ok((Arc::new(ctx), ears))
+}
+
+/// What is done as an account was judged when its run began; where there can be policies, the API server hears that, so that they are not asked once more.
+fn judged(config: &Config, scope: &Scope) -> Config {
+    let mut config = config.clone();
+    if scope.is_every_namespace() {
+        let header = format!("impersonate-extra-{}", JUDGED.replace('/', "%2f"));
+        let header = HeaderName::try_from(header).expect("the name of a header");
+        config
+            .headers
+            .push((header, HeaderValue::from_static("at-start")));
+    }
+    config
 }
 
 /// What has to be known before the first turn is asked for until the API server can say it; the Lease bounds how long.

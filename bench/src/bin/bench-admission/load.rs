@@ -1,0 +1,118 @@
+//! Callers that keep their connections, as the API server does.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use futures::future::try_join_all;
+use reqwest::{Certificate, Client};
+use tokio::time::sleep_until;
+
+use crate::{
+    Result,
+    door::{ADDRESS, HOST, PATH},
+};
+
+const CALLERS: usize = 16;
+const TIME: Duration = Duration::from_secs(8);
+
+/// One connection each.
+pub fn callers(bundle: &str) -> Result<Vec<Client>> {
+    let address = ADDRESS.parse()?;
+    let caller = || {
+        let roots = Certificate::from_pem_bundle(bundle.as_bytes())?;
+        let builder = Client::builder().tls_certs_only(roots).http1_only();
+        Ok(builder.resolve(HOST, address).build()?)
+    };
+    (0..CALLERS).map(|_| caller()).collect()
+}
+
+/// Milliseconds from when a request was due to its answer.
+pub struct Times {
+    pub p50: f64,
+    pub p99: f64,
+    worst: f64,
+    count: usize,
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            p50,
+            p99,
+            worst,
+            count,
+        } = self;
+        write!(
+            f,
+            "{count} answers, p50 {p50:.2} ms, p99 {p99:.2} ms, worst {worst:.2} ms"
+        )
+    }
+}
+
+impl Times {
+    pub fn of(mut all: Vec<Duration>) -> Self {
+        all.sort_unstable();
+        let at =
+            |share: usize| all[(all.len() * share / 1000).min(all.len() - 1)].as_secs_f64() * 1e3;
+        Self {
+            p50: at(500),
+            p99: at(990),
+            worst: at(1000),
+            count: all.len(),
+        }
+    }
+}
+
+/// So many requests a second over all callers, whether or not answers come.
+pub async fn paced(callers: &[Client], body: &str, rate: u32) -> Result<Times> {
+    warm(callers, body).await?;
+    let count = rate.saturating_mul(u32::try_from(TIME.as_secs())?);
+    let start = Instant::now() + Duration::from_millis(50);
+    let own = callers.iter().enumerate().map(|(n, caller)| async move {
+        let mut times = Vec::new();
+        for turn in (u32::try_from(n)?..count).step_by(CALLERS) {
+            let due = start + Duration::from_secs(1) / rate * turn;
+            sleep_until(due.into()).await;
+            ask(caller, body).await?;
+            times.push(due.elapsed());
+        }
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(times)
+    });
+    Ok(Times::of(try_join_all(own).await?.concat()))
+}
+
+/// As many as there can be, a second.
+pub async fn unpaced(callers: &[Client], body: &str) -> Result<f64> {
+    warm(callers, body).await?;
+    let start = Instant::now();
+    let own = callers.iter().map(|caller| async move {
+        let mut count = 0_u32;
+        while start.elapsed() < TIME {
+            ask(caller, body).await?;
+            count += 1;
+        }
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(count)
+    });
+    let count: u32 = try_join_all(own).await?.into_iter().sum();
+    Ok(f64::from(count) / start.elapsed().as_secs_f64())
+}
+
+async fn warm(callers: &[Client], body: &str) -> Result<()> {
+    try_join_all(callers.iter().map(|caller| ask(caller, body))).await?;
+    Ok(())
+}
+
+async fn ask(caller: &Client, body: &str) -> Result<()> {
+    let request = caller
+        .post(format!("https://{HOST}{PATH}"))
+        .header("content-type", "application/json")
+        .body(body.to_owned());
+    let answer = request.send().await?.error_for_status()?.text().await?;
+    if answer.contains("\"allowed\":true") {
+        Ok(())
+    } else {
+        Err(format!("refused: {answer}").into())
+    }
+}

@@ -1,0 +1,56 @@
+//! `bench-admission`: how long the webhook takes for an answer over TLS, how many answers it gives, what it holds, and what it adds to a request of the API server. Prints a table
+//! and, as its last line, JSON.
+//!
+//! Its arguments are the webhook's own command line.
+
+mod door;
+mod load;
+mod subject;
+mod through;
+
+use bench::{Report, Result, Row};
+use kube::Client;
+
+/// Requests a second of the paced rows.
+const RATE: u32 = 2_000;
+/// Sizes of a review in KiB.
+const SIZES: [usize; 3] = [4, 16, 64];
+const PACED: [&str; 3] = [
+    "review of 4 KiB at 2,000/s over TLS, p99",
+    "review of 16 KiB at 2,000/s over TLS, p99",
+    "review of 64 KiB at 2,000/s over TLS, p99",
+];
+/// Answers a second of Kyverno 1.19.1 with ten policies, on a machine of this kind.
+const KYVERNO: f64 = 943.0;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::try_default().await?;
+    let webhook = subject::start(&command).await?;
+    door::furnish(&client).await?;
+    let bundle = door::told(&client).await?;
+    let mut report = Report::of("admission");
+    for (size, metric) in SIZES.into_iter().zip(PACED) {
+        let callers = load::callers(&bundle)?;
+        let times = load::paced(&callers, &door::review(size), RATE).await?;
+        println!("{size} KiB: {times}");
+        report.push(Row::at_most(metric, "ms", times.p99, 2.0));
+    }
+    let callers = load::callers(&bundle)?;
+    let rate = load::unpaced(&callers, &door::review(4)).await?;
+    report.push(Row {
+        metric: "reviews of 4 KiB, 16 callers, unpaced",
+        unit: "1/s",
+        ours: rate,
+        peer: Some("Kyverno 1.19.1, measured before".to_owned()),
+        peer_value: Some(KYVERNO),
+        goal: ">= 8x".to_owned(),
+        met: rate >= 8.0 * KYVERNO,
+    });
+    let resident = subject::resident(&webhook)?;
+    report.push(Row::at_most("1,000 rules, resident", "MiB", resident, 64.0));
+    through::rows(&client, &mut report).await?;
+    report.finish()
+}

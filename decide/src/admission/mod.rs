@@ -1,0 +1,86 @@
+//! What is said at the door of the API server to one request, by one CommandPolicy. It is asked beneath the API server's own authorisation, and about what is in the request
+//! alone: what is typed later into a terminal that was let in is seen by nobody.
+
+mod door;
+mod exec;
+mod script;
+mod webhooks;
+mod workload;
+
+#[cfg(test)]
+mod tests;
+
+pub use door::{Door, JUDGED, NoDoor};
+pub use webhooks::{Place, webhooks};
+
+use crds::v1alpha1::CommandAction;
+
+use crate::command::{Finding, Rulebook};
+
+/// Warnings that an answer has; kubectl prints each on a line of its own.
+const WARNINGS: usize = 5;
+
+/// A request, as the API server tells of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    pub subresource: &'a str,
+    /// The object in JSON as it would be, and as it was; of a command, its options.
+    pub object: &'a str,
+    pub before: Option<&'a str>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Why the request is refused, and what can be done instead.
+    pub refused: Option<String>,
+    /// What the caller is told besides.
+    pub warnings: Vec<String>,
+    /// What was found that decided: rules by their names, for the audit log.
+    pub rules: Vec<String>,
+    /// What the strictest of them asks for, whatever the mode of the policy makes of it.
+    pub asked: CommandAction,
+}
+
+/// The object is not what the API server said it was.
+#[derive(Debug, thiserror::Error)]
+#[error("the object of the request is not a {0}")]
+pub struct Unreadable(pub &'static str, #[source] pub serde_json::Error);
+
+/// What a policy says of a request that came to one of its doors.
+pub fn answer(door: Door, request: &Request, book: &Rulebook) -> Result<Answer, Unreadable> {
+    let findings = match door {
+        Door::Exec => exec::findings(request, book)?,
+        Door::Workload => workload::findings(request, book)?,
+        Door::Script => script::findings(request, book)?,
+    };
+    Ok(door.answer(&findings))
+}
+
+impl Door {
+    fn answer(self, findings: &[Finding]) -> Answer {
+        let strictest = findings.iter().map(|finding| finding.effect).max();
+        let asked = findings.iter().map(|finding| finding.action).max();
+        let worst = findings.iter().filter(|f| Some(f.effect) == strictest);
+        let refused = match strictest.unwrap_or(CommandAction::Allow) {
+            CommandAction::Allow | CommandAction::Warn => None,
+            effect => worst
+                .clone()
+                .next()
+                .and_then(|first| self.refusal(effect, first)),
+        };
+        let warned = |f: &&Finding| refused.is_none() && f.effect >= CommandAction::Warn;
+        let warning = |f: &Finding| self.warning(f);
+        Answer {
+            warnings: findings
+                .iter()
+                .filter(warned)
+                .take(WARNINGS)
+                .map(warning)
+                .collect(),
+            rules: worst.map(|finding| finding.rule.clone()).collect(),
+            asked: asked.unwrap_or(CommandAction::Allow),
+            refused,
+        }
+    }
+}

@@ -1,0 +1,323 @@
+use std::collections::BTreeMap;
+
+use crds::v1alpha1::{CommandAction, CommandPolicy};
+use serde_json::{Value, json};
+
+use super::{Answer, Door, Place, Request, answer, webhooks};
+use crate::command::Rulebook;
+
+/// Beeps are denied, knocks are held.
+fn house(more: Value) -> Rulebook {
+    let rule = |command: &str, action: &str| json!({"name": command, "match": {"commands": [command]}, "action": action, "why": "w"});
+    let mut policy = json!({"applyTo": ["PodExec", "Workloads", "Scripts"], "builtIn": {"packs": []},
+        "rules": [rule("beep", "Deny"), rule("knock", "RequireApproval"), rule("hum", "Warn")]});
+    let fields = policy.as_object_mut().expect("fields");
+    fields.extend(more.as_object().expect("fields").clone());
+    Rulebook::of("p", &serde_json::from_value(policy).expect("a policy")).expect("it can be used")
+}
+
+fn asked(door: Door, request: &Request, book: &Rulebook) -> Answer {
+    answer(door, request, book).expect("it can be read")
+}
+
+fn word(answer: &Answer) -> &'static str {
+    match (&answer.refused, answer.warnings.len()) {
+        (Some(_), _) => "refused",
+        (None, 0) => "allowed",
+        (None, _) => "warned",
+    }
+}
+
+fn exec(subresource: &str, options: Value) -> &'static str {
+    let object = options.to_string();
+    let request = Request {
+        subresource,
+        object: &object,
+        before: None,
+    };
+    word(&asked(Door::Exec, &request, &house(json!({}))))
+}
+
+fn workload(object: Value, before: Option<Value>) -> &'static str {
+    let (object, before) = (object.to_string(), before.map(|before| before.to_string()));
+    let request = Request {
+        object: &object,
+        before: before.as_deref(),
+        ..Request::default()
+    };
+    word(&asked(Door::Workload, &request, &house(json!({}))))
+}
+
+#[test]
+fn what_is_started_in_a_container_is_judged_by_its_words() {
+    let of = |words: &[&str]| exec("exec", json!({"command": words, "stdout": true}));
+    assert_eq!(of(&["true"]), "allowed");
+    assert_eq!(of(&["hum"]), "warned");
+    assert_eq!(of(&["/bin/beep", "-x"]), "refused");
+    assert_eq!(of(&["sh", "-c", "true && env beep"]), "refused");
+    assert_eq!(
+        of(&["sh", "-c", "curl x | bash"]),
+        "refused",
+        "nobody knows what comes"
+    );
+    assert_eq!(of(&[]), "refused", "there is no program");
+}
+
+#[test]
+fn a_terminal_is_unknown_and_looking_on_is_not() {
+    let of = |subresource: &str, stdin: bool, tty: bool| {
+        exec(
+            subresource,
+            json!({"command": ["true"], "stdin": stdin, "tty": tty}),
+        )
+    };
+    assert_eq!(of("exec", true, false), "refused");
+    assert_eq!(of("exec", false, true), "refused");
+    let attach = |stdin: bool| exec("attach", json!({"stdin": stdin, "stdout": true}));
+    assert_eq!(attach(true), "refused");
+    assert_eq!(attach(false), "allowed");
+    let book = house(json!({"onUnknown": "Warn"}));
+    let object = json!({"stdin": true, "tty": true}).to_string();
+    let request = Request {
+        subresource: "attach",
+        object: &object,
+        ..Request::default()
+    };
+    assert_eq!(asked(Door::Exec, &request, &book).warnings.len(), 1);
+}
+
+#[test]
+fn a_refusal_names_the_rule_the_reason_and_the_way_out() {
+    let object = json!({"command": ["knock"]}).to_string();
+    let request = Request {
+        object: &object,
+        ..Request::default()
+    };
+    let answer = asked(Door::Exec, &request, &house(json!({})));
+    assert_eq!(
+        answer.refused.as_deref(),
+        Some(
+            "rule knock of CommandPolicy p: w: knock; a Job with an exec step can do it, once somebody else has approved its run"
+        )
+    );
+    assert_eq!(answer.rules, ["knock"]);
+}
+
+#[test]
+fn containers_are_found_wherever_an_object_has_them() {
+    let of = |kind: &str, words: &[&str]| {
+        let pod = json!({"containers": [{"name": "a", "command": words}]});
+        let object = match kind {
+            "Pod" => json!({"spec": pod}),
+            "CronJob" => {
+                json!({"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": {"spec": pod}}}}})
+            }
+            _ => json!({"spec": {"replicas": 1, "template": {"spec": pod}}}),
+        };
+        workload(object, None)
+    };
+    for kind in ["Pod", "Deployment", "Job", "CronJob"] {
+        assert_eq!(of(kind, &["sh", "-c", "beep"]), "refused", "{kind}");
+        assert_eq!(of(kind, &["nginx"]), "allowed", "{kind}");
+        assert_eq!(of(kind, &[]), "allowed", "{kind}");
+    }
+}
+
+#[test]
+fn every_command_of_a_container_is_judged() {
+    let of = |more: Value| {
+        let mut container = json!({"name": "a", "command": ["true"]});
+        let fields = container.as_object_mut().expect("fields");
+        fields.extend(more.as_object().expect("fields").clone());
+        workload(json!({"spec": {"containers": [container]}}), None)
+    };
+    let exec = json!({"exec": {"command": ["beep"]}});
+    assert_eq!(of(json!({"livenessProbe": exec})), "refused");
+    assert_eq!(of(json!({"lifecycle": {"preStop": exec}})), "refused");
+    assert_eq!(
+        of(json!({"readinessProbe": {"httpGet": {"port": 80}}})),
+        "allowed"
+    );
+    assert_eq!(
+        of(json!({"command": ["sh"], "args": ["-c", "beep"]})),
+        "refused"
+    );
+    let env = json!([{"name": "DO", "value": "x"}]);
+    assert_eq!(
+        of(json!({"command": ["$(DO)"], "env": env})),
+        "refused",
+        "it may be anything"
+    );
+    assert_eq!(
+        of(json!({"command": ["sh", "-c", "echo $(date)"], "env": env})),
+        "allowed"
+    );
+    let from = json!([{"configMapRef": {"name": "c"}}]);
+    assert_eq!(
+        of(json!({"command": ["$(DO)"], "envFrom": from})),
+        "refused"
+    );
+    let init =
+        json!({"spec": {"initContainers": [{"name": "i", "command": ["beep"]}], "containers": []}});
+    assert_eq!(workload(init, None), "refused");
+}
+
+#[test]
+fn of_a_container_that_is_as_it_was_nothing_is_said() {
+    let of = |words: &[&str], replicas: u32| json!({"spec": {"replicas": replicas, "template": {"spec": {"containers": [{"name": "a", "command": words}]}}}});
+    assert_eq!(
+        workload(of(&["beep"], 2), Some(of(&["beep"], 1))),
+        "allowed"
+    );
+    assert_eq!(
+        workload(of(&["beep"], 1), Some(of(&["true"], 1))),
+        "refused"
+    );
+    let debug = |stdin: bool| json!({"spec": {"containers": [], "ephemeralContainers": [{"name": "d", "command": ["true"], "stdin": stdin}]}});
+    assert_eq!(workload(debug(false), None), "allowed");
+    assert_eq!(
+        workload(debug(true), None),
+        "refused",
+        "somebody types into it"
+    );
+}
+
+#[test]
+fn a_script_is_let_in_with_warnings_of_what_will_become_of_it() {
+    let of = |content: &str, before: Option<&str>| {
+        let script = |content: &str| json!({"spec": {"content": content}}).to_string();
+        let (object, before) = (script(content), before.map(script));
+        let request = Request {
+            object: &object,
+            before: before.as_deref(),
+            ..Request::default()
+        };
+        asked(Door::Script, &request, &house(json!({})))
+    };
+    assert_eq!(of("true", None).warnings, Vec::<String>::new());
+    let denied = of("true\nbeep", None);
+    assert_eq!(denied.refused, None);
+    assert_eq!(
+        denied.warnings,
+        ["2:1: no run may use it: rule beep of CommandPolicy p: w: beep"]
+    );
+    assert!(of("knock", None).warnings[0].starts_with("1:1: runs wait for an approval: "));
+    assert!(
+        of("beep", Some("beep")).warnings.is_empty(),
+        "it was so before"
+    );
+}
+
+#[test]
+fn a_policy_that_only_looks_refuses_nothing_and_says_what_it_would_have_done() {
+    let object = json!({"command": ["beep"]}).to_string();
+    let request = Request {
+        object: &object,
+        ..Request::default()
+    };
+    let answer = asked(Door::Exec, &request, &house(json!({"mode": "Audit"})));
+    assert_eq!(
+        (word(&answer), answer.asked),
+        ("allowed", CommandAction::Deny)
+    );
+    assert_eq!(answer.rules, ["beep"]);
+}
+
+#[test]
+fn an_object_of_another_shape_is_an_error_and_no_word() {
+    let request = Request {
+        object: "[1]",
+        ..Request::default()
+    };
+    for door in Door::ALL {
+        assert!(answer(door, &request, &house(json!({}))).is_err(), "{door}");
+    }
+}
+
+fn told(policies: &[(&str, Value)]) -> Vec<Value> {
+    let policy = |(name, spec): &(&str, Value)| {
+        CommandPolicy::new(name, serde_json::from_value(spec.clone()).expect("a spec"))
+    };
+    let policies: Vec<_> = policies.iter().map(policy).collect();
+    let place = Place {
+        namespace: "ops".into(),
+        service: "pilothouse-webhook".into(),
+        operator: "system:serviceaccount:ops:pilothouse-operator".into(),
+        bundle: "PEM".into(),
+    };
+    let webhooks = webhooks(&policies, &place).into_iter();
+    webhooks
+        .map(|one| serde_json::to_value(one).expect("JSON"))
+        .collect()
+}
+
+#[test]
+fn the_api_server_asks_for_what_policies_apply_to_and_for_nothing_else() {
+    let told = told(&[
+        ("b", json!({"applyTo": ["PodExec", "Scripts"]})),
+        (
+            "a",
+            json!({"applyTo": ["Workloads"], "failurePolicy": "Fail"}),
+        ),
+        ("c", json!({"applyTo": ["Runs"]})),
+        ("d", json!({"applyTo": ["PodExec"], "mode": "Disabled"})),
+    ]);
+    let of = |field: &str| -> Vec<String> {
+        let fields = told
+            .iter()
+            .map(|one| one[field].as_str().unwrap_or_default());
+        fields.map(str::to_owned).collect()
+    };
+    assert_eq!(
+        of("name"),
+        [
+            "exec.b.commands.pilothouse.dev",
+            "script.b.commands.pilothouse.dev",
+            "workload.a.commands.pilothouse.dev"
+        ]
+    );
+    assert_eq!(of("failurePolicy"), ["Ignore", "Ignore", "Fail"]);
+    assert_eq!(
+        told[0]["clientConfig"]["service"]["path"],
+        "/commands/b/exec"
+    );
+}
+
+#[test]
+fn a_failure_refuses_only_where_a_policy_says_so_and_is_enforced() {
+    let of = |more: Value| {
+        let mut spec = json!({"applyTo": ["PodExec", "Scripts"], "failurePolicy": "Fail"});
+        spec.as_object_mut()
+            .expect("fields")
+            .extend(more.as_object().expect("fields").clone());
+        let told = told(&[("p", spec)]);
+        let words = told
+            .iter()
+            .map(|one| one["failurePolicy"].as_str() == Some("Fail"));
+        words.collect::<Vec<_>>()
+    };
+    assert_eq!(of(json!({})), [true, false], "a Script is let in anyway");
+    assert_eq!(of(json!({"mode": "Audit"})), [false, false]);
+    assert_eq!(of(json!({"mode": "Warn"})), [false, false]);
+}
+
+#[test]
+fn no_policy_closes_what_the_cluster_repairs_itself_from() {
+    let chosen: BTreeMap<_, _> = [("team", "shop")].into();
+    let told = told(&[(
+        "p",
+        json!({"applyTo": ["PodExec"], "namespaceSelector": {"matchLabels": chosen}, "breakGlass": {"groups": ["sre", "boss"]}}),
+    )]);
+    let selector = &told[0]["namespaceSelector"];
+    assert_eq!(selector["matchLabels"]["team"], "shop");
+    assert_eq!(
+        selector["matchExpressions"][0],
+        json!({"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "kube-public", "kube-node-lease", "ops"]})
+    );
+    let conditions = told[0]["matchConditions"].as_array().expect("a list");
+    let last = conditions.last().expect("one")["expression"].as_str();
+    assert!(
+        last.is_some_and(|last| last.contains("g in ['sre', 'boss']")),
+        "{last:?}"
+    );
+}

@@ -1,0 +1,171 @@
+//! What the API server has to be told so that it asks: one webhook for each door of each policy, no wider than the policy.
+
+use crds::v1alpha1::{
+    CommandPolicy, CommandPolicyMode, FailurePolicy, Operator, Requirement, Selector,
+};
+use k8s_openapi::{
+    ByteString,
+    api::admissionregistration::v1::{
+        MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook,
+        WebhookClientConfig,
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+};
+
+use super::{Door, JUDGED};
+
+/// Namespaces that no policy closes: the cluster repairs itself from there.
+const FREE: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+const NAME: &str = "kubernetes.io/metadata.name";
+/// Seconds for an answer.
+const TIMEOUT: i32 = 2;
+
+/// Where the webhook is, and who serves it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub namespace: String,
+    pub service: String,
+    /// User name of the operator.
+    pub operator: String,
+    /// Authorities of the webhook's certificate, in PEM.
+    pub bundle: String,
+}
+
+/// The webhooks of all policies, in the order of their names.
+pub fn webhooks<'a>(
+    policies: impl IntoIterator<Item = &'a CommandPolicy>,
+    place: &Place,
+) -> Vec<ValidatingWebhook> {
+    let mut webhooks: Vec<_> = policies
+        .into_iter()
+        .filter(|policy| policy.spec.mode != CommandPolicyMode::Disabled)
+        .flat_map(|policy| {
+            let doors = Door::ALL.into_iter();
+            let doors = doors.filter(|door| policy.spec.apply_to.contains(&door.place()));
+            doors.map(|door| webhook(policy, door, place))
+        })
+        .collect();
+    webhooks.sort_by(|a, b| a.name.cmp(&b.name));
+    webhooks
+}
+
+fn webhook(policy: &CommandPolicy, door: Door, place: &Place) -> ValidatingWebhook {
+    let name = policy.metadata.name.as_deref().unwrap_or_default();
+    let spec = &policy.spec;
+    let enforced = spec.mode == CommandPolicyMode::Enforce && door != Door::Script;
+    let failing = enforced && spec.failure_policy == FailurePolicy::Fail;
+    ValidatingWebhook {
+        name: format!("{door}.{name}.commands.pilothouse.dev"),
+        admission_review_versions: vec!["v1".to_owned()],
+        client_config: WebhookClientConfig {
+            ca_bundle: Some(ByteString(place.bundle.as_bytes().to_vec())),
+            service: Some(ServiceReference {
+                name: place.service.clone(),
+                namespace: place.namespace.clone(),
+                path: Some(format!("/commands/{name}/{door}")),
+                port: Some(443),
+            }),
+            url: None,
+        },
+        failure_policy: Some(if failing { "Fail" } else { "Ignore" }.to_owned()),
+        match_conditions: Some(conditions(policy, door, &place.operator)),
+        match_policy: Some("Equivalent".to_owned()),
+        namespace_selector: Some(selector(spec.namespace_selector.as_ref(), &place.namespace)),
+        object_selector: None,
+        rules: Some(rules(door)),
+        side_effects: "None".to_owned(),
+        timeout_seconds: Some(TIMEOUT),
+    }
+}
+
+fn rules(door: Door) -> Vec<RuleWithOperations> {
+    let rule = |group: &str, operations: &[&str], resources: &[&str]| RuleWithOperations {
+        api_groups: Some(vec![group.to_owned()]),
+        api_versions: Some(vec!["*".to_owned()]),
+        operations: Some(operations.iter().map(|&o| o.to_owned()).collect()),
+        resources: Some(resources.iter().map(|&r| r.to_owned()).collect()),
+        scope: Some("Namespaced".to_owned()),
+    };
+    let written = &["CREATE", "UPDATE"];
+    match door {
+        Door::Exec => vec![rule("", &["CONNECT"], &["pods/exec", "pods/attach"])],
+        Door::Script => vec![rule("pilothouse.dev", written, &["scripts"])],
+        Door::Workload => vec![
+            rule("", &["CREATE"], &["pods"]),
+            rule("", &["UPDATE"], &["pods/ephemeralcontainers"]),
+            rule("", written, &["replicationcontrollers"]),
+            rule(
+                "apps",
+                written,
+                &["deployments", "statefulsets", "daemonsets", "replicasets"],
+            ),
+            rule("batch", written, &["jobs", "cronjobs"]),
+        ],
+    }
+}
+
+/// Who is not asked about: the operator, whose runs were judged when they began, whoever breaks the glass, and, for containers, what the cluster does by itself, so that a
+/// pod that was there before a policy is replaced when it dies.
+fn conditions(policy: &CommandPolicy, door: Door, operator: &str) -> Vec<MatchCondition> {
+    let condition = |name: &str, expression: String| MatchCondition {
+        name: name.to_owned(),
+        expression,
+    };
+    let mut all = vec![condition(
+        "not-judged-before",
+        format!(
+            "request.userInfo.username != '{operator}' && !(has(request.userInfo.extra) && '{JUDGED}' in request.userInfo.extra)"
+        ),
+    )];
+    if door == Door::Workload {
+        all.push(condition(
+            "not-by-the-cluster",
+            "!request.userInfo.username.startsWith('system:serviceaccount:kube-system:') && !(has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups)".to_owned(),
+        ));
+    }
+    if let Some(glass) = policy.spec.break_glass.as_ref() {
+        let groups: Vec<_> = glass
+            .groups
+            .iter()
+            .map(|group| format!("'{group}'"))
+            .collect();
+        all.push(condition(
+            "glass-not-broken",
+            format!(
+                "!(has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in [{}]))",
+                groups.join(", ")
+            ),
+        ));
+    }
+    all
+}
+
+fn selector(chosen: Option<&Selector>, own: &str) -> LabelSelector {
+    let free = FREE.into_iter().chain([own]).map(str::to_owned).collect();
+    let mut expressions = vec![LabelSelectorRequirement {
+        key: NAME.to_owned(),
+        operator: "NotIn".to_owned(),
+        values: Some(free),
+    }];
+    let chosen = chosen.cloned().unwrap_or_default();
+    expressions.extend(chosen.match_expressions.into_iter().map(requirement));
+    let labels = chosen.match_labels;
+    LabelSelector {
+        match_expressions: Some(expressions),
+        match_labels: (!labels.is_empty()).then_some(labels),
+    }
+}
+
+fn requirement(requirement: Requirement) -> LabelSelectorRequirement {
+    let operator = match requirement.operator {
+        Operator::In => "In",
+        Operator::NotIn => "NotIn",
+        Operator::Exists => "Exists",
+        Operator::DoesNotExist => "DoesNotExist",
+    };
+    LabelSelectorRequirement {
+        key: requirement.key,
+        operator: operator.to_owned(),
+        values: (!requirement.values.is_empty()).then_some(requirement.values),
+    }
+}

@@ -1,0 +1,222 @@
+//! The commands of containers: of pods, and of what makes pods.
+
+use serde::Deserialize;
+
+use super::{Request, Unreadable};
+use crate::command::{
+    Analysis, Assign, Command, Finding, Rulebook, Source, Unknown, Why, Word, analyse, judge,
+};
+
+/// The part of an object that has containers, wherever it has them.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Object {
+    spec: Spec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    init_containers: Vec<Container>,
+    containers: Vec<Container>,
+    ephemeral_containers: Vec<Container>,
+    template: Option<Template>,
+    job_template: Option<JobTemplate>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Template {
+    spec: Pod,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct JobTemplate {
+    spec: Templated,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Templated {
+    template: Template,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Pod {
+    init_containers: Vec<Container>,
+    containers: Vec<Container>,
+    ephemeral_containers: Vec<Container>,
+}
+
+#[derive(Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Container {
+    name: String,
+    command: Vec<String>,
+    args: Vec<String>,
+    env: Vec<Env>,
+    env_from: Vec<serde::de::IgnoredAny>,
+    stdin: bool,
+    tty: bool,
+    lifecycle: Lifecycle,
+    liveness_probe: Handler,
+    readiness_probe: Handler,
+    startup_probe: Handler,
+}
+
+#[derive(PartialEq, Deserialize)]
+struct Env {
+    name: String,
+}
+
+#[derive(Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Lifecycle {
+    post_start: Handler,
+    pre_stop: Handler,
+}
+
+#[derive(Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Handler {
+    exec: Option<Exec>,
+}
+
+#[derive(PartialEq, Deserialize)]
+struct Exec {
+    #[serde(default)]
+    command: Vec<String>,
+}
+
+impl Object {
+    fn pod(self) -> Pod {
+        let Spec {
+            init_containers,
+            containers,
+            ephemeral_containers,
+            template,
+            job_template,
+        } = self.spec;
+        let template = template.or_else(|| job_template.map(|job| job.spec.template));
+        template.map_or(
+            Pod {
+                init_containers,
+                containers,
+                ephemeral_containers,
+            },
+            |template| template.spec,
+        )
+    }
+}
+
+/// Of what is as it was nothing is said: a policy stops no workload that was there before it.
+pub fn findings(request: &Request, book: &Rulebook) -> Result<Vec<Finding>, Unreadable> {
+    let read = |text| {
+        let object = serde_json::from_str::<Object>(text);
+        object
+            .map(Object::pod)
+            .map_err(|e| Unreadable("workload", e))
+    };
+    let (pod, before) = (read(request.object)?, request.before.map(read).transpose()?);
+    let before = before.unwrap_or_default();
+    let pairs = [
+        (&pod.init_containers, &before.init_containers, false),
+        (&pod.containers, &before.containers, false),
+        (
+            &pod.ephemeral_containers,
+            &before.ephemeral_containers,
+            true,
+        ),
+    ];
+    let mut findings = Vec::new();
+    for (now, before, ephemeral) in pairs {
+        for container in now.iter().filter(|one| !before.contains(one)) {
+            let analysis = container.analysis(ephemeral);
+            findings.extend(
+                judge(&analysis, [book])
+                    .findings
+                    .into_iter()
+                    .map(|found| Finding {
+                        command: format!("{} (container {})", found.command, container.name),
+                        ..found
+                    }),
+            );
+        }
+    }
+    Ok(findings)
+}
+
+impl Container {
+    /// Everything that is started in it. An image that is given no words runs what it was built for.
+    fn analysis(&self, ephemeral: bool) -> Analysis {
+        let handlers = [
+            &self.liveness_probe,
+            &self.readiness_probe,
+            &self.startup_probe,
+            &self.lifecycle.post_start,
+            &self.lifecycle.pre_stop,
+        ];
+        let handled = handlers
+            .into_iter()
+            .filter_map(|handler| handler.exec.as_ref());
+        let mut all = self.words(self.command.iter().chain(&self.args));
+        for exec in handled {
+            let more = self.words(exec.command.iter());
+            all.commands.extend(more.commands);
+            all.unknowns.extend(more.unknowns);
+        }
+        all.commands.extend(self.sets());
+        if ephemeral && (self.stdin || self.tty) {
+            all.unknowns.push(Unknown {
+                why: Why::Interactive,
+                what: self.command.join(" "),
+                at: crate::command::At::START,
+            });
+        }
+        all
+    }
+
+    fn words<'a>(&self, words: impl Iterator<Item = &'a String>) -> Analysis {
+        let word = |text: &String| {
+            if self.expands(text) {
+                Word::unknown(text.as_str())
+            } else {
+                Word::text(text.as_str())
+            }
+        };
+        let words: Vec<_> = words.map(word).collect();
+        if words.is_empty() {
+            return Analysis {
+                commands: Vec::new(),
+                unknowns: Vec::new(),
+            };
+        }
+        analyse(&Source::Argv {
+            words: &words,
+            interactive: false,
+        })
+    }
+
+    /// Whether the kubelet puts the value of a variable into a word.
+    fn expands(&self, text: &str) -> bool {
+        text.split("$(").skip(1).any(|rest| {
+            let name = rest.split(')').next().unwrap_or_default();
+            let named = self.env.iter().any(|env| env.name == name);
+            let like_one =
+                !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            named || (like_one && !self.env_from.is_empty())
+        })
+    }
+
+    /// Variables bring other code into what is started.
+    fn sets(&self) -> Option<Command> {
+        let assign = |env: &Env| Assign {
+            name: env.name.clone(),
+            value: Word::unknown("..."),
+        };
+        let assigns: Vec<_> = self.env.iter().map(assign).collect();
+        (!assigns.is_empty()).then(|| Command::setting(assigns))
+    }
+}

@@ -1,0 +1,77 @@
+//! What is known of policies: the rules of each by its name, as they were last heard.
+
+use std::{collections::BTreeMap, pin::pin, sync::Arc};
+
+use crds::v1alpha1::CommandPolicy;
+use decide::command::Rulebook;
+use futures::StreamExt as _;
+use kube::{
+    Api, Client, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{Config, Event, watcher},
+    },
+};
+use serving::{Gate, telemetry::chain};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The rules of a policy, or why nobody can ask it.
+pub type Book = Result<Rulebook, String>;
+
+/// All of them, by name.
+pub type Books = BTreeMap<String, Arc<Book>>;
+
+/// As last heard; empty until they were listed once.
+pub type Known = watch::Receiver<Arc<Books>>;
+
+/// Follows the policies until the token is cancelled, and opens the gate when all of them are known.
+pub fn follow(client: Client, gate: Gate, shutdown: CancellationToken) -> Known {
+    let (tell, known) = watch::channel(Arc::default());
+    let policies = Api::<DeserializeGuard<CommandPolicy>>::all(client);
+    tokio::spawn(shutdown.run_until_cancelled_owned(async move {
+        let mut events = pin!(watcher(policies, Config::default()).default_backoff());
+        let mut books = Books::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    if take_in(event, &mut books) {
+                        tell.send_replace(Arc::new(books.clone()));
+                        gate.set(true);
+                    }
+                }
+                Err(e) => tracing::warn!(error = chain(&e), "policies are not readable"),
+            }
+        }
+    }));
+    known
+}
+
+/// Whether what is known is whole with that. What a new list lacks is gone.
+fn take_in(event: Event<DeserializeGuard<CommandPolicy>>, books: &mut Books) -> bool {
+    match event {
+        Event::Init => books.clear(),
+        Event::InitApply(policy) => {
+            books.insert(policy.name_any(), Arc::new(book(&policy)));
+        }
+        Event::InitDone => return true,
+        Event::Apply(policy) => {
+            books.insert(policy.name_any(), Arc::new(book(&policy)));
+            return true;
+        }
+        Event::Delete(policy) => {
+            books.remove(&policy.name_any());
+            return true;
+        }
+    }
+    false
+}
+
+fn book(policy: &DeserializeGuard<CommandPolicy>) -> Book {
+    let name = policy.name_any();
+    let policy = policy.0.as_ref();
+    let policy = policy.map_err(|invalid| format!("CommandPolicy {name}: {}", invalid.error))?;
+    Rulebook::of(&name, &policy.spec)
+        .map_err(|refusal| format!("CommandPolicy {name}: {}", refusal.message))
+}

@@ -1,0 +1,12 @@
+//! The door of the API server: answers whether a request passes, by the same decisions that are asked when a run begins. Stateless; every replica answers alike, from what it
+//! hears of policies, and one that knows nothing yet is not ready.
+
+mod answer;
+mod book;
+mod metrics;
+pub mod options;
+mod review;
+pub mod run;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! What the webhook counts about itself.
+
+use std::time::Duration;
+
+use decide::admission::Door;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+
+/// What became of a request at which door.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    door: &'static str,
+    decision: &'static str,
+}
+
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    requests: Family<Labels, Counter>,
+    seconds: Histogram,
+}
+
+impl Metrics {
+    /// Makes them and names them to the registry.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            seconds: Histogram::new([0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0]),
+        };
+        let webhook = registry.sub_registry_with_prefix("pilothouse_webhook");
+        webhook.register(
+            "requests",
+            "Requests by what became of them",
+            metrics.requests.clone(),
+        );
+        webhook.register("seconds", "Time for an answer", metrics.seconds.clone());
+        metrics
+    }
+
+    pub fn answered(&self, door: Door, decision: &'static str, time: Duration) {
+        let labels = Labels {
+            door: door.name(),
+            decision,
+        };
+        self.requests.get_or_create(&labels).inc();
+        self.seconds.observe(time.as_secs_f64());
+    }
+}

@@ -1,0 +1,85 @@
+//! `AdmissionReview` of admission.k8s.io/v1, as much of it as is read and answered. Objects stay text until somebody needs a part of them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// What the API server asks.
+#[derive(Deserialize)]
+pub struct Review<'a> {
+    #[serde(borrow)]
+    pub request: Question<'a>,
+}
+
+/// The request that it asks about.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Question<'a> {
+    pub uid: String,
+    #[serde(default)]
+    pub sub_resource: Option<String>,
+    #[serde(default)]
+    pub namespace: Option<String>,
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub user_info: Asker,
+    #[serde(default, borrow)]
+    pub object: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    pub old_object: Option<&'a RawValue>,
+}
+
+/// Who makes it.
+#[derive(Default, Deserialize)]
+pub struct Asker {
+    #[serde(default)]
+    pub username: String,
+}
+
+/// What the API server is answered.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answered {
+    api_version: &'static str,
+    kind: &'static str,
+    pub response: Response,
+}
+
+/// The answer itself.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    pub uid: String,
+    pub allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub audit_annotations: BTreeMap<&'static str, String>,
+}
+
+/// Why not.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub code: u16,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Answered {
+    pub const fn with(response: Response) -> Self {
+        Self {
+            api_version: "admission.k8s.io/v1",
+            kind: "AdmissionReview",
+            response,
+        }
+    }
+}
+
+/// Text of an object; null is none.
+pub fn text(object: Option<&RawValue>) -> Option<&str> {
+    object.map(RawValue::get).filter(|text| *text != "null")
+}

@@ -1,0 +1,64 @@
+//! Puts the webhook together: binds, follows the policies, serves until the first signal.
+
+use std::io;
+
+use kube::Client;
+use prometheus_client::registry::Registry;
+use serving::{Certificates, Health, ListenError, Listeners, Publication, Source, shutdown};
+
+use crate::{
+    answer::{self, Doors},
+    book,
+    metrics::Metrics,
+    options::Options,
+};
+
+/// Why the webhook cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("signals cannot be heard")]
+    Signals(#[source] io::Error),
+    #[error("no way to the API server")]
+    Client(#[source] Box<kube::Error>),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+pub async fn run(options: Options) -> Result<(), RunError> {
+    let shutdown = shutdown::on_signal().map_err(RunError::Signals)?;
+    let client = Client::try_default()
+        .await
+        .map_err(|e| RunError::Client(Box::new(e)))?;
+    let identity = certificates(&options, client.clone()).keep(shutdown.clone());
+    let (mut registry, health) = (Registry::default(), Health::default());
+    let doors = Doors {
+        known: book::follow(client, health.gate("policies"), shutdown.clone()),
+        metrics: Metrics::new(&mut registry),
+    };
+    let mut listeners = Listeners::new(identity, shutdown);
+    listeners
+        .tls(options.addr, None, answer::router(doors))
+        .await?;
+    listeners
+        .health(options.health_addr, health, registry)
+        .await?;
+    Ok(listeners.until_ended().await?)
+}
+
+fn certificates(options: &Options, client: Client) -> Certificates {
+    let service = &options.service_name;
+    let own = || Source::SelfManaged {
+        secret: format!("{service}-tls"),
+    };
+    Certificates {
+        client,
+        namespace: options.namespace.clone(),
+        names: options.dns_names(),
+        source: options.tls_dir.clone().map_or_else(own, Source::Folder),
+        publication: Publication {
+            config_map: format!("{service}-ca"),
+            api_services: Vec::new(),
+            manager: service.clone(),
+        },
+    }
+}

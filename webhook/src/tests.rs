@@ -1,0 +1,187 @@
+//! The router as the API server meets it, and over TLS while its certificate changes.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, StatusCode},
+};
+use decide::command::Rulebook;
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use crate::{
+    answer::{Doors, router},
+    book::Books,
+    metrics::Metrics,
+};
+
+fn doors(registry: &mut Registry) -> Router {
+    let spec = json!({"applyTo": ["PodExec", "Workloads"], "builtIn": {"packs": []},
+        "rules": [{"name": "beep", "match": {"commands": ["beep"]}, "action": "Deny", "why": "w"}]});
+    let book = Rulebook::of("p", &serde_json::from_value(spec).unwrap()).unwrap();
+    let wrong = Err("CommandPolicy wrong: no built-in rule is called x".to_owned());
+    let books: Books = BTreeMap::from([
+        ("p".to_owned(), Arc::new(Ok(book))),
+        ("wrong".to_owned(), Arc::new(wrong)),
+    ]);
+    let (_, known) = watch::channel(Arc::new(books));
+    router(Doors {
+        known,
+        metrics: Metrics::new(registry),
+    })
+}
+
+fn review(command: &[&str]) -> Value {
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u-1", "kind": {"group": "", "version": "v1", "kind": "PodExecOptions"}, "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "subResource": "exec", "name": "db-0", "namespace": "shop", "operation": "CONNECT", "userInfo": {"username": "bob", "groups": ["testers"]},
+        "object": {"kind": "PodExecOptions", "apiVersion": "v1", "command": command, "container": "main"}, "oldObject": null, "dryRun": false, "options": null}})
+}
+
+async fn asked(router: Router, path: &str, body: &Value) -> (StatusCode, String) {
+    let request = Request::post(path).header("content-type", "application/json");
+    let request = request.body(Body::from(body.to_string())).unwrap();
+    let answer = router.oneshot(request).await.unwrap();
+    let status = answer.status();
+    let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_review_is_answered_with_the_reason_and_a_copy_for_the_audit_log() {
+    let mut registry = Registry::default();
+    let doors = doors(&mut registry);
+    let path = "/commands/p/exec";
+    let (status, body) = asked(doors.clone(), path, &review(&["beep"])).await;
+    assert_eq!(status, StatusCode::OK);
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        answer,
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {
+            "uid": "u-1", "allowed": false,
+            "status": {"code": 403, "reason": "Forbidden", "message": "rule beep of CommandPolicy p: w: beep"},
+            "auditAnnotations": {"asked": "Deny", "decision": "Refused", "policy": "p", "rules": "beep"}}})
+    );
+    let (_, body) = asked(doors, path, &review(&["true"])).await;
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(answer["response"], json!({"uid": "u-1", "allowed": true}));
+    let mut told = String::new();
+    encode(&mut told, &registry).unwrap();
+    for line in [
+        "pilothouse_webhook_requests_total{door=\"exec\",decision=\"Refused\"} 1",
+        "pilothouse_webhook_requests_total{door=\"exec\",decision=\"Allowed\"} 1",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_judged_is_an_error_and_never_a_yes() {
+    let doors = doors(&mut Registry::default());
+    let exec = review(&["true"]);
+    let mut strange = exec.clone();
+    strange["request"]["object"] = json!([1]);
+    for (path, body, status, told) in [
+        (
+            "/commands/q/exec",
+            &exec,
+            StatusCode::NOT_FOUND,
+            "CommandPolicy q is not known here",
+        ),
+        (
+            "/commands/p/window",
+            &exec,
+            StatusCode::NOT_FOUND,
+            "no door \"window\"",
+        ),
+        (
+            "/commands/wrong/exec",
+            &exec,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "is called x",
+        ),
+        (
+            "/commands/p/exec",
+            &json!({"request": 1}),
+            StatusCode::BAD_REQUEST,
+            "AdmissionReview",
+        ),
+        (
+            "/commands/p/exec",
+            &strange,
+            StatusCode::BAD_REQUEST,
+            "PodExecOptions",
+        ),
+    ] {
+        let (found, body) = asked(doors.clone(), path, body).await;
+        assert_eq!(found, status, "{path}");
+        assert!(body.contains(told), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_review_is_judged_like_a_short_one() {
+    let doors = doors(&mut Registry::default());
+    let long = format!("true {} ; beep", "x".repeat(40_000));
+    let (_, body) = asked(doors, "/commands/p/exec", &review(&["sh", "-c", &long])).await;
+    assert!(body.contains("\"allowed\":false"), "{body}");
+}
+
+mod over_tls {
+    use serving::{Identity, Material, TlsListener};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn identity(material: &Material) -> Option<Arc<Identity>> {
+        let Material { leaf, .. } = material;
+        Some(Arc::new(
+            Identity::from_pem(&leaf.certificate, &leaf.key).unwrap(),
+        ))
+    }
+
+    /// Five hundred a second, by connections that live on and by new ones.
+    #[tokio::test]
+    async fn no_request_fails_while_certificates_change() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let names = ["localhost".to_owned()];
+        let made = |before: Option<&Material>| {
+            Material::next(before, &names, "2026-01-01T00:00:00Z".parse().unwrap()).unwrap()
+        };
+        let (first, second) = (made(None), made(None));
+        let trusted = [first.bundle(), second.bundle()].concat();
+        let (show, shown) = watch::channel(identity(&first));
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let listener = TlsListener::new(socket, shown, None).unwrap();
+        let doors = doors(&mut Registry::default());
+        tokio::spawn(async { axum::serve(listener, doors).await });
+        let url = format!("https://localhost:{port}/commands/p/exec");
+        let client = || {
+            let roots = reqwest::Certificate::from_pem_bundle(trusted.as_bytes()).unwrap();
+            let builder = reqwest::Client::builder().tls_certs_only(roots);
+            builder.build().unwrap()
+        };
+        let (kept, body) = (client(), review(&["beep"]).to_string());
+        let mut turns = tokio::time::interval(Duration::from_millis(2));
+        for turn in 0..1000 {
+            turns.tick().await;
+            if turn % 100 == 50 {
+                let next = if turn % 200 == 50 { &second } else { &first };
+                show.send_replace(identity(next));
+            }
+            let client = if turn % 10 == 0 {
+                client()
+            } else {
+                kept.clone()
+            };
+            let answer = client.post(&url).body(body.clone()).send().await.unwrap();
+            let answer = answer.text().await.unwrap();
+            assert!(answer.contains("\"allowed\":false"), "{answer}");
+        }
+    }
+}
