@@ -1,9 +1,10 @@
-//! Deciding on what a CommandPolicy holds: an Approval in the caller's name, of the content that is there now.
+//! Deciding on what a CommandPolicy holds, or on a step that waits for people: an Approval in the caller's name, of the content that is there now.
 
 use std::str::FromStr;
 
 use crds::v1alpha1::{
-    Approval, ApprovalSpec, Decision, Job, JobRun, Requester, Script, Subject, SubjectKind,
+    Approval, ApprovalSpec, Decision, Job, JobRun, JobRunStatus, Requester, Script, StepApproval,
+    Subject, SubjectKind,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,7 +13,7 @@ use kube::{ResourceExt as _, api::PostParams};
 use crate::{
     args::ApproveArgs,
     caller,
-    cluster::Cluster,
+    cluster::{Cluster, command},
     error::{Error, Result, doing},
     output::{self, Format},
 };
@@ -48,7 +49,7 @@ pub async fn approve(
     decision: Decision,
     format: Option<Format>,
 ) -> Result<u8> {
-    let digest = digest(cluster, &asked.subject).await?;
+    let digest = digest(cluster, asked, decision).await?;
     let by = caller::requester(cluster).await?;
     let wanted = approval(asked, decision, digest, by, Timestamp::now());
     let created = cluster
@@ -64,8 +65,12 @@ pub async fn approve(
 }
 
 /// What stands in the status of the object now.
-async fn digest(cluster: &Cluster, of: &Named) -> Result<String> {
+async fn digest(cluster: &Cluster, asked: &ApproveArgs, decision: Decision) -> Result<String> {
+    let of = &asked.subject;
     let name = &of.name;
+    if asked.step.is_some() && of.kind != SubjectKind::JobRun {
+        return Err(Error::StepOfNoRun);
+    }
     let (kind, digest) = match of.kind {
         SubjectKind::Script => {
             let script: Script = cluster.get("Script", name).await?;
@@ -83,12 +88,53 @@ async fn digest(cluster: &Cluster, of: &Named) -> Result<String> {
         }
         SubjectKind::JobRun => {
             let run: JobRun = cluster.run(name).await?;
+            awaited(&run, asked.step.as_deref(), decision)?;
             ("JobRun", run.status.and_then(|s| s.plan_hash))
         }
     };
     digest.ok_or_else(|| Error::NoDigest {
         kind,
         name: name.clone(),
+    })
+}
+
+/// Steps at which a run waits for people, and what they are asked.
+pub fn waiting(status: &JobRunStatus) -> impl Iterator<Item = (&str, &StepApproval)> {
+    let steps = status.steps.iter();
+    let asked = steps.filter_map(|step| Some((step.name.as_str(), step.approval.as_ref()?)));
+    asked.filter(|(_, approval)| approval.outcome.is_none())
+}
+
+/// Whether a run waits for this decision. A step is named by whoever decides on it, so that nobody decides on another one than they have read about.
+fn awaited(run: &JobRun, step: Option<&str>, decision: Decision) -> Result<()> {
+    let name = run.name_any();
+    let open: Vec<_> = run.status.iter().flat_map(waiting).collect();
+    let is_awaited = step.map_or(open.is_empty(), |step| {
+        open.iter().any(|(waits, _)| *waits == step)
+    });
+    if is_awaited {
+        return Ok(());
+    }
+    let verb = match decision {
+        Decision::Approve => "approve",
+        Decision::Reject => "reject",
+    };
+    let line = |(step, approval): &(&str, &StepApproval)| {
+        let rest = format!("{verb} run/{name} --step {step}");
+        let typed = command(&run.namespace().unwrap_or_default(), &rest);
+        format!("\n  {typed}   {}", approval.message)
+    };
+    let steps = open.iter().map(line).collect();
+    Err(match step {
+        Some(step) => Error::StepWaitsNot {
+            run: name.clone(),
+            step: step.to_owned(),
+            steps,
+        },
+        None => Error::StepsWait {
+            run: name.clone(),
+            steps,
+        },
     })
 }
 
@@ -107,6 +153,7 @@ fn approval(
         subject: Subject {
             kind: asked.subject.kind,
             name: asked.subject.name.clone(),
+            step: asked.step.clone(),
         },
         digest,
         decision,
@@ -133,10 +180,46 @@ mod tests {
     }
 
     #[test]
+    fn a_step_is_decided_on_by_its_name_and_only_while_it_waits() {
+        let mut run = crate::outcome::tests::run(&["Running=False/AwaitingApproval"]);
+        let decides = |run: &JobRun, step| awaited(run, step, Decision::Approve);
+        assert!(decides(&run, None).is_ok(), "a policy holds it");
+        assert!(decides(&run, Some("sign-off")).is_err());
+        let approval = |outcome: &str| {
+            let approval = serde_json::json!({"attempt": 1, "needed": 1, "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z",
+                "outcome": outcome, "decisions": [], "message": "0 of 1 approvals: canary looks fine?"});
+            let mut approval = approval.as_object().expect("fields").clone();
+            approval.retain(|_, value| value != "");
+            approval
+        };
+        let step = |name: &str, outcome: &str| {
+            serde_json::from_value(serde_json::json!({"name": name, "pending": 0, "running": 1, "succeeded": 0, "failed": 0, "skipped": 0,
+                "approval": approval(outcome)}))
+            .expect("a step")
+        };
+        let status = run.status.as_mut().expect("given");
+        status.steps = vec![step("sign-off", ""), step("before", "Approved")];
+        assert!(decides(&run, Some("sign-off")).is_ok());
+        let unsaid = crate::error::report(&decides(&run, None).expect_err("which one?"));
+        for word in [
+            "kubectl pilothouse approve run/r --step sign-off -n n",
+            "canary looks fine?",
+        ] {
+            assert!(unsaid.contains(word), "no {word:?} in {unsaid}");
+        }
+        let over = crate::error::report(&decides(&run, Some("before")).expect_err("it is over"));
+        assert!(
+            over.contains("does not wait") && over.contains("--step sign-off"),
+            "{over}"
+        );
+    }
+
+    #[test]
     fn an_approval_is_of_what_is_there_now_and_ends_when_it_was_said_to() {
         let asked = ApproveArgs {
             subject: "job/nightly".parse().expect("a job"),
             reason: None,
+            step: None,
             expires: Some(crds::v1alpha1::Duration::from_secs(60)),
         };
         let by = Requester {

@@ -53,9 +53,9 @@ pub enum Command {
     Skip(SkipArgs),
     /// Change how many executions of a run go on at once
     SetMaxParallel(SetMaxParallelArgs),
-    /// Let something be run that a CommandPolicy holds, as it is now
+    /// Let something be run that a CommandPolicy holds, as it is now, or a run go on at a step that waits for approval
     Approve(ApproveArgs),
-    /// Have something not be run that a CommandPolicy holds, as it is now
+    /// Have something not be run that a CommandPolicy holds, as it is now, or a step fail that waits for approval
     Reject(ApproveArgs),
     /// Say what CommandPolicies make of a script, before it is applied
     Check(CheckArgs),
@@ -193,6 +193,9 @@ pub struct ApproveArgs {
     /// Why, for those who read it later; whoever rejects gives one
     #[arg(long)]
     pub reason: Option<String>,
+    /// The step of the run that waits for it
+    #[arg(long)]
+    pub step: Option<String>,
     /// How long it counts for runs that have not begun; otherwise until the content changes
     #[arg(long, value_name = "DURATION")]
     pub expires: Option<Duration>,

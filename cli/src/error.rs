@@ -62,6 +62,19 @@ pub enum Error {
         "{kind} {name} has nothing yet that could be decided on: the operator has not looked at what it says now; try again in a moment, or ask doctor"
     )]
     NoDigest { kind: &'static str, name: String },
+    #[error("--step is a step of a run; write run/NAME")]
+    StepOfNoRun,
+    #[error("JobRun {run} waits at steps that are decided on by their names; type{steps}")]
+    StepsWait { run: String, steps: String },
+    #[error(
+        "step {step} of JobRun {run} does not wait for an approval now; those that do:{}",
+        if steps.is_empty() { " none" } else { steps.as_str() }
+    )]
+    StepWaitsNot {
+        run: String,
+        step: String,
+        steps: String,
+    },
     #[error("JobRun {run} has no plan: {why}")]
     NotPlanned { run: String, why: String },
     #[error(

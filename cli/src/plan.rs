@@ -96,16 +96,12 @@ async fn of_run(cluster: &Cluster, run: &JobRun) -> Result<Shown> {
         name: &name,
         namespace: &cluster.namespace,
     };
-    let notes = run
-        .status
-        .as_ref()
-        .map(|s| s.notes.clone())
-        .unwrap_or_default();
-    let shown = shown::show(&plan, scope, notes).map_err(Error::Refused)?;
+    let status = run.status.clone().unwrap_or_default();
+    let shown = shown::show(&plan, scope, status.notes.clone()).map_err(Error::Refused)?;
     Ok(Shown {
-        run: Some(name),
+        run: Some(name.clone()),
         hash: Some(hash),
-        ..shown
+        ..shown.with_decisions(&status)
     })
 }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use crds::{
     execution::TargetKind,
     v1alpha1::{
-        ActionStep, FileStep, HttpStep, Interpreter, ParameterRef, PauseStep, RunOn, Strategy,
-        WaitStep,
+        ActionStep, ApprovalStep, FileStep, HttpStep, Interpreter, JobRunStatus, OnExpiry,
+        ParameterRef, PauseStep, RunOn, StepApproval, Strategy, WaitStep,
     },
 };
 use decide::{
@@ -62,6 +62,9 @@ pub struct ShownStep {
     pub delivery_timeout: String,
     pub retries: i32,
     pub body: ShownBody,
+    /// What people have decided on it by now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided: Option<StepApproval>,
     /// Values, once for all targets on which they are the same.
     pub values: Vec<ShownValues>,
 }
@@ -94,6 +97,7 @@ pub enum ShownBody {
     Http(HttpStep),
     Wait(WaitStep),
     Pause(PauseStep),
+    Approval(ApprovalStep),
     Job {
         name: String,
         revision: String,
@@ -131,6 +135,17 @@ pub fn show(plan: &Plan, run: template::Run<'_>, notes: Vec<String>) -> Result<S
     })
 }
 
+impl Shown {
+    /// The plan with what a run says that people have decided.
+    pub fn with_decisions(mut self, told: &JobRunStatus) -> Self {
+        for step in &mut self.steps {
+            let told = told.steps.iter().find(|told| told.name == step.name);
+            step.decided = told.and_then(|told| told.approval.clone());
+        }
+        self
+    }
+}
+
 /// The hash without what differs from run to run: the moment, and the run that stands in for the target of steps without one.
 fn content_digest(plan: &Plan) -> String {
     let mut plan = plan.clone();
@@ -165,6 +180,7 @@ fn shown(plan: &Plan, run: template::Run<'_>, index: usize) -> Result<ShownStep,
         delivery_timeout: step.delivery_timeout.to_string(),
         retries: step.retries,
         body: body(&step.body),
+        decided: None,
         values: values(plan, run, index)?,
     })
 }
@@ -198,6 +214,7 @@ fn body(body: &Body) -> ShownBody {
         Body::Http { step, .. } => ShownBody::Http(step.clone()),
         Body::Wait(wait) => ShownBody::Wait(wait.clone()),
         Body::Pause(pause) => ShownBody::Pause(pause.clone()),
+        Body::Approval(approval) => ShownBody::Approval(approval.clone()),
         Body::Job { name, revision, .. } => ShownBody::Job {
             name: name.clone(),
             revision: revision.clone(),
@@ -298,7 +315,7 @@ fn on_target(plan: &Plan, run: template::Run<'_>, task: Task) -> Result<ShownVal
             env: env(parameters)?,
             ..ShownValues::default()
         },
-        Body::Pause(_) | Body::Action(_) => ShownValues {
+        Body::Pause(_) | Body::Approval(_) | Body::Action(_) => ShownValues {
             targets,
             ..ShownValues::default()
         },
@@ -428,6 +445,14 @@ fn step_text(number: usize, step: &ShownStep, wide: bool) -> String {
             let _ = writeln!(out, "   batch {}: {}", index + 1, names.join(", "));
         }
     }
+    if let ShownBody::Approval(approval) = &step.body
+        && let Some(message) = &approval.message
+    {
+        let _ = writeln!(out, "   asks: {message}");
+    }
+    if let Some(decided) = &step.decided {
+        let _ = writeln!(out, "   {}", decided.message);
+    }
     step.values
         .iter()
         .for_each(|values| out.push_str(&values_text(values, step.values.len() > 1)));
@@ -480,9 +505,31 @@ fn what(body: &ShownBody) -> String {
         ShownBody::Http(http) => format!("http {}", word(&http.method)),
         ShownBody::Wait(wait) => format!("wait until {}", wait.until),
         ShownBody::Pause(pause) => format!("pause of {}", pause.duration),
+        ShownBody::Approval(approval) => asked(approval),
         ShownBody::Job { name, revision } => format!("job {name} ({revision})"),
         ShownBody::Action(action) => format!("action {}", word(action)),
     }
+}
+
+/// Who decides, and until when.
+fn asked(approval: &ApprovalStep) -> String {
+    let groups =
+        (!approval.groups.is_empty()).then(|| format!("members of {}", approval.groups.join(", ")));
+    let users = (!approval.users.is_empty()).then(|| approval.users.join(", "));
+    let whom: Vec<_> = groups.into_iter().chain(users).collect();
+    let whom = if whom.is_empty() {
+        "those who may approve the run".to_owned()
+    } else {
+        whom.join(", and ")
+    };
+    let otherwise = match approval.on_expiry {
+        OnExpiry::Fail => "fails",
+        OnExpiry::Continue => "goes on",
+    };
+    format!(
+        "approval by {} of {whom}, within {}, or it {otherwise}",
+        approval.approvals, approval.expires_after
+    )
 }
 
 fn target(target: &ShownTarget, wide: bool) -> String {

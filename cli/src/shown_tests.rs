@@ -128,3 +128,23 @@ fn wide_names_addresses() {
     let shown = show(&plan(0), RUN, Vec::new()).expect("shown");
     assert!(text(&shown, true).contains("vm1 [10.0.0.1, vm1-uid]"));
 }
+
+#[test]
+fn whom_a_step_asks_is_shown_with_what_they_have_decided() {
+    let asks = serde_json::json!({"approvals": 2, "groups": ["leads"], "users": ["eve"], "message": "fine?", "expiresAfter": "4h"});
+    let mut plan = plan(0);
+    plan.steps[0].body = Body::Approval(serde_json::from_value(asks).expect("a step"));
+    let told = serde_json::json!({"steps": [{"name": "after", "pending": 0, "running": 1, "succeeded": 0, "failed": 0, "skipped": 0,
+        "approval": {"attempt": 1, "needed": 2, "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z", "decisions": [],
+            "message": "1 of 2 approvals (bob)"}}]});
+    let told = serde_json::from_value(told).expect("a status");
+    let shown = show(&plan, RUN, Vec::new()).expect("shown");
+    let text = text(&shown.with_decisions(&told), false);
+    for line in [
+        "2. after: approval by 2 of members of leads, and eve, within 4h, or it fails, after first",
+        "   asks: fine?",
+        "   1 of 2 approvals (bob)",
+    ] {
+        assert!(text.contains(line), "no {line:?} in {text}");
+    }
+}

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crds::v1alpha1::find_condition;
+use crds::v1alpha1::{DecisionTaken, StepApproval, StepStatus, find_condition};
 use jiff::Timestamp;
 
 use crate::{
-    age,
+    age, approve,
     cluster::command,
     known::{Acted, Failure, Known},
     table::table,
@@ -33,6 +33,7 @@ pub fn text(known: &Known, now: Timestamp) -> String {
     let parts = [
         headline(known, now),
         conditions(known, now),
+        decisions(known),
         failures(known),
         actions(known, now),
         unknown(known),
@@ -110,6 +111,29 @@ fn conditions(known: &Known, now: Timestamp) -> String {
             &["CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"],
             &rows,
         )
+    }
+}
+
+/// What people were asked by steps, and what they have decided.
+fn decisions(known: &Known) -> String {
+    let steps = known.status.steps.iter();
+    let asked = steps.filter_map(|step| Some((step, step.approval.as_ref()?)));
+    let row = |(step, approval): (&StepStatus, &StepApproval)| {
+        let outcome = approval.outcome.map(|outcome| format!("{outcome:?}"));
+        let by = |d: &DecisionTaken| format!("{} ({:?})", d.by, d.decision);
+        let by: Vec<_> = approval.decisions.iter().map(by).collect();
+        vec![
+            step.name.clone(),
+            outcome.unwrap_or_else(|| "waits".to_owned()),
+            by.join(", "),
+            approval.message.clone(),
+        ]
+    };
+    let rows: Vec<_> = asked.map(row).collect();
+    if rows.is_empty() {
+        String::new()
+    } else {
+        table(&["APPROVAL", "OUTCOME", "BY", "MESSAGE"], &rows)
     }
 }
 
@@ -215,14 +239,7 @@ pub fn next(known: &Known) -> Vec<String> {
             ),
             "grant what the message names; the run goes on by itself".to_owned(),
         ],
-        "AwaitingApproval" => vec![
-            say(known, "plan", "to see all that would be done"),
-            with(
-                known,
-                &format!("approve run/{}", known.name),
-                "to let it begin, by somebody who wrote none of it; reject refuses it",
-            ),
-        ],
+        "AwaitingApproval" => deciding(known),
         "WaitingForPlace" => vec![say(known, "cancel", "to give up waiting")],
         "WaitingForMachine" => [
             blocker(known),
@@ -240,6 +257,27 @@ pub fn next(known: &Known) -> Vec<String> {
         ]
         .concat(),
     }
+}
+
+/// What somebody else types who decides.
+fn deciding(known: &Known) -> Vec<String> {
+    let steps = approve::waiting(&known.status).map(|(step, _)| {
+        with(
+            known,
+            &format!("approve run/{} --step {step}", known.name),
+            "to let it go on, by somebody who wrote none of it; reject fails the step",
+        )
+    });
+    let mut lines = vec![say(known, "plan", "to see all that would be done")];
+    lines.extend(steps);
+    if lines.len() == 1 {
+        lines.push(with(
+            known,
+            &format!("approve run/{}", known.name),
+            "to let it begin, by somebody who wrote none of it; reject refuses it",
+        ));
+    }
+    lines
 }
 
 fn after_failure(known: &Known, planned: bool) -> Vec<String> {
@@ -264,8 +302,11 @@ fn after_failure(known: &Known, planned: bool) -> Vec<String> {
 /// The output of what failed; of what never ran there is none, and its message says what to do.
 fn see_failures(known: &Known) -> Vec<String> {
     let ran = |f: &&Failure| !matches!(f.state, "Undeliverable" | "DeliveryTimedOut");
+    let asked = known.status.steps.iter().filter(|s| s.approval.is_some());
+    let asked: Vec<_> = asked.map(|s| s.name.as_str()).collect();
+    let printed = |f: &&Failure| ran(f) && !asked.contains(&f.step.as_str());
     let mut lines = Vec::new();
-    if let Some(first) = known.failures.iter().find(ran) {
+    if let Some(first) = known.failures.iter().find(printed) {
         let target = if first.target.is_empty() {
             format!("--step {}", first.step)
         } else {

@@ -39,6 +39,32 @@ fn a_run_that_waits_for_a_machine_names_the_run_that_holds_it() {
 }
 
 #[test]
+fn a_run_that_waits_at_a_step_names_the_step_that_is_decided_on() {
+    let mut known = of(&["Planned=True/Frozen", "Running=False/AwaitingApproval"]);
+    let plan = "kubectl pilothouse plan r -n n";
+    assert_eq!(
+        commands(&known),
+        [plan, "kubectl pilothouse approve run/r -n n"]
+    );
+    let step = serde_json::json!({"name": "sign-off", "pending": 0, "running": 1, "succeeded": 0, "failed": 0, "skipped": 0,
+        "approval": {"attempt": 1, "needed": 2, "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z",
+            "decisions": [{"approval": "a", "uid": "u", "decision": "Approve", "by": "bob", "at": "2026-01-01T00:00:01Z"}],
+            "message": "1 of 2 approvals (bob)"}});
+    known.status.steps = vec![serde_json::from_value(step).expect("a step")];
+    assert_eq!(
+        commands(&known),
+        [
+            plan,
+            "kubectl pilothouse approve run/r --step sign-off -n n"
+        ]
+    );
+    let told = text(&known, Timestamp::UNIX_EPOCH);
+    for word in ["waits", "bob (Approve)", "1 of 2 approvals (bob)"] {
+        assert!(told.contains(word), "no {word:?} in {told}");
+    }
+}
+
+#[test]
 fn a_suspended_run_is_looked_at_then_resumed_or_cancelled() {
     let mut known = of(&[
         "Planned=True/Frozen",

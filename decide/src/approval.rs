@@ -14,6 +14,8 @@ use crate::Refusal;
 pub struct Content<'a> {
     pub kind: SubjectKind,
     pub name: &'a str,
+    /// The step that waits for it; none where a policy holds the whole.
+    pub step: Option<&'a str>,
     pub digest: &'a str,
     pub writers: &'a BTreeSet<String>,
 }
@@ -21,9 +23,7 @@ pub struct Content<'a> {
 impl Content<'_> {
     /// What those who may have decided: nothing, that it may be carried out, or that it may not.
     pub fn decided(&self, approvals: &[Approval], now: Timestamp) -> Option<Result<(), Refusal>> {
-        let about =
-            |a: &&Approval| a.spec.subject.kind == self.kind && a.spec.subject.name == self.name;
-        let counting = approvals.iter().filter(about);
+        let counting = approvals.iter().filter(|a| self.is_named(a));
         let counting: Vec<_> = counting.filter(|a| self.counts(a, now).is_ok()).collect();
         let rejected = counting
             .iter()
@@ -43,6 +43,13 @@ impl Content<'_> {
             by.spec.reason.as_deref().unwrap_or_default()
         );
         Refusal::new("Rejected", message)
+    }
+
+    /// Whether a decision is about the object, or its step, whatever that says now.
+    pub fn is_named(&self, approval: &Approval) -> bool {
+        let subject = &approval.spec.subject;
+        (subject.kind, subject.name.as_str(), subject.step.as_deref())
+            == (self.kind, self.name, self.step)
     }
 
     /// Whether a decision about the object is one about this content.
@@ -72,7 +79,8 @@ impl Content<'_> {
     }
 }
 
-fn user(approval: &Approval) -> &str {
+/// Who decided; nobody where that was not stamped.
+pub fn user(approval: &Approval) -> &str {
     approval
         .spec
         .requested_by
@@ -126,6 +134,7 @@ mod tests {
         let content = Content {
             kind: SubjectKind::Script,
             name: "s",
+            step: None,
             digest: "now",
             writers: &writers,
         };
@@ -153,6 +162,7 @@ mod tests {
         let content = Content {
             kind: SubjectKind::Script,
             name: "s",
+            step: None,
             digest: "now",
             writers: &BTreeSet::new(),
         };

@@ -246,6 +246,7 @@ impl Question<'_> {
             let content = Content {
                 kind,
                 name,
+                step: None,
                 digest,
                 writers,
             };

@@ -160,7 +160,7 @@ pub fn lanes(job: &JobSpec) -> Result<(Vec<LaneSpec>, Vec<usize>), Refusal> {
 }
 
 fn lane(job: &JobSpec, step: &Step) -> Result<LaneSpec, Refusal> {
-    if step.pod.is_some() || step.job.is_some() {
+    if step.pod.is_some() || step.job.is_some() || step.approval.is_some() {
         return Ok(LaneSpec::Once);
     }
     let targets = step.targets.as_ref().or(job.targets.as_ref());

@@ -13,6 +13,8 @@ pub struct Attempt {
     pub number: i32,
     pub state: State,
     pub via: Via,
+    /// When it began, as records have it.
+    pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
     /// This operator is working on it.
     pub in_flight: bool,
@@ -53,6 +55,7 @@ impl Ledger {
                 number: row.attempt,
                 state: row.state,
                 via: row.via,
+                started_at: row.started_at,
                 finished_at: row.finished_at,
                 in_flight: !row.state.is_terminal() && in_flight(task),
             };

@@ -32,6 +32,7 @@ pub mod run;
 pub mod schedule;
 pub mod script;
 pub mod shares;
+pub mod sign_off;
 pub mod status;
 pub mod template;
 pub mod trace;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::{
     execution::TargetKind,
     v1alpha1::{
-        ActionStep, DeclaredParameter, Duration, ExecStep, FileStep, HttpStep, Interpreter, Output,
-        ParameterRef, PauseStep, PodStep, RunOn, Sharing, Strategy, WaitStep,
+        ActionStep, ApprovalStep, DeclaredParameter, Duration, ExecStep, FileStep, HttpStep,
+        Interpreter, Output, ParameterRef, PauseStep, PodStep, RunOn, Sharing, Strategy, WaitStep,
     },
 };
 use jiff::Timestamp;
@@ -144,6 +144,8 @@ pub enum Body {
     },
     Wait(WaitStep),
     Pause(PauseStep),
+    /// People decide; nobody works on it.
+    Approval(ApprovalStep),
     /// Put on hosts by a script; the content is where it was found.
     File {
         step: Box<FileStep>,
@@ -256,6 +258,14 @@ impl Plan {
             run,
             item: &self.steps[task.step].item,
             outputs,
+        }
+    }
+
+    /// What people are asked by a step, where it waits for them.
+    pub fn asks(&self, step: usize) -> Option<&ApprovalStep> {
+        match &self.steps[step].body {
+            Body::Approval(asked) => Some(asked),
+            _ => None,
         }
     }
 

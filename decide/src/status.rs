@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::{
     Refusal, again,
     control::Control,
-    plan::Plan,
+    plan::{Plan, PlannedStep},
     receipt::ALREADY_BEGUN,
     run::{End, Hold, Next, Phase, Standing},
 };
@@ -62,6 +62,8 @@ pub struct Turn<'a> {
     pub taken: &'a [ActionTaken],
     /// The run has its machines; from the next turn on there may be effects.
     pub begun: bool,
+    /// Whether the run lets go of its machines while people think; none where the turn failed before it knew.
+    pub lets_go: Option<bool>,
     /// Work of the run waits until there is a place for it.
     pub crowded: bool,
     pub outlook: Outlook<'a>,
@@ -81,6 +83,11 @@ pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
     if turn.begun {
         status.started_at.get_or_insert(Time(now));
     }
+    match turn.lets_go {
+        Some(true) => drop(status.released_at.get_or_insert(Time(now))),
+        Some(false) => status.released_at = None,
+        None => {}
+    }
     let frozen = turn.frozen;
     if let Some(frozen) = frozen {
         describe_plan(&mut status, frozen);
@@ -98,7 +105,11 @@ pub fn status(run: &JobRun, turn: &Turn<'_>, now: Timestamp) -> JobRunStatus {
             let above = turn
                 .control
                 .is_some_and(|c| c.suspended_above && !c.suspend);
-            moving(&status, next, above)
+            let named = run.metadata.name.as_deref().unwrap_or_default();
+            match awaited(named, frozen, next) {
+                Some(asked) if next.held => waiting("AwaitingApproval", &asked),
+                asked => moving(&status, next, above, asked),
+            }
         }
     };
     let planned = status.plan_hash.is_some();
@@ -164,7 +175,25 @@ fn waiting(reason: &'static str, message: &str) -> Told {
     }
 }
 
-fn moving(status: &JobRunStatus, next: &Next, suspended_above: bool) -> Told {
+/// Whom the run asks by which steps, and what was just decided.
+fn awaited(run: &str, frozen: Option<Frozen<'_>>, next: &Next) -> Option<String> {
+    let plan = frozen?.plan;
+    let told = next.decided.iter().map(|(&step, approval)| {
+        let (step, message) = (&plan.steps[step].name, &approval.message);
+        let how = format!(" (kubectl pilothouse approve run/{run} --step {step})");
+        let how = approval.outcome.map_or(how, |_| String::new());
+        format!("steps.{step}: {message}{how}")
+    });
+    let told: Vec<_> = told.collect();
+    (!told.is_empty()).then(|| told.join("; and "))
+}
+
+fn moving(
+    status: &JobRunStatus,
+    next: &Next,
+    suspended_above: bool,
+    asked: Option<String>,
+) -> Told {
     let counts = status.targets.clone().unwrap_or_default();
     let failures = format!("{} of {} targets failed", counts.failed, counts.total);
     let going = |summary, reason: &'static str, message: String| Told {
@@ -185,9 +214,11 @@ fn moving(status: &JobRunStatus, next: &Next, suspended_above: bool) -> Told {
         Phase::Running => going(
             "Running",
             "InProgress",
-            next.again
-                .map(|at| format!("the next attempt or batch starts at {at:.0}"))
-                .unwrap_or_default(),
+            asked.unwrap_or_else(|| {
+                let at = next.again;
+                at.map(|at| format!("the next attempt or batch starts at {at:.0}"))
+                    .unwrap_or_default()
+            }),
         ),
         Phase::RollingBack => going(
             "RollingBack",
@@ -279,12 +310,18 @@ fn notes(plan: &Plan, crowded: bool) -> Vec<String> {
 }
 
 fn count(status: &mut JobRunStatus, plan: &Plan, next: &Next) {
-    status.steps = plan
-        .steps
-        .iter()
-        .enumerate()
-        .map(|(step, planned)| step_status(plan, step, &planned.name, &next.tasks[step]))
-        .collect();
+    let before = std::mem::take(&mut status.steps);
+    let told = |(step, planned): (usize, &PlannedStep)| {
+        let before = before.iter().find(|told| told.name == planned.name);
+        // What was decided stays.
+        let decided = next.decided.get(&step);
+        let approval = decided.or_else(|| before?.approval.as_ref());
+        StepStatus {
+            approval: approval.cloned(),
+            ..step_status(plan, step, &planned.name, &next.tasks[step])
+        }
+    };
+    status.steps = plan.steps.iter().enumerate().map(told).collect();
     let (mut ended, mut succeeded) = (0, 0);
     for (lane, targets) in plan.lanes.iter().enumerate() {
         let steps: Vec<_> = (0..plan.steps.len())
@@ -322,6 +359,7 @@ fn step_status(plan: &Plan, step: usize, name: &str, tasks: &[Standing]) -> Step
             .take(NAMED)
             .map(|(i, _)| plan.lane(step).targets[i].name.clone())
             .collect(),
+        approval: None,
     }
 }
 
@@ -390,139 +428,5 @@ fn tell(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crds::v1alpha1::Asked;
-
-    fn run(status: JobRunStatus) -> JobRun {
-        let spec = serde_json::from_str(r#"{"jobRef":{"name":"j"}}"#).expect("valid");
-        JobRun {
-            status: Some(status),
-            ..JobRun::new("r", spec)
-        }
-    }
-
-    /// One that failed.
-    fn turn() -> Turn<'static> {
-        Turn {
-            frozen: None,
-            control: None,
-            taken: &[],
-            begun: true,
-            crowded: false,
-            outlook: Outlook::Errored {
-                category: "Observe",
-                message: "cannot read Scripts",
-            },
-        }
-    }
-
-    /// What kstatus makes of conditions, where neither the generation nor a deletion says more.
-    fn kstatus(status: &JobRunStatus) -> &'static str {
-        let ready = find_condition(&status.conditions, "Ready").map(|c| c.status.as_str());
-        let is = |type_| condition_is_true(&status.conditions, type_);
-        match (is("Reconciling"), is("Stalled"), ready) {
-            (true, false, Some("Unknown")) => "InProgress",
-            (false, true, Some("False")) => "Failed",
-            (false, false, Some("True")) => "Current",
-            told => panic!("{told:?} contradict each other"),
-        }
-    }
-
-    #[test]
-    fn a_run_stays_as_long_as_it_says_or_else_the_installation() {
-        let mut ended = run(JobRunStatus {
-            finished_at: Some(Time(Timestamp::UNIX_EPOCH)),
-            ..JobRunStatus::default()
-        });
-        let after = |run: &JobRun, usual: Option<u64>| {
-            expires(run, usual.map(Duration::from_secs)).map(Timestamp::as_second)
-        };
-        assert_eq!(
-            (after(&ended, None), after(&ended, Some(60))),
-            (None, Some(60))
-        );
-        ended.spec.ttl_after_finished = Some(Duration::from_secs(5));
-        assert_eq!(
-            (after(&ended, None), after(&ended, Some(60))),
-            (Some(5), Some(5))
-        );
-        let again = Refusal::new(ALREADY_BEGUN, "");
-        let told = Turn {
-            outlook: Outlook::Refused(&again),
-            ..turn()
-        };
-        ended.status = Some(status(&ended, &told, Timestamp::UNIX_EPOCH));
-        assert_eq!(after(&ended, Some(60)), None, "Git would bring it back");
-    }
-
-    #[test]
-    fn kstatus_is_told_the_same_by_all_of_its_conditions() {
-        let refused = |reason| Refusal::new(reason, "");
-        let phase = |phase| Next {
-            phase,
-            ..Next::default()
-        };
-        let (missing, again) = (refused("JobNotFound"), refused(ALREADY_BEGUN));
-        let [running, held, done, failed] = [
-            Phase::Running,
-            Phase::Suspended(Hold::ThresholdExceeded),
-            Phase::Ended(End::Succeeded),
-            Phase::Ended(End::Failed),
-        ]
-        .map(phase);
-        let waiting = Outlook::Waiting {
-            reason: "WaitingForMachine",
-            message: "",
-        };
-        let ways = [
-            vec![
-                (waiting.clone(), "InProgress"),
-                (Outlook::Refused(&missing), "Failed"),
-            ],
-            vec![
-                (waiting, "InProgress"),
-                (Outlook::Refused(&again), "Current"),
-            ],
-            vec![
-                (Outlook::Moving(&held), "InProgress"),
-                (Outlook::Moving(&failed), "Failed"),
-            ],
-            vec![
-                (Outlook::Moving(&running), "InProgress"),
-                (Outlook::Moving(&done), "Current"),
-            ],
-            vec![(Outlook::Cancelled, "Failed")],
-        ];
-        for way in ways {
-            let mut run = run(JobRunStatus::default());
-            for (outlook, wanted) in way {
-                let turn = Turn { outlook, ..turn() };
-                let told = status(&run, &turn, Timestamp::UNIX_EPOCH);
-                assert_eq!(kstatus(&told), wanted, "{:?}", turn.outlook);
-                run.status = Some(told);
-            }
-        }
-    }
-
-    #[test]
-    fn a_turn_that_failed_is_told_and_changes_nothing_else() {
-        let before = JobRunStatus {
-            plan_hash: Some("sha256:0".into()),
-            asked: Some(Asked::Suspend),
-            progress: Some("1/2".into()),
-            ..JobRunStatus::default()
-        };
-        let after = status(&run(before.clone()), &turn(), Timestamp::UNIX_EPOCH);
-        let found = |type_| {
-            find_condition(&after.conditions, type_).map(|c| (c.status.as_str(), c.reason.as_str()))
-        };
-        assert_eq!(found("Running"), Some(("False", "Observe")));
-        assert_eq!(found("Planned"), Some(("True", "Frozen")));
-        assert_eq!(after.message.as_deref(), Some("cannot read Scripts"));
-        assert_eq!(
-            (after.asked, after.progress),
-            (before.asked, before.progress)
-        );
-    }
-}
+#[path = "status_tests.rs"]
+mod tests;

@@ -158,6 +158,7 @@ fn ends(plan: &Plan, mut ledger: Ledger, mut now: Timestamp) {
                 number,
                 state,
                 via: Via::Journal,
+                started_at: None,
                 finished_at: Some(now),
                 in_flight: false,
             };
@@ -275,6 +276,7 @@ fn attempt(of: &mut Unstructured<'_>) -> Result<Attempt> {
         number: of.int_in_range(1..=11)?,
         state,
         via: *of.choose(&[Via::Journal, Via::Plain, Via::Exec, Via::Pod])?,
+        started_at: None,
         finished_at: state
             .is_terminal()
             .then(|| at(0) + SignedDuration::from_secs(second)),

@@ -51,6 +51,9 @@ pub type Calendars = Bursts<[String; 2], Result<Option<Arc<ChangeCalendar>>, Arc
 /// A Script by its name.
 pub type Written = ObjectRef<DeserializeGuard<Script>>;
 
+/// An Approval by its name.
+pub type Given = ObjectRef<DeserializeGuard<Approval>>;
+
 /// Shared by every controller of the leader.
 pub struct Context {
     pub client: Client,
@@ -98,6 +101,8 @@ pub struct Context {
     /// That of Scripts: one of them, or each.
     pub wake_script: HashMap<String, mpsc::UnboundedSender<Written>>,
     pub wake_scripts: HashMap<String, mpsc::UnboundedSender<()>>,
+    /// That of Approvals.
+    pub wake_approval: HashMap<String, mpsc::UnboundedSender<Given>>,
     /// UIDs of runs that have ended, for those who wait for one.
     pub ended: broadcast::Sender<String>,
     pub failures: Failures,
@@ -140,6 +145,15 @@ impl Context {
             .get(namespace)
             .or_else(|| self.wake_script.get(EVERY));
         let _ = wake.map(|wake| wake.send(Written::new(name).within(namespace)));
+    }
+
+    /// Has the Approval looked at whose run has come to what it is about.
+    pub fn wake_approval(&self, namespace: &str, name: &str) {
+        let wake = self
+            .wake_approval
+            .get(namespace)
+            .or_else(|| self.wake_approval.get(EVERY));
+        let _ = wake.map(|wake| wake.send(Given::new(name).within(namespace)));
     }
 
     /// Has everything looked at that rules on commands may be about.

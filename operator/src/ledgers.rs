@@ -119,6 +119,13 @@ impl Ledgers {
         Some(token)
     }
 
+    /// Lets go of a task that has begun and goes on without anybody here.
+    pub fn put_down(&self, run: &str, task: Task) {
+        if let Some(entry) = self.0.lock().expect("no holder panics").get_mut(run) {
+            entry.in_flight.remove(&task);
+        }
+    }
+
     /// Notes the acknowledged end of a task.
     pub fn end(&self, run: &str, task: Task, row: Execution) {
         if let Some(entry) = self.0.lock().expect("no holder panics").get_mut(run) {

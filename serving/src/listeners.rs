@@ -2,7 +2,13 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, Version, header::CONNECTION},
+    middleware::{Next, from_fn},
+    response::Response,
+};
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +31,8 @@ pub enum ListenError {
 pub struct Listeners {
     identity: watch::Receiver<Option<Arc<Identity>>>,
     shutdown: CancellationToken,
+    /// When nobody is served any more.
+    end: CancellationToken,
     all: JoinSet<io::Result<()>>,
 }
 
@@ -35,9 +43,24 @@ impl Listeners {
     ) -> Self {
         Self {
             identity,
+            end: shutdown.clone(),
             shutdown,
             all: JoinSet::new(),
         }
+    }
+
+    /// Goes on for a while after the signal, and asks callers with each answer to come by another connection: one that is closed while it waits for a request may be
+    /// just then given one, which nobody sends again.
+    #[must_use]
+    pub fn lingering(mut self, time: Duration) -> Self {
+        self.end = CancellationToken::new();
+        let (signal, end) = (self.shutdown.clone(), self.end.clone());
+        tokio::spawn(async move {
+            signal.cancelled().await;
+            time::sleep(time).await;
+            end.cancel();
+        });
+        self
     }
 
     /// Serves over TLS; clients with a certificate are the front proxy's.
@@ -50,14 +73,15 @@ impl Listeners {
         let listener = bind(address).await?;
         let listener = TlsListener::new(listener, self.identity.clone(), clients)
             .map_err(|e| ListenError::Listen(address, e))?;
+        let leaving = self.shutdown.clone();
+        let router = router.layer(from_fn(move |request, next| {
+            parting(leaving.clone(), request, next)
+        }));
         let service = router.into_make_service_with_connect_info::<Peer>();
         let serving = axum::serve(listener, service);
-        let shutdown = self.shutdown.clone();
-        self.all.spawn(async {
-            serving
-                .with_graceful_shutdown(shutdown.cancelled_owned())
-                .await
-        });
+        let end = self.end.clone();
+        self.all
+            .spawn(async { serving.with_graceful_shutdown(end.cancelled_owned()).await });
         Ok(())
     }
 
@@ -70,9 +94,9 @@ impl Listeners {
     ) -> Result<(), ListenError> {
         let listener = bind(address).await?;
         tokio::spawn(ready(health.gate("certificate"), self.identity.clone()));
-        let shutdown = self.shutdown.clone();
+        let (registry, end) = (Arc::new(registry), self.end.clone());
         self.all
-            .spawn(serve_health(listener, health, Arc::new(registry), shutdown));
+            .spawn(serve_health(listener, health, registry, end));
         Ok(())
     }
 
@@ -88,7 +112,7 @@ impl Listeners {
             Ok(())
         };
         let too_late = async {
-            self.shutdown.cancelled().await;
+            self.end.cancelled().await;
             time::sleep(GRACE).await;
         };
         tokio::select! {
@@ -96,6 +120,17 @@ impl Listeners {
             () = too_late => Ok(()),
         }
     }
+}
+
+/// Connections of HTTP/2 are told by the protocol itself.
+async fn parting(leaving: CancellationToken, request: Request, next: Next) -> Response {
+    let alone = request.version() == Version::HTTP_11;
+    let mut answer = next.run(request).await;
+    if alone && leaving.is_cancelled() {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(CONNECTION, close);
+    }
+    answer
 }
 
 async fn ready(gate: Gate, mut identity: watch::Receiver<Option<Arc<Identity>>>) {

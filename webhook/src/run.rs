@@ -1,6 +1,6 @@
 //! Puts the webhook together: binds, follows the policies, serves until the first signal.
 
-use std::io;
+use std::{io, time::Duration};
 
 use kube::Client;
 use prometheus_client::registry::Registry;
@@ -12,6 +12,9 @@ use crate::{
     metrics::Metrics,
     options::Options,
 };
+
+/// The API server still calls while the cluster is told that this one goes.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Why the webhook cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +38,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         known: book::follow(client, health.gate("policies"), shutdown.clone()),
         metrics: Metrics::new(&mut registry),
     };
-    let mut listeners = Listeners::new(identity, shutdown);
+    let mut listeners = Listeners::new(identity, shutdown).lingering(LINGER);
     listeners
         .tls(options.addr, None, answer::router(doors))
         .await?;

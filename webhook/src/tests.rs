@@ -132,6 +132,7 @@ async fn a_long_review_is_judged_like_a_short_one() {
 }
 
 mod over_tls {
+    use k8s_openapi::jiff::Timestamp;
     use serving::{Identity, Material, TlsListener};
     use tokio::net::TcpListener;
 
@@ -149,9 +150,8 @@ mod over_tls {
     async fn no_request_fails_while_certificates_change() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let names = ["localhost".to_owned()];
-        let made = |before: Option<&Material>| {
-            Material::next(before, &names, "2026-01-01T00:00:00Z".parse().unwrap()).unwrap()
-        };
+        let made =
+            |before: Option<&Material>| Material::next(before, &names, Timestamp::now()).unwrap();
         let (first, second) = (made(None), made(None));
         let trusted = [first.bundle(), second.bundle()].concat();
         let (show, shown) = watch::channel(identity(&first));

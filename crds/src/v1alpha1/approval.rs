@@ -19,9 +19,15 @@ use super::Requester;
     status = "ApprovalStatus",
     shortname = "apr",
     category = "pilothouse",
-    doc = "Approval is one person's decision on a Script, a Job or a JobRun that a CommandPolicy holds. It is about one content and falls with every change of it. It is created once and never edited; its author is stamped by the API server, must hold the verb approve on the object, and may not have written any of it.",
+    doc = "Approval is one person's decision on a Script, a Job or a JobRun that a CommandPolicy holds, or on a step of a JobRun that waits for it. It is about one content and falls with every change of it. It is created once and never edited; its author is stamped by the API server, must hold the verb approve on the object, and may not have written any of it.",
     printcolumn(name = "Kind", type_ = "string", json_path = ".spec.subject.kind"),
     printcolumn(name = "Name", type_ = "string", json_path = ".spec.subject.name"),
+    printcolumn(
+        name = "Step",
+        type_ = "string",
+        json_path = ".spec.subject.step",
+        priority = 1
+    ),
     printcolumn(name = "Decision", type_ = "string", json_path = ".spec.decision"),
     printcolumn(name = "By", type_ = "string", json_path = ".spec.requestedBy.user"),
     printcolumn(
@@ -45,13 +51,13 @@ pub struct ApprovalSpec {
     /// digest of what is decided on: status.digest of a Script, status.revision of a Job, status.planHash of a JobRun. The decision counts for that content alone.
     #[schemars(length(max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub digest: String,
-    /// decision is Approve or Reject. One Reject outweighs every Approve of the same content.
+    /// decision is Approve or Reject. One Reject outweighs every Approve of the same content; on a step it fails the step.
     pub decision: Decision,
     /// reason for those who read it later; needed to reject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub reason: Option<String>,
-    /// expires is the time from which an Approve counts no more for runs that have not begun. Default: never.
+    /// expires is the time from which an Approve counts no more for runs that have not begun, or for a step that still waits. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Time>,
     /// requestedBy is who decided. Stamped by the API server; what is written here is replaced.
@@ -59,15 +65,23 @@ pub struct ApprovalSpec {
     pub requested_by: Option<Requester>,
 }
 
-/// An object that can be decided on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// An object that can be decided on, or a step of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.step) || self.kind == 'JobRun'").message("step is of a JobRun"))]
 pub struct Subject {
     /// kind of the object: Script, Job or JobRun, in the namespace of the Approval.
     pub kind: SubjectKind,
     /// name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+    /// step of the JobRun that waits for an approval. Without it the decision is about what a CommandPolicy holds, and about no step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub step: Option<String>,
 }
 
 /// Kinds that can be decided on.
@@ -89,7 +103,7 @@ pub enum Decision {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalStatus {
-    /// conditions: Counts is True while the decision is about what the object says now, and False with the reason why it is not: Changed, OwnWork, WritersUnknown, Expired, NotFound.
+    /// conditions: Counts is True while the decision is about what the object says now, and False with the reason why it is not: Changed, OwnWork, WritersUnknown, Expired, NotFound, and of a step NotEntitled, TooEarly, TooLate.
     #[serde(default)]
     #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -40,7 +40,7 @@ use super::{DeclaredParameter, Duration, Requester, Share, Step, Targets};
 )]
 #[x_kube(
     validation = Rule::new("self.steps.all(s, s.needs.all(n, self.steps.exists(t, t.name == n)))").message("needs names a step that this job does not have"),
-    validation = Rule::new("has(self.targets) || self.steps.all(s, has(s.pod) || has(s.job) || has(s.http) || has(s.wait) || has(s.pause) || has(s.targets))").message("a step with this body needs targets, its own or the job's"),
+    validation = Rule::new("has(self.targets) || self.steps.all(s, has(s.pod) || has(s.job) || has(s.http) || has(s.wait) || has(s.pause) || has(s.approval) || has(s.targets))").message("a step with this body needs targets, its own or the job's"),
     validation = Rule::new("!has(self.onFailure) || self.onFailure.all(s, size(s.needs) == 0 && s.runOn == 'Success' && !self.steps.exists(t, t.name == s.name))").message("a step of onFailure has a name of its own and no needs or runOn; they go one after the other"),
 )]
 pub struct JobSpec {

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, Duration, JobSpec, LocalRef, ParameterRef, Requester, SecretKeyRef, schema,
+    Action, Decision, Duration, JobSpec, LocalRef, ParameterRef, Requester, SecretKeyRef, schema,
     schema::UNSEEN,
 };
 use crate::names::DEFAULT_RUNNER;
@@ -236,6 +236,9 @@ pub struct JobRunStatus {
     /// startedAt is when the run got its machines; nothing has an effect before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
+    /// releasedAt is when the run let go of its machines, because it does nothing until people decide; absent while it has them. It waits for them again before it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<Time>,
     /// finishedAt is when the run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
@@ -337,6 +340,62 @@ pub struct StepStatus {
     #[schemars(length(max = 10), inner(length(max = 253)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub failed_targets: Vec<String>,
+    /// approval is what people have decided on a step that waits for them, from when it begins to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<StepApproval>,
+}
+
+/// What people have decided on an attempt at a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepApproval {
+    /// attempt at the step that this is about; a step that is tried again is decided on anew.
+    pub attempt: i32,
+    /// needed is how many people have to approve.
+    pub needed: i32,
+    /// since is when the step began to wait.
+    pub since: Time,
+    /// until is when there is no time left to decide.
+    pub until: Time,
+    /// outcome is Approved, Rejected, Expired or Withdrawn (nobody has to decide any more: the run ends, or somebody had the step count as done); absent while the step waits. What stands here is carried out, whatever becomes of the Approvals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<ApprovalOutcome>,
+    /// decisions are those that count: until there is an outcome the Approvals that are there, and then those that it came from.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub decisions: Vec<DecisionTaken>,
+    /// message says whom the step waits for, or how it was decided.
+    #[schemars(length(max = 512))]
+    pub message: String,
+}
+
+/// What became of an approval step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApprovalOutcome {
+    Approved,
+    Rejected,
+    Expired,
+    Withdrawn,
+}
+
+/// A decision that counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionTaken {
+    /// approval is the name of the Approval, which may be gone.
+    #[schemars(length(max = 253))]
+    pub approval: String,
+    /// uid of it.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// decision that it is.
+    pub decision: Decision,
+    /// by is the user who decided.
+    #[schemars(length(max = 512))]
+    pub by: String,
+    /// at is when the Approval was created.
+    pub at: Time,
 }
 
 impl JobRun {

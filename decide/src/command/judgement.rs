@@ -29,12 +29,12 @@ impl Finding {
     /// Which rule, why, what to do instead, and the command.
     pub fn told(&self) -> String {
         let safer = self.safer.as_ref();
-        let safer = safer.map(|safer| format!("; instead: {safer}"));
+        let safer = safer.map(|safer| format!("; instead: {}", safer.trim_end_matches('.')));
         format!(
             "rule {} of CommandPolicy {}: {}{}: {}",
             self.rule,
             self.policy,
-            self.reason,
+            self.reason.trim_end_matches('.'),
             safer.unwrap_or_default(),
             self.command
         )

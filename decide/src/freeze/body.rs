@@ -55,6 +55,9 @@ fn found(step: &Step, named: &Named<'_>, known: &Known<'_>) -> Result<Body, Refu
     if let Some(pause) = &step.pause {
         return Ok(Body::Pause(pause.clone()));
     }
+    if let Some(approval) = &step.approval {
+        return Ok(Body::Approval(approval.clone()));
+    }
     if let Some(job) = &step.job {
         return job_body(&field("job"), job, named, known);
     }
@@ -156,7 +159,7 @@ pub fn texts(step: &Step, body: &Body) -> Vec<Template> {
             [env("http.headers", headers), body.chain(url).collect()].concat()
         }
         Body::Wait(wait) => vec![one("wait.object.name", "", &wait.object.name)],
-        Body::Pause(_) => Vec::new(),
+        Body::Pause(_) | Body::Approval(_) => Vec::new(),
         Body::Job { parameters, .. } => env("job.parameters", parameters),
         Body::Action(action) => {
             let mut action = action.clone();

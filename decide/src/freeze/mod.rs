@@ -44,6 +44,7 @@ pub struct Findings<'a> {
 pub fn freeze(found: &Findings<'_>, limits: &Limits, now: Timestamp) -> Result<Plan, Refusal> {
     let job = found.job;
     within_limits(job, found, limits)?;
+    people_within(job)?;
     graph::order(&job.steps)?;
     let revisions = calls::revisions(found.job_name, job, &found.reached)?;
     still_the_same(found, &revisions)?;
@@ -126,6 +127,7 @@ pub fn check(
     limits: &Limits,
 ) -> Result<String, Refusal> {
     parameters_within(job, limits)?;
+    people_within(job)?;
     graph::order(&job.steps)?;
     let revisions = calls::revisions(name, job, reached)?;
     graph::lanes(job)?;
@@ -287,6 +289,21 @@ fn parameters_within(job: &JobSpec, limits: &Limits) -> Result<(), Refusal> {
             limits.parameters
         ),
     ))
+}
+
+/// People at most whom the steps of a job ask, since the status of a run names each.
+const PEOPLE: i32 = 48;
+
+fn people_within(job: &JobSpec) -> Result<(), Refusal> {
+    let asked = job.all_steps().filter_map(|step| step.approval.as_ref());
+    let people: i32 = asked.map(|approval| approval.approvals).sum();
+    if people <= PEOPLE {
+        return Ok(());
+    }
+    let message = format!(
+        "the steps of the job ask for {people} approvals and the limit is {PEOPLE}; ask for fewer, or make two jobs of it"
+    );
+    Err(Refusal::new("TooManyApprovals", message))
 }
 
 fn lane(spec: &graph::LaneSpec, targets: &[PlannedTarget]) -> Lane {

@@ -113,6 +113,21 @@ fn a_sound_job_freezes_to_the_same_plan_each_time() {
 }
 
 #[test]
+fn people_are_asked_once_whatever_the_targets_and_not_too_many_of_them() {
+    let asks = r#",{"name":"ask","needs":["restart"],"approval":{"approvals":2}}"#;
+    let plan = frozen_with(&job(asks), 3, "web").expect("sound");
+    assert_eq!(plan.lane(1).kind, TargetKind::None);
+    assert!(plan.asks(1).is_some() && plan.asks(0).is_none());
+    let many = |n: usize| {
+        let step = |i| format!(r#",{{"name":"ask-{i}","approval":{{"approvals":16}}}}"#);
+        job(&(0..n).map(step).collect::<String>())
+    };
+    assert!(frozen_with(&many(3), 1, "web").is_ok());
+    let refusal = frozen_with(&many(4), 1, "web").expect_err("too many");
+    assert_eq!(refusal.reason, "TooManyApprovals");
+}
+
+#[test]
 fn a_plan_that_no_object_can_hold_is_refused() {
     let mut job = job("");
     let long = serde_json::from_value(serde_json::json!({

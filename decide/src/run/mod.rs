@@ -1,8 +1,10 @@
 //! What a run does next: which tasks start, which are settled or cancelled, and whether the run waits or has ended.
 
+use std::collections::BTreeMap;
+
 use crds::{
     execution::State,
-    v1alpha1::{OnThreshold, RunOn},
+    v1alpha1::{OnThreshold, RunOn, StepApproval},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,10 +13,12 @@ use crate::{
     control::Control,
     ledger::{Attempt, Ledger},
     plan::{Plan, PlannedStep, Task, batches, topological},
+    sign_off::{Awaits, Conclusion},
     template,
 };
 
 mod left_out;
+mod pick_up;
 
 /// Longest wait between two attempts.
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
@@ -28,6 +32,14 @@ pub struct Next {
     pub settle: Vec<(Task, i32)>,
     /// Attempts to end.
     pub cancel: Vec<(Task, i32)>,
+    /// Attempts that wait for people, who are asked by `sign_off::ask`.
+    pub awaits: Vec<Awaits>,
+    /// How those of them end on which people have decided.
+    pub conclude: Vec<Conclusion>,
+    /// What people have decided so far, by step.
+    pub decided: BTreeMap<usize, StepApproval>,
+    /// Nothing goes on until people decide.
+    pub held: bool,
     /// When to look again although nothing happens.
     pub again: Option<Timestamp>,
     pub phase: Phase,
@@ -137,7 +149,7 @@ fn decided(
         failed_targets: failed,
         ..Next::default()
     };
-    view.pick_up(&mut next, control.cancel);
+    view.pick_up(&mut next, stop);
     view.leave_out(stop);
     let rolling_back = view.roll_back(stop, hold);
     if !control.cancel && hold != Some(Hold::Asked) {
@@ -235,31 +247,6 @@ impl<'a> View<'a> {
             .sum()
     }
 
-    /// Deals with what was started and is not final: joined, settled as unknown, or ended.
-    fn pick_up(&self, next: &mut Next, cancel: bool) {
-        for (task, attempt) in self.started() {
-            match (attempt.in_flight, cancel) {
-                (_, true) if attempt.in_flight || attempt.via.attaches() => {
-                    next.cancel.push((task, attempt.number));
-                }
-                (true, _) => {}
-                (false, _) if attempt.via.attaches() => next.start.push((task, attempt.number)),
-                (false, _) => next.settle.push((task, attempt.number)),
-            }
-        }
-    }
-
-    fn started(&self) -> impl Iterator<Item = (Task, &Attempt)> {
-        let all = (0..self.tasks.len())
-            .flat_map(|step| (0..self.tasks[step].len()).map(move |target| Task { step, target }));
-        all.filter_map(|task| {
-            self.ledger
-                .get(task)
-                .filter(|a| !a.state.is_terminal())
-                .map(|a| (task, a))
-        })
-    }
-
     /// Starts what may start, batch by batch, within maxParallel.
     fn start(&self, next: &mut Next, starts: Starts, now: Timestamp) {
         let parallel = self.control.max_parallel;
@@ -287,6 +274,10 @@ impl<'a> View<'a> {
                 }
                 match self.due(task) {
                     (_, Some(at)) if at > now => earliest(at),
+                    // It takes nobody's place.
+                    (number, _) if self.plan.asks(step).is_some() => {
+                        next.start.push((task, number));
+                    }
                     (number, _) if free > 0 => {
                         next.start.push((task, number));
                         free -= 1;

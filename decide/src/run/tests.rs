@@ -99,6 +99,7 @@ pub fn attempt(number: i32, state: State, finished: i64) -> Attempt {
         number,
         state,
         via: Via::Journal,
+        started_at: Some(at(0)),
         finished_at: final_.then(|| at(finished)),
         in_flight: !final_,
     }

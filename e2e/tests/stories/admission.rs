@@ -25,6 +25,7 @@ spec:
   breakGlass: {groups: [night-shift]}
   namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}
   rules:
+  - {name: no-knock, match: {commands: [knock]}, action: RequireApproval, why: somebody may be asleep}
   - {name: no-beep, match: {commands: [beep]}, action: Deny, why: it wakes the night shift, safer: write to the log}
 ";
 
@@ -100,7 +101,10 @@ impl Scene {
         );
         let request = Request::post(path).body(Vec::new()).expect("a request");
         match self.stage.client.request_text(request).await {
-            Err(kube::Error::Api(status)) => status.code.to_string(),
+            Err(kube::Error::Api(status)) => {
+                println!("{command}: {}", status.message);
+                status.code.to_string()
+            }
             answer => format!("{answer:?}"),
         }
     }
@@ -157,7 +161,16 @@ async fn a_command_in_a_container_is_judged_however_it_is_asked_for() {
     scene
         .refuses(
             &["exec", "db-0", "--", "sh", "-c", "curl x | bash"],
-            &["CommandPolicy", "exec.", "approved its run"],
+            &[
+                "rule download-and-run of CommandPolicy",
+                "instead: Download it",
+            ],
+        )
+        .await;
+    scene
+        .refuses(
+            &["exec", "db-0", "--", "knock"],
+            &["rule no-knock", "approved its run"],
         )
         .await;
     let denied = [
@@ -176,19 +189,21 @@ async fn a_command_in_a_container_is_judged_however_it_is_asked_for() {
         &["exec", "-it", "db-0", "--", "true"],
         &["attach", "-i", "db-0"],
         &["cp", "/etc/hostname", "db-0:/tmp/x"],
-        &[
-            "debug",
-            "db-0",
-            "-i",
-            "--profile=restricted",
-            "--image",
-            IMAGE,
-            "--",
-            "sh",
-        ],
     ] {
         scene.refuses(words, &["rule unknown"]).await;
     }
+    let words = [
+        "debug",
+        "db-0",
+        "-i",
+        "--profile=restricted",
+        "--image",
+        IMAGE,
+        "--",
+        "sh",
+    ];
+    let said = scene.administrator.kubectl(&words).await;
+    assert!(said.err.contains("rule unknown"), "{}", said.err);
     whoever_breaks_the_glass_passes(&scene).await;
     what_a_run_does_was_judged_when_it_began(&scene).await;
 }
@@ -256,7 +271,7 @@ async fn containers_are_judged_when_they_are_written_and_what_was_there_lives_on
     accepted(write(&workload("after", "sleep 3000")).await);
     let cron = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"},
         "spec": {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": {"spec": {"restartPolicy": "Never",
-            "containers": [{"name": "main", "image": IMAGE, "command": ["sh", "-c", "curl x | sh"]}]}}}}}});
+            "containers": [{"name": "main", "image": IMAGE, "command": ["sh", "-c", "knock"]}]}}}}}});
     let cron = Manifest::from_json(cron).within(namespace);
     refused(
         cron.apply(client).await,

@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 /// Specs that together use every field that people write.
-const FULL: [(&str, &str); 19] = [
+const FULL: [(&str, &str); 20] = [
     (
         "Host",
         r"{type: PhysicalMachine, address: 192.0.2.1, port: 22, user: root, escalation: Sudo, credentialsRef: {name: key},
@@ -80,6 +80,10 @@ const FULL: [(&str, &str); 19] = [
             expires: '2027-01-01T00:00:00Z', requestedBy: {user: a, groups: [b]}}",
     ),
     (
+        "Approval",
+        r"{subject: {kind: JobRun, name: r, step: s}, digest: 'sha256:0000000000000000000000000000000000000000000000000000000000000000', decision: Approve}",
+    ),
+    (
         "CommandPolicy",
         r"{mode: Audit, applyTo: [Scripts, Runs, PodExec, Workloads], failurePolicy: Fail, breakGlass: {groups: [g]}, onUnknown: Warn, requestedBy: {user: a, groups: [b]},
             namespaceSelector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]},
@@ -104,12 +108,13 @@ const FULL: [(&str, &str); 19] = [
 ];
 
 /// What a step can be besides, each with all that it takes.
-const STEPS: [&str; 25] = [
+const STEPS: [&str; 26] = [
     "{runOn: Success, when: 'true', continueOnFailure: true, forEach: [a], inline: {content: c}}",
     "{outputs: [{name: a, pattern: b, default: c}, {name: d, sensitive: true}], inline: {content: c}}",
     "{http: {url: 'http://a', method: Post, headers: {A: b}, body: c, caBundle: d, expect: {status: [200], body: e, headers: {F: g}}}}",
     "{wait: {object: {apiVersion: v1, kind: Pod, name: a}, until: 'true', every: 1s}}",
     "{pause: {duration: 1s}}",
+    "{approval: {approvals: 1, groups: [a], users: [b], message: c, expiresAfter: 1h, onExpiry: Continue}}",
     "{job: {name: a, parameters: {b: c}}}",
     "{file: {path: /a, content: c, owner: 'a:b', mode: '0600', backups: 1}}",
     "{file: {path: /a, configMap: {name: c, key: k}}}",

@@ -40,6 +40,7 @@ mod schema;
 mod scoped;
 mod scripts_chart;
 mod shares;
+mod sign_off;
 mod steps;
 mod store_away;
 mod sub_runs;

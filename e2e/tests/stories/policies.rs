@@ -490,6 +490,37 @@ async fn an_action_takes_the_verb_of_its_name_on_the_run() {
 }
 
 #[tokio::test]
+async fn an_approval_takes_the_verb_on_the_run_also_for_one_of_its_steps() {
+    let scene = People::new("approval").await;
+    let rules = json!([writer(), {"apiGroups": ["pilothouse.dev"], "resources": ["jobruns"], "resourceNames": ["run"], "verbs": ["approve"]}]);
+    let bob = scene
+        .person_with("bob", rules, ("approve", "jobruns"), Some("run"))
+        .await;
+    let of = |run: &str, step: Option<&str>| {
+        let mut subject = json!({"kind": "JobRun", "name": run});
+        if let Some(step) = step {
+            subject["step"] = json!(step);
+        }
+        let digest = format!("sha256:{}", "0".repeat(64));
+        scene.write(
+            json!({"apiVersion": API, "kind": "Approval", "metadata": {"name": "approval"},
+            "spec": {"subject": subject, "digest": digest, "decision": "Approve"}}),
+        )
+    };
+    for step in [None, Some("sign-off")] {
+        accepted(of("run", step).try_create(&bob).await);
+        refused(
+            of("other", step).try_create(&bob).await,
+            &["Rule pilothouse-approval", "JobRun 'other'"],
+        );
+    }
+    refused(
+        of("other", Some("sign-off")).try_create(&bob).await,
+        &["step 'sign-off' of JobRun 'other'"],
+    );
+}
+
+#[tokio::test]
 async fn status_is_written_by_the_operator_only() {
     let scene = People::new("status").await;
     let rules = json!([writer(), {"apiGroups": ["pilothouse.dev"], "resources": ["scripts/status"], "verbs": ["patch"]}]);

@@ -185,7 +185,7 @@ fn step_cases() -> Vec<Case> {
             kind,
             accept: step(&json!({"inline": null, "script": {"name": "restart"}})),
             reject: step(&json!({"script": {"name": "restart"}})),
-            message: "a step has exactly one body: script, inline, file, exec, pod, http, wait, pause, action or job",
+            message: "a step has exactly one body: script, inline, file, exec, pod, http, wait, pause, approval, action or job",
         },
         Case {
             kind,
@@ -193,7 +193,7 @@ fn step_cases() -> Vec<Case> {
             reject: step(
                 &json!({"inline": null, "pod": {"image": "local/busybox:1"}, "targets": {"none": {}}}),
             ),
-            message: "a pod or job step runs once and takes no targets",
+            message: "a pod, job or approval step is taken once and takes no targets",
         },
         Case {
             kind,
@@ -201,7 +201,7 @@ fn step_cases() -> Vec<Case> {
             reject: step(
                 &json!({"inline": null, "job": {"name": "other"}, "targets": {"none": {}}}),
             ),
-            message: "a pod or job step runs once and takes no targets",
+            message: "a pod, job or approval step is taken once and takes no targets",
         },
         Case {
             kind,
@@ -389,12 +389,61 @@ fn action_cases() -> Vec<Case> {
 }
 
 fn approval_cases() -> Vec<Case> {
-    vec![Case {
-        kind: "Approval",
-        accept: json!({"decision": "Reject", "reason": "not today"}),
-        reject: json!({"decision": "Reject"}),
-        message: "whoever rejects says why; give reason",
-    }]
+    let kind = "Approval";
+    vec![
+        Case {
+            kind,
+            accept: json!({"decision": "Reject", "reason": "not today"}),
+            reject: json!({"decision": "Reject"}),
+            message: "whoever rejects says why; give reason",
+        },
+        Case {
+            kind,
+            accept: json!({"subject": {"kind": "JobRun", "step": "sign-off"}}),
+            reject: json!({"subject": {"step": "sign-off"}}),
+            message: "step is of a JobRun",
+        },
+    ]
+}
+
+/// A step that waits for people.
+fn asking_cases() -> Vec<Case> {
+    let kind = "Job";
+    let asks = |approval: Value, more: Value| {
+        let mut over = json!({"inline": null, "approval": approval});
+        merge(&mut over, &more);
+        let mut job = step(&over);
+        // A body without targets.
+        job["targets"] = Value::Null;
+        job
+    };
+    let once = "an approval is asked for once: it takes no retries and no forEach, and no continueOnFailure, which would leave out what people decide; see onExpiry";
+    let wrong = |more: Value| Case {
+        kind,
+        accept: asks(json!({}), json!({})),
+        reject: asks(json!({}), more),
+        message: once,
+    };
+    vec![
+        wrong(json!({"retries": 1})),
+        wrong(json!({"forEach": ["a"]})),
+        wrong(json!({"continueOnFailure": true})),
+        Case {
+            kind,
+            accept: asks(json!({}), json!({})),
+            reject: asks(json!({}), json!({"targets": {"none": {}}})),
+            message: "a pod, job or approval step is taken once and takes no targets",
+        },
+        Case {
+            kind,
+            accept: asks(
+                json!({"approvals": 2, "users": ["a"], "groups": ["g"]}),
+                json!({}),
+            ),
+            reject: asks(json!({"approvals": 2, "users": ["a"]}), json!({})),
+            message: "users names fewer people than approvals asks for",
+        },
+    ]
 }
 
 fn command_cases() -> Vec<Case> {
@@ -569,6 +618,7 @@ fn cases() -> Vec<Case> {
         .into_iter()
         .chain(job_cases())
         .chain(flow_cases())
+        .chain(asking_cases())
         .chain(parameter_cases("Job"));
     host_cases()
         .into_iter()

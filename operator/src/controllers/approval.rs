@@ -1,9 +1,9 @@
-//! Approval: says whether a decision counts for what its object says now. Runs ask for themselves when they begin.
+//! Approval: says whether a decision counts for what its object says now, or for the step that waits for it. Runs ask for themselves.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crds::v1alpha1::{Approval, Job, JobRun, Script, SubjectKind};
-use decide::{Refusal, approval, calls};
+use decide::{Refusal, approval, calls, sign_off};
 use jiff::Timestamp;
 use kube::{
     Api, ResourceExt as _,
@@ -88,24 +88,56 @@ async fn counts(
         &approval.spec.subject,
     );
     let (kind, name) = (subject.kind, subject.name.as_str());
+    if subject.step.is_some() {
+        return of_step(ctx, approval, now).await;
+    }
     let found = match kind {
         SubjectKind::Script => of_script(ctx, &namespace, name).await?,
         SubjectKind::Job => of_job(ctx, &namespace, name).await?,
         SubjectKind::JobRun => of_run(ctx, &namespace, name).await?,
     };
     let Some((digest, writers)) = &found else {
-        let message = format!(
-            "there is no {kind:?} {name} that could be decided on in namespace {namespace}"
-        );
-        return Ok(Err(Refusal::new("NotFound", message)));
+        return Ok(Err(not_found(kind, name, &namespace)));
     };
     let content = approval::Content {
         kind,
         name,
+        step: None,
         digest,
         writers,
     };
     Ok(content.counts(approval, now))
+}
+
+fn not_found(kind: SubjectKind, name: &str, namespace: &str) -> Refusal {
+    let message =
+        format!("there is no {kind:?} {name} that could be decided on in namespace {namespace}");
+    Refusal::new("NotFound", message)
+}
+
+/// What the run has come to is in its status.
+async fn of_step(
+    ctx: &Context,
+    approval: &Approval,
+    now: Timestamp,
+) -> Result<std::result::Result<(), Refusal>> {
+    let (namespace, subject) = (
+        approval.namespace().unwrap_or_default(),
+        &approval.spec.subject,
+    );
+    let name = subject.name.as_str();
+    let runs = Api::<JobRun>::namespaced(ctx.client.clone(), &namespace);
+    let found = runs.get_opt(name).await;
+    let found = found.map_err(observing(format!("JobRun {name}")))?;
+    let kept = match &found {
+        Some(run) => plan_of(ctx, run).await?,
+        None => None,
+    };
+    let Some((run, kept)) = found.zip(kept) else {
+        return Ok(Err(not_found(subject.kind, name, &namespace)));
+    };
+    let planned = (&*kept.plan, kept.hash.as_str());
+    Ok(sign_off::counts(approval, &run, planned, now))
 }
 
 async fn of_script(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Now>> {
@@ -142,9 +174,14 @@ async fn of_run(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Now
     let Some(run) = found.map_err(observing(format!("JobRun {name}")))? else {
         return Ok(None);
     };
-    match run::plan_of(ctx, &run).await {
-        Ok(kept) => Ok(kept.map(|kept| (kept.hash, kept.plan.writers.clone()))),
+    let kept = plan_of(ctx, &run).await?;
+    Ok(kept.map(|kept| (kept.hash, kept.plan.writers.clone())))
+}
+
+/// The plan of a run; none where that cannot be had any more.
+async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<run::Kept>> {
+    match run::plan_of(ctx, run).await {
         Err(Error::PlanChanged { .. } | Error::Invalid(_)) => Ok(None),
-        Err(error) => Err(error),
+        found => found,
     }
 }

@@ -55,7 +55,7 @@ use crate::{
     awaiting::Awaiting,
     bursts::Bursts,
     claims::Claims,
-    context::{Context, Failures, Run, Written, toolkit},
+    context::{Context, Failures, Given, Run, Written, toolkit},
     crowds::Crowds,
     desk::Desk,
     doors::Doors,
@@ -88,6 +88,7 @@ struct Ears {
     scripts: Woken<()>,
     actions: Heeded<RunAction>,
     approvals: Heeded<Approval>,
+    approval: Woken<Given>,
     policies: Option<policies::News>,
 }
 
@@ -124,7 +125,7 @@ pub async fn run(
     tokio::join!(
         work(&ctx, ears.runs, ears.actions, ears.approvals),
         definitions(&ctx, ears.script, ears.scripts, ears.parameters),
-        rules(&ctx, ears.policies),
+        rules(&ctx, ears.policies, ears.approval),
     );
     Ok(())
 }
@@ -192,11 +193,12 @@ async fn definitions(
 }
 
 /// What says whether and when it may be done.
-async fn rules(ctx: &Arc<Context>, policies: Option<policies::News>) {
+async fn rules(ctx: &Arc<Context>, policies: Option<policies::News>, mut woken: Woken<Given>) {
     tokio::join!(
         command_policy::drive(ctx, policies),
         drive(ctx, Turns::usual(), approval::reconcile, |given, part| {
-            approval::following(given, ctx, part)
+            let woken = own(&mut woken, part);
+            approval::following(given, ctx, part).reconcile_on(woken)
         }),
         drive(ctx, Turns::usual(), calendar::reconcile, |c, _| c),
     );
@@ -218,6 +220,7 @@ async fn context(
     let (wake_parameters, parameters) = wakes(&scope);
     let (wake_script, script) = wakes(&scope);
     let (wake_scripts, scripts) = wakes(&scope);
+    let (wake_approval, approval) = wakes(&scope);
     let (actions, heard_actions) = Heard::of(&client, &scope);
     let (approvals, heard_approvals) = Heard::of(&client, &scope);
     let (policies, news) = Policies::heard(&client, &scope);
@@ -228,6 +231,7 @@ async fn context(
         scripts,
         actions: heard_actions,
         approvals: heard_approvals,
+        approval,
         policies: news,
     };
     let fleet = Fleet::fenced(Limits::default(), fence.clone());
@@ -269,6 +273,7 @@ async fn context(
         wake,
         wake_script,
         wake_scripts,
+        wake_approval,
         ended: broadcast::Sender::new(ENDS),
         failures: Failures::default(),
         latest: Latest::default(),

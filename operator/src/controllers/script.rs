@@ -73,6 +73,7 @@ async fn judged(
     let content = Content {
         kind: SubjectKind::Script,
         name: &name,
+        step: None,
         digest,
         writers: &writers.collect(),
     };

@@ -32,6 +32,7 @@ use crds::{
 use decide::{
     outputs,
     plan::{Body, Plan, PlannedStep, PlannedTarget, Task},
+    sign_off::Conclusion,
     template, trace,
 };
 use futures::poll;
@@ -118,7 +119,7 @@ fn via(step: &PlannedStep, kind: TargetKind, target: &PlannedTarget) -> Via {
         (Body::Script(_) | Body::File { .. }, _) => Via::Journal,
         (Body::Action(_) | Body::Job { .. }, _) => Via::Api,
         (Body::Http { step, .. }, _) if !step.method.is_safe() => Via::Http,
-        (Body::Http { .. } | Body::Wait(_) | Body::Pause(_), _) => Via::Probe,
+        (Body::Http { .. } | Body::Wait(_) | Body::Pause(_) | Body::Approval(_), _) => Via::Probe,
     }
 }
 
@@ -171,17 +172,40 @@ pub fn begin(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
     let fresh = run.row(task, attempt, jiff::Timestamp::now());
     let known = ctx.ledgers.row(&run.uid, &fresh.key.digest());
     let joining = known.is_some();
-    if let Some(work) = take(ctx, run, task, known.unwrap_or(fresh), joining) {
+    let Some(work) = take(ctx, run, task, known.unwrap_or(fresh), joining) else {
+        return;
+    };
+    if run.plan.asks(task.step).is_some() {
+        tokio::spawn(work.ask());
+    } else {
         tokio::spawn(work.carry());
     }
 }
 
 /// Writes down an attempt that was cut off and cannot be joined.
 pub fn settle(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
+    close(ctx, run, task, attempt, Outcome::cut_off());
+}
+
+/// Writes down what people have decided.
+pub fn conclude(ctx: &Arc<Context>, run: &RunFacts, conclusion: &Conclusion) {
+    let Conclusion { task, attempt, .. } = *conclusion;
+    let Conclusion {
+        state,
+        reason,
+        message,
+        ..
+    } = conclusion;
+    let outcome = Outcome::new(*state, *reason, message);
+    close(ctx, run, task, attempt, outcome);
+}
+
+/// Ends an attempt that nobody here has in hand.
+fn close(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32, outcome: Outcome) {
     let digest = run.key(task, attempt).digest();
     let known = ctx.ledgers.row(&run.uid, &digest);
     if let Some(work) = known.and_then(|row| take(ctx, run, task, row, true)) {
-        tokio::spawn(async move { work.end(Outcome::cut_off()).await });
+        tokio::spawn(async move { work.end(outcome).await });
     }
 }
 
@@ -226,6 +250,13 @@ impl Work {
         };
         self.ctx.metrics.in_flight.dec();
         self.end(outcome).await;
+    }
+
+    /// Has people asked from here on: records know since when, and nothing is in hand until they have decided.
+    async fn ask(self) {
+        self.ctx.desk.row(self.row.clone()).await;
+        self.ctx.ledgers.put_down(&self.run.uid, self.task);
+        self.ctx.wake(&self.run.namespace, &self.run.name);
     }
 
     /// A place among the work in hand; none when it was cancelled while it waited for one.
@@ -298,6 +329,7 @@ impl Work {
             Body::Http { step, headers } => http::request(self, step, headers).await,
             Body::Wait(step) => wait::until(self, step).await,
             Body::Pause(step) => wait::pause(self, step).await,
+            Body::Approval(_) => unreachable!("people are asked, and nobody works on it"),
             Body::Action(action) => object::operation(self, action).await,
             Body::Job {
                 name,

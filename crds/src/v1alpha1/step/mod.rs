@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Duration, Interpreter, Targets, schema};
 
 mod action;
+mod approval;
 mod file;
 mod flow;
 mod http;
@@ -16,20 +17,22 @@ mod job;
 mod wait;
 
 pub use action::*;
+pub use approval::*;
 pub use file::*;
 pub use flow::*;
 pub use http::*;
 pub use job::*;
 pub use wait::*;
 
-/// One step; exactly one of the bodies `script`, `inline`, `file`, `exec`, `pod`, `http`, `wait`, `pause`, `action` and `job`.
+/// One step; exactly one of the bodies `script`, `inline`, `file`, `exec`, `pod`, `http`, `wait`, `pause`, `approval`, `action` and `job`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.script), has(self.inline), has(self.file), has(self.exec), has(self.pod), has(self.http), has(self.wait), has(self.pause), has(self.action), has(self.job)].filter(x, x).size() == 1").message("a step has exactly one body: script, inline, file, exec, pod, http, wait, pause, action or job"),
-    validation = Rule::new("!(has(self.pod) || has(self.job)) || !has(self.targets)").message("a pod or job step runs once and takes no targets"),
+    validation = Rule::new("[has(self.script), has(self.inline), has(self.file), has(self.exec), has(self.pod), has(self.http), has(self.wait), has(self.pause), has(self.approval), has(self.action), has(self.job)].filter(x, x).size() == 1").message("a step has exactly one body: script, inline, file, exec, pod, http, wait, pause, approval, action or job"),
+    validation = Rule::new("!(has(self.pod) || has(self.job) || has(self.approval)) || !has(self.targets)").message("a pod, job or approval step is taken once and takes no targets"),
     validation = Rule::new("!(self.name in self.needs)").message("a step cannot need itself"),
     validation = Rule::new("!has(self.exec) || self.retries == 0").message("exec happens at most once and takes no retries"),
+    validation = Rule::new("!has(self.approval) || (self.retries == 0 && !has(self.forEach) && (!has(self.continueOnFailure) || !self.continueOnFailure))").message("an approval is asked for once: it takes no retries and no forEach, and no continueOnFailure, which would leave out what people decide; see onExpiry"),
     validation = Rule::new("!has(self.runAs) || has(self.script) || has(self.inline) || has(self.file)").message("runAs is for script, inline and file"),
     validation = Rule::new("self.runOn == 'Success' || size(self.needs) > 0").message("runOn is about the steps that this one needs; name them"),
     validation = Rule::new("!has(self.outputs) || has(self.script) || has(self.inline) || has(self.pod) || has(self.job)").message("outputs come from script, inline, pod and job"),
@@ -94,6 +97,9 @@ pub struct Step {
     /// pause does nothing for a while.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<PauseStep>,
+    /// approval waits until people have decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalStep>,
     /// action does one operation on each target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<ActionStep>,
@@ -104,7 +110,7 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z_][a-z0-9_-]*$"))]
     pub run_as: Option<String>,
-    /// timeout bounds the execution on one target, from its start. Afterwards the whole process group is ended. Default 10m.
+    /// timeout bounds the execution on one target, from its start. Afterwards the whole process group is ended. It does not bound pause and approval, which have times of their own. Default 10m.
     #[serde(default = "ten_minutes")]
     pub timeout: Duration,
     /// deliveryTimeout bounds how long a target may take to be reached, pods to start included. Default 2m.
@@ -139,6 +145,7 @@ impl Step {
             http: None,
             wait: None,
             pause: None,
+            approval: None,
             action: None,
             job: None,
             run_as: None,

@@ -28,7 +28,7 @@ use super::{
     super::schedule,
     CALM, COUNTS, Turn, WAITING,
     observe::{self, Kept},
-    part,
+    part, sign_off,
 };
 use crate::{
     actions,
@@ -117,6 +117,9 @@ pub fn carry_out(ctx: &Arc<Context>, run: &RunFacts, next: &Next, now: Timestamp
     for &(task, attempt) in &next.settle {
         work::settle(ctx, run, task, attempt);
     }
+    for conclusion in &next.conclude {
+        work::conclude(ctx, run, conclusion);
+    }
     for &(task, attempt) in &next.cancel {
         if !ctx.ledgers.cancel(&run.uid, task) {
             work::begin(ctx, run, task, attempt);
@@ -153,6 +156,7 @@ pub async fn report(
         control: Some(&turn.control.decided),
         taken: &turn.control.taken(run),
         begun: turn.begun,
+        lets_go: turn.lets_go,
         crowded: ctx.places.awaited_by(&run.uid().unwrap_or_default()),
         outlook: turn.news.outlook(),
     };
@@ -165,6 +169,7 @@ pub async fn report(
         }
         write(ctx, run, &status).await?;
         tell(ctx, run, old, &status).await;
+        sign_off::told(ctx, run, old, &status).await?;
         if status.finished_at.is_some() {
             ended(ctx, run, turn.kept.as_ref(), &status);
             if !is_held(run) {
@@ -196,6 +201,7 @@ async fn failed(ctx: &Context, run: &JobRun, error: &Error, now: Timestamp) -> R
             control: None,
             taken: &[],
             begun: run.status.as_ref().is_some_and(|s| s.started_at.is_some()),
+            lets_go: None,
             crowded: false,
             outlook: status::Outlook::Errored {
                 category: error.category(),
@@ -228,6 +234,8 @@ fn too_soon(
             s.actions.last().map(|taken| taken.uid.clone()),
             s.asked,
             s.plan_hash.clone(),
+            s.released_at.clone(),
+            sign_off::outcomes(s),
         )
     };
     let rest = reported

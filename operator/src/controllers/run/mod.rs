@@ -6,11 +6,19 @@ mod freeze;
 mod gate;
 mod observe;
 pub mod part;
+mod sign_off;
 
 use std::{sync::Arc, time::Duration};
 
-use crds::v1alpha1::{Approval, JobRun, RunAction, Sharing, SubjectKind};
-use decide::{ledger::Ledger, lock::Claim, plan::Plan, receipt, run::Phase, status::Outlook};
+use crds::v1alpha1::{Approval, JobRun, RunAction, Sharing, SubjectKind, find_condition};
+use decide::{
+    ledger::Ledger,
+    lock::Claim,
+    plan::Plan,
+    receipt,
+    run::{Next, Phase},
+    status::Outlook,
+};
 use kube::{
     ResourceExt as _,
     core::DeserializeGuard,
@@ -18,8 +26,8 @@ use kube::{
 };
 
 pub use act::{is_done, remove};
-pub use observe::plan_of;
-use observe::{Control, Kept};
+use observe::Control;
+pub use observe::{Kept, plan_of};
 
 use super::valid;
 use crate::{
@@ -79,6 +87,8 @@ pub struct Turn {
     pub control: Control,
     /// The run has its machines.
     pub begun: bool,
+    /// It does without them while people think; none where nothing changes in that.
+    pub lets_go: Option<bool>,
     pub news: News,
     pub again: Duration,
 }
@@ -89,6 +99,7 @@ impl Turn {
             kept: None,
             control,
             begun,
+            lets_go: None,
             news,
             again,
         }
@@ -133,13 +144,14 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
     let read = ledger.as_ref().ok();
     let mut control = observe::control(ctx, run, Some(&*kept.plan), read).await?;
     ctx.register(&claim(run, &kept.plan, control.decided.is_suspended()));
-    let (begun, news, again) = moves(run, ctx, &kept, ledger, &mut control, now).await?;
+    let moved = moves(run, ctx, &kept, ledger, &mut control, now).await?;
     Ok(Turn {
         kept: Some(kept),
         control,
-        begun,
-        news,
-        again,
+        begun: moved.begun,
+        lets_go: moved.lets_go,
+        news: moved.news,
+        again: moved.again,
     })
 }
 
@@ -183,6 +195,26 @@ fn crowded(run: &JobRun, ctx: &Context) -> Option<(News, Duration)> {
     Some((News::Waiting { reason, message }, QUEUED))
 }
 
+/// What one turn of a planned run came to.
+struct Moved {
+    begun: bool,
+    lets_go: Option<bool>,
+    news: News,
+    again: Duration,
+}
+
+impl Moved {
+    /// Nothing changed in what the run has.
+    const fn none(begun: bool, news: News, again: Duration) -> Self {
+        Self {
+            begun,
+            lets_go: None,
+            news,
+            again,
+        }
+    }
+}
+
 /// One turn of a planned run: whether it has its machines, what there is to say, and when to look again.
 async fn moves(
     run: &JobRun,
@@ -191,13 +223,14 @@ async fn moves(
     ledger: Result<Ledger>,
     control: &mut Control,
     now: jiff::Timestamp,
-) -> Result<(bool, News, Duration)> {
+) -> Result<Moved> {
     let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
-    let waiting = |reason, message| Ok((begun, News::Waiting { reason, message }, WAITING));
+    let moved = |news, again| Ok(Moved::none(begun, news, again));
+    let waiting = |reason, message| moved(News::Waiting { reason, message }, WAITING);
     let ledger = match ledger {
         Ok(ledger) => ledger,
         Err(Error::Records(_)) if control.decided.cancel && !begun => {
-            return Ok((false, News::Cancelled, Duration::ZERO));
+            return moved(News::Cancelled, Duration::ZERO);
         }
         Err(Error::Records(error)) => {
             return waiting("WaitingForRecords", crate::error::chain(&*error));
@@ -221,25 +254,49 @@ async fn moves(
     if let Some(message) = ctx.desk.away().filter(|_| !next.start.is_empty()) {
         return waiting("WaitingForRecords", message);
     }
+    sign_off::ask(ctx, run, kept, &mut next, now).await?;
     if !control.taken(run).is_empty() {
         // What was asked for is written down before it has an effect, so that no other leader takes it in once more.
         next.start.clear();
+        next.conclude.clear();
         next.again = Some(now);
     }
     if begun {
-        let facts = observe::facts(ctx, run, kept).await?;
-        let again = act::carry_out(ctx, &facts, &next, now);
-        next.carried_out();
-        return Ok((true, News::Moving(Box::new(next)), again));
+        return go_on(run, ctx, kept, next, now).await;
     }
     if next.phase != Phase::Running {
-        return Ok((false, News::Moving(Box::new(next)), CALM));
+        return moved(News::Moving(Box::new(next)), CALM);
     }
     if let Some((news, again)) = held_back(run, ctx, kept, now).await? {
-        return Ok((false, news, again));
+        return moved(news, again);
     }
     // The turn that gets the machines only says so; effects come once that is written.
-    Ok((true, News::Moving(Box::new(next)), Duration::ZERO))
+    let news = News::Moving(Box::new(next));
+    Ok(Moved::none(true, news, Duration::ZERO))
+}
+
+/// What comes next of a run that has begun.
+async fn go_on(
+    run: &JobRun,
+    ctx: &Arc<Context>,
+    kept: &Kept,
+    mut next: Next,
+    now: jiff::Timestamp,
+) -> Result<Moved> {
+    let (lets_go, waits) = sign_off::machines(ctx, run, kept, &mut next, now).await?;
+    let facts = observe::facts(ctx, run, kept).await?;
+    let again = act::carry_out(ctx, &facts, &next, now);
+    next.carried_out();
+    let (news, again) = match waits {
+        Some(waits) => (waits, QUEUED.min(again)),
+        None => (News::Moving(Box::new(next)), again),
+    };
+    Ok(Moved {
+        begun: true,
+        lets_go: Some(lets_go),
+        news,
+        again,
+    })
 }
 
 /// What keeps a run from beginning; nothing once it has its machines and records keep its receipt.
@@ -280,8 +337,12 @@ async fn held_back(
     }
 }
 
-/// The run's place in the order of those that touch the same machines.
+/// The run's place in the order of those that touch the same machines. Nobody waits for one that does without them while people think.
 pub fn claim(run: &JobRun, plan: &Plan, suspended: bool) -> Claim {
+    let status = run.status.as_ref();
+    let does_without = status.is_some_and(|s| s.released_at.is_some());
+    let running = status.and_then(|s| find_condition(&s.conditions, "Running"));
+    let thinks = running.is_some_and(|c| c.reason == "AwaitingApproval");
     Claim {
         uid: run.uid().unwrap_or_default(),
         namespace: run.namespace().unwrap_or_default(),
@@ -290,12 +351,12 @@ pub fn claim(run: &JobRun, plan: &Plan, suspended: bool) -> Claim {
         machines: plan.machines(),
         family: part::family(run),
         shared: plan.sharing == Sharing::Shared,
-        held: run.status.as_ref().is_some_and(|s| s.started_at.is_some()),
-        suspended,
+        held: status.is_some_and(|s| s.started_at.is_some()) && !does_without,
+        suspended: suspended || (does_without && thinks),
     }
 }
 
-/// The runs that an approval may let begin.
+/// The runs that an approval may let begin or go on.
 pub fn of_approval(
     approval: DeserializeGuard<Approval>,
     ctx: &Context,
@@ -324,4 +385,34 @@ pub fn of_action(
 ) -> Option<ObjectRef<DeserializeGuard<JobRun>>> {
     let action = action.0.ok()?;
     Some(ObjectRef::new(&action.spec.run_ref.name).within(&action.namespace()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{JobRun, claim};
+
+    #[test]
+    fn a_run_is_out_of_everybodys_way_only_while_people_think() {
+        let plan = json!({"version": 1, "job": "", "account": "a", "frozenAt": "2026-01-01T00:00:00Z", "sharing": "Exclusive",
+            "strategy": {}, "lanes": [], "steps": [], "params": {}, "secrets": {}});
+        let plan = serde_json::from_value(plan).expect("a plan");
+        let stands = |released: bool, reason: &str| {
+            let mut run = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "JobRun", "metadata": {"name": "r"}, "spec": {"jobRef": {"name": "j"}},
+                "status": {"startedAt": "2026-01-01T00:00:00Z", "conditions": [
+                    {"type": "Running", "status": "False", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+            if released {
+                run["status"]["releasedAt"] = json!("2026-01-01T00:00:01Z");
+            }
+            let run: JobRun = serde_json::from_value(run).expect("a run");
+            let claim = claim(&run, &plan, false);
+            (claim.held, claim.suspended)
+        };
+        assert_eq!(stands(false, "InProgress"), (true, false));
+        assert_eq!(stands(false, "AwaitingApproval"), (true, false));
+        assert_eq!(stands(true, "AwaitingApproval"), (false, true));
+        assert_eq!(stands(true, "WaitingForMachine"), (false, false));
+        assert_eq!(stands(true, "WaitingForRecords"), (false, false));
+    }
 }
