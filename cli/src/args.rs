@@ -69,6 +69,9 @@ pub enum Command {
     Parameter(ParameterCommand),
     /// Say whether a ChangeCalendar is open at a time, why, and what comes; exits 1 where it is closed
     Calendar(CalendarArgs),
+    /// What was decided, by whom and by which rule
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check the installation and your rights, and name what is missing
     Doctor(DoctorArgs),
     /// Say who can go around what Pilothouse guards, by which binding; exits 1 where it is bad, 2 where it could not be looked at
@@ -271,6 +274,22 @@ pub struct CalendarArgs {
     /// Another time than now: 2026-12-24T18:00 or 2026-12-24 in the calendar's zone, or 2026-12-24T10:00:00Z
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Verify that nothing of the audit is missing or was altered, and exit 1 where something is; needs to list it in the whole cluster
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// File with checkpoints that were kept elsewhere, as kubectl get auditcheckpoints -o json printed them; their key is the one that is trusted
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// Public key that is trusted, in hex; may be given more than once. Without one, and without a file, it is the one that the store shows
+    #[arg(long, value_name = "KEY")]
+    pub key: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

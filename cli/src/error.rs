@@ -93,6 +93,12 @@ pub enum Error {
         "{0:?} is no time; write 2026-12-24T18:00 or 2026-12-24, in the zone of the calendar, or 2026-12-24T10:00:00Z"
     )]
     NotATime(String),
+    #[error("{path} holds no checkpoints as kubectl get auditcheckpoints -o json prints them")]
+    NoCheckpoints {
+        path: String,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("cannot write the result as YAML")]
     Yaml(#[source] serde_saphyr::ser::Error),
     #[error("cannot write the result as JSON")]

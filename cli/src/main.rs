@@ -6,6 +6,7 @@ mod age;
 mod approve;
 mod archives;
 mod args;
+mod audit;
 mod calendar;
 mod caller;
 mod check;
@@ -142,6 +143,7 @@ async fn dispatch(args: Args) -> Result<u8> {
             let only = args.connection.namespace.as_deref();
             posture::posture(&cluster, &asked, only, format).await
         }
+        Command::Audit(asked) => audit::audit(&cluster, &asked, format).await,
         Command::Doctor(asked) => doctor::doctor(&cluster, &asked, format).await,
         Command::Uninstall(asked) => uninstall::uninstall(&cluster, &asked).await,
         Command::Completion { .. } => Ok(DONE),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{archive::Archived, key::EffectKey};
+use crate::{archive::Archived, audit::AuditEntry, key::EffectKey};
 
 /// Version of the rows below, carried in each of them.
 pub const VERSION: u32 = 1;
@@ -212,6 +212,9 @@ pub struct Batch {
     /// Objects that have finished. An older server, which does not know them, has no path for a batch of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub archived: Vec<Archived>,
+    /// Decisions, in the order of their numbers. They have a path of their own too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<AuditEntry>,
 }
 
 /// Answer to a stored batch.

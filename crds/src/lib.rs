@@ -1,6 +1,7 @@
 //! The API of Pilothouse: kinds, the rules their schemas carry, and the plain types that rooms hand to each other. No client, no runtime.
 
 pub mod archive;
+pub mod audit;
 pub mod bytes;
 pub mod execution;
 pub mod journal;

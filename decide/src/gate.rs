@@ -16,6 +16,8 @@ use crate::{
     template,
 };
 
+/// Reason of what never begins because of what a rule denies.
+pub const DENIED: &str = "CommandDenied";
 /// Findings that a message names.
 const NAMED: usize = 3;
 /// Findings that a status holds.
@@ -202,7 +204,7 @@ pub fn answer(asked: &Question<'_>, found: &[Found<'_>]) -> Answer {
     let of = |effect| found.iter().filter(move |f| f.finding.effect == effect);
     if let Some(denied) = of(CommandAction::Deny).next() {
         let message = format!("{}; change it, and create the run anew", told(denied));
-        return Answer::Never(Refusal::new("CommandDenied", message));
+        return Answer::Never(Refusal::new(DENIED, message));
     }
     let mut held = Vec::new();
     for found in of(CommandAction::RequireApproval) {

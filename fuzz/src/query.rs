@@ -115,6 +115,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         slot,
         namespaces: heard,
         review: Arc::new(Anybody),
+        keys: watch::channel(None).1,
         front: FRONT.into(),
         shutdown: CancellationToken::new(),
     };

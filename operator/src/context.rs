@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::{
     account::Accounts,
+    audit::Audit,
     awaiting::Awaiting,
     bursts::Bursts,
     claims::Claims,
@@ -72,6 +73,7 @@ pub struct Context {
     pub rights: Rights,
     pub records: records::client::Client,
     pub desk: Desk,
+    pub audit: Audit,
     pub ledgers: Ledgers,
     pub claims: Claims,
     pub fleet: Fleet,
@@ -166,11 +168,8 @@ impl Context {
         }
     }
 
-    /// UID of a run's namespace, which records are keyed by.
-    pub async fn namespace_uid(&self, run: &str, name: &str) -> Result<String> {
-        if let Some(uid) = self.namespaces.lock().expect("no holder panics").get(run) {
-            return Ok(uid.clone());
-        }
+    /// UID of a namespace as it is now.
+    pub async fn uid_of(&self, name: &str) -> Result<String> {
         let read = async || {
             let namespaces = Api::<Namespace>::all(self.prompt.clone());
             let namespace = namespaces.get(name).await;
@@ -178,10 +177,18 @@ impl Context {
             uid.map_err(Arc::new)
         };
         let uid = self.namespace_uids.ask(name.to_owned(), read).await;
-        let uid = uid.map_err(|source| Error::Observe {
+        uid.map_err(|source| Error::Observe {
             what: format!("Namespace {name}"),
             source,
-        })?;
+        })
+    }
+
+    /// UID of a run's namespace, which records are keyed by.
+    pub async fn namespace_uid(&self, run: &str, name: &str) -> Result<String> {
+        if let Some(uid) = self.namespaces.lock().expect("no holder panics").get(run) {
+            return Ok(uid.clone());
+        }
+        let uid = self.uid_of(name).await?;
         self.namespaces
             .lock()
             .expect("no holder panics")
@@ -223,6 +230,7 @@ impl Context {
         let _ = self.ended.send(run.to_owned());
         self.release(run);
         self.ledgers.close(run);
+        self.audit.forget(run);
         self.reported.lock().expect("no holder panics").remove(run);
         self.namespaces
             .lock()

@@ -3,6 +3,7 @@
 mod account;
 mod actions;
 mod args;
+mod audit;
 mod awaiting;
 mod bursts;
 mod claims;

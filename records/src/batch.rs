@@ -2,6 +2,7 @@
 
 use crds::{
     archive::Archived,
+    audit::{self, AuditEntry},
     bytes,
     execution::{Batch, Execution, LogChunk, MESSAGE_BYTES, VERSION},
     v1alpha1::clip,
@@ -15,6 +16,8 @@ pub const MAX_BATCH_ROWS: usize = 5_000;
 pub const MAX_BATCH_LOGS: usize = 1_000;
 /// Finished objects of one batch at most.
 const MAX_BATCH_ARCHIVED: usize = 500;
+/// Entries of the audit of one batch at most.
+pub const MAX_BATCH_AUDIT: usize = 1_000;
 /// Bytes of a batch's JSON at most.
 pub const MAX_BATCH_BYTES: usize = 16 << 20;
 /// Bytes of one log chunk at most; readers rely on it to find the chunk that covers an offset.
@@ -45,6 +48,10 @@ pub enum Rejected {
     Empty(&'static str),
     #[error("{0} has a NUL character")]
     Nul(&'static str),
+    #[error("{0} has a control character")]
+    Control(&'static str),
+    #[error("number {0} is none, an audit counts from 1")]
+    Number(i64),
 }
 
 /// The row with what it says to people cut to what is kept, so that no length of theirs has it refused.
@@ -63,7 +70,9 @@ pub fn check(batch: &Batch) -> Result<(), Rejected> {
     at_most("rows", batch.rows.len(), MAX_BATCH_ROWS)?;
     at_most("logs", batch.logs.len(), MAX_BATCH_LOGS)?;
     at_most("archived", batch.archived.len(), MAX_BATCH_ARCHIVED)?;
+    at_most("audit", batch.audit.len(), MAX_BATCH_AUDIT)?;
     batch.archived.iter().try_for_each(check_archived)?;
+    batch.audit.iter().try_for_each(check_audit)?;
     batch.rows.iter().try_for_each(check_row)?;
     batch.logs.iter().try_for_each(check_chunk)
 }
@@ -111,6 +120,35 @@ fn check_archived(archived: &Archived) -> Result<(), Rejected> {
         named(field, value)?;
     }
     named("archived.outcome", &archived.outcome)
+}
+
+fn check_audit(entry: &AuditEntry) -> Result<(), Rejected> {
+    if entry.version != audit::VERSION {
+        return Err(Rejected::UnknownVersion(entry.version));
+    }
+    if entry.number < 1 {
+        return Err(Rejected::Number(entry.number));
+    }
+    let groups = entry.statement.actor.groups.len();
+    at_most("actor.groups", groups, audit::GROUPS)?;
+    let source = &entry.source;
+    for (field, value) in [
+        ("source.replica", &source.replica),
+        ("source.start", &source.start),
+        ("subject.kind", &entry.statement.subject.kind),
+    ] {
+        if value.is_empty() {
+            return Err(Rejected::Empty(field));
+        }
+        named(field, value)?;
+    }
+    for (field, text, bytes) in entry.statement.texts() {
+        if text.chars().any(char::is_control) {
+            return Err(Rejected::Control(field));
+        }
+        not_longer(field, text, bytes)?;
+    }
+    Ok(())
 }
 
 fn check_chunk(chunk: &LogChunk) -> Result<(), Rejected> {

@@ -9,6 +9,7 @@ use std::{
 
 use crds::{
     archive::Archived,
+    audit::AuditEntry,
     execution::{Acknowledgement, Batch, Execution, KnownRows},
     receipt::Receipt,
 };
@@ -147,6 +148,15 @@ impl Client {
             ..Batch::default()
         };
         self.post("archives", &batch).await
+    }
+
+    /// Returns once entries of the audit are on disk. An older server, which does not keep them, is as good as away.
+    pub async fn audit(&self, entries: Vec<AuditEntry>) -> Result<(), Error> {
+        let batch = Batch {
+            audit: entries,
+            ..Batch::default()
+        };
+        self.post("audit", &batch).await
     }
 
     async fn post(&self, path: &str, batch: &Batch) -> Result<(), Error> {

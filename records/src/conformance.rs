@@ -1,6 +1,7 @@
 //! What every store must do, as one suite: `run` it on an empty store of each backend. It panics with a sentence about the promise that broke.
 
 mod archives;
+mod audits;
 
 use std::{collections::HashSet, time::Duration};
 
@@ -15,6 +16,12 @@ use crate::{ArchiveQuery, Column, Error, Query, Retention, Row, Selector, Store,
 
 pub use archives::archived;
 use archives::{archive, finished_objects_are_found, in_archive};
+use audits::{
+    a_number_that_was_passed_is_not_kept_twice, decisions_are_chained_in_order,
+    entries_are_chosen_by_what_they_say,
+    retention_takes_whole_stretches_and_leaves_their_checkpoint,
+};
+pub use audits::{decided, told, whole};
 
 /// Runs every case; each works in namespaces of its own, so one store serves all of them.
 pub async fn run(store: &dyn Store) {
@@ -29,9 +36,13 @@ pub async fn run(store: &dyn Store) {
     a_run_is_read_back(store).await;
     the_first_claim_of_a_name_stands(store).await;
     finished_objects_are_found(store).await;
+    decisions_are_chained_in_order(store).await;
+    a_number_that_was_passed_is_not_kept_twice(store).await;
+    entries_are_chosen_by_what_they_say(store).await;
     bad_batches_are_refused(store).await;
     retention_takes_the_old_and_spares_live_runs(store).await;
     forgotten_positions_expire(store).await;
+    retention_takes_whole_stretches_and_leaves_their_checkpoint(store).await;
 }
 
 /// A row of the namespace `namespace` (its UID is `<namespace>-uid`) and the run `run` (`<run>-uid`).
@@ -454,6 +465,14 @@ async fn bad_batches_are_refused(store: &dyn Store) {
         let refused = store.append(batch).await;
         assert!(matches!(refused, Err(Error::Rejected(_))));
     }
+    let (mut newer, mut long, mut torn) = (decided("bad", 1), decided("bad", 1), decided("bad", 1));
+    newer.version += 1;
+    long.statement.reason = "x".repeat(2_000);
+    torn.statement.rule = "a\nb".into();
+    for bad in [newer, long, torn, decided("bad", 0)] {
+        let refused = store.append(told([decided("bad", 2), bad])).await;
+        assert!(matches!(refused, Err(Error::Rejected(_))));
+    }
     assert!(
         listed(store, "bad", vec![]).await.is_empty(),
         "nothing of a refused batch is kept"
@@ -462,6 +481,7 @@ async fn bad_batches_are_refused(store: &dyn Store) {
 
 fn retention(age: Duration, removals: Duration, protected: &[&str]) -> Retention {
     Retention {
+        audit: Duration::from_hours(365 * 24),
         age,
         size: u64::MAX,
         removals,

@@ -20,10 +20,12 @@ mod ready;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+#[cfg(feature = "client")]
+pub mod trail;
 
 pub use batch::{
-    MAX_BATCH_BYTES, MAX_BATCH_LOGS, MAX_BATCH_ROWS, MAX_BATCHES, MAX_CHUNK_BYTES, Rejected, check,
-    shortened,
+    MAX_BATCH_AUDIT, MAX_BATCH_BYTES, MAX_BATCH_LOGS, MAX_BATCH_ROWS, MAX_BATCHES, MAX_CHUNK_BYTES,
+    Rejected, check, shortened,
 };
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use options::Options;
@@ -31,9 +33,12 @@ pub use options::Options;
 pub use postgres::{Amount, MigrateError, migrate};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresStore, Settings, SettingsError, restored};
-pub use query::{ArchiveQuery, Column, Cursor, Query, Row, Selector, Term};
+pub use query::{
+    ArchiveQuery, AuditColumn, AuditQuery, Column, Cursor, Query, Row, Selector, Term,
+};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{BackupError, SqliteStore, backup, restore};
 pub use store::{
-    ArchivePage, ArchiveRow, Changes, Error, Page, Piece, Position, Reply, Retention, Store, Swept,
+    ArchivePage, ArchiveRow, AuditPage, Changes, Error, Page, Piece, Position, Reply, Retention,
+    Store, Swept,
 };

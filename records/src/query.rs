@@ -1,10 +1,13 @@
 //! What can be asked of a store: which namespaces, which rows, from where. The same terms choose rows in SQL and in memory, so that a list
 //! and the watch that follows it agree.
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use crds::audit::Link;
 use crds::execution::{Execution, State};
 use jiff::Timestamp;
 
-use crate::{ArchivePage, ArchiveRow};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use crate::{ArchivePage, ArchiveRow, AuditPage};
 
 /// A stored execution with what the store knows about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,6 +165,69 @@ impl ArchiveQuery {
             .as_ref()
             .filter(|cursor| place == 0 && Some(&cursor.namespace_uid) == namespace);
         cursor.map_or("", |cursor| &cursor.name)
+    }
+}
+
+/// Stretches of the audit that one sweep takes at most; each is about what a store takes in between two checkpoints.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) const STRETCHES: i64 = 4;
+/// A day in milliseconds.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) const DAY: i64 = 24 * 60 * 60 * 1000;
+/// A source of the audit that was silent for so long is over, and its number is forgotten.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) const SOURCES: std::time::Duration = std::time::Duration::from_hours(366 * 24);
+
+/// Properties by which entries of the audit are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditColumn {
+    Decision,
+    User,
+    Kind,
+    Subject,
+    Policy,
+    Rule,
+}
+
+impl AuditColumn {
+    /// The name that every store gives it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decision => "decision",
+            Self::User => "actor",
+            Self::Kind => "kind",
+            Self::Subject => "subject",
+            Self::Policy => "policy",
+            Self::Rule => "rule",
+        }
+    }
+}
+
+/// Entries of the audit in their order.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Only those about something in this namespace; otherwise all, whether or not their namespace is there any more.
+    pub namespace_uid: Option<String>,
+    /// Only the one in this place.
+    pub sequence: Option<i64>,
+    /// Properties with the value that each must have.
+    pub terms: Vec<(AuditColumn, String)>,
+    /// Only those behind this place.
+    pub after: i64,
+    pub limit: usize,
+}
+
+impl AuditQuery {
+    /// What was found, which is one more than asked where there is a next page.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn page(&self, mut links: Vec<Link>) -> AuditPage {
+        let more = links.len() > self.limit;
+        links.truncate(self.limit);
+        let last = links.last().filter(|_| more);
+        AuditPage {
+            next: last.map(|last| last.sequence),
+            links,
+        }
     }
 }
 

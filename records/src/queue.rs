@@ -1,6 +1,6 @@
 //! The way to a store's one writer: what it is asked for, and the answer that comes after the commit.
 
-use crds::receipt::Receipt;
+use crds::{audit::Checkpoint, receipt::Receipt};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,6 +15,10 @@ pub enum Command {
     Claim {
         receipt: Receipt,
         reply: oneshot::Sender<Result<Receipt, Error>>,
+    },
+    Sign {
+        checkpoint: Checkpoint,
+        reply: oneshot::Sender<Result<(), Error>>,
     },
     Sweep {
         retention: Retention,

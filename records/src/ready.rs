@@ -2,6 +2,7 @@
 
 use crds::{
     archive::Archived,
+    audit::AuditEntry,
     execution::{Batch, Execution, LogChunk},
 };
 
@@ -10,6 +11,8 @@ pub struct Ready {
     pub rows: Vec<ReadyRow>,
     pub logs: Vec<LogChunk>,
     pub archived: Vec<ReadyArchived>,
+    /// What becomes of an entry depends on the one before, which only the turn knows.
+    pub audit: Vec<AuditEntry>,
 }
 
 /// A finished object, under the name by which it is found.
@@ -32,6 +35,7 @@ impl Ready {
             rows: batch.rows.into_iter().map(ReadyRow::new).collect(),
             logs: batch.logs,
             archived: batch.archived.into_iter().map(ReadyArchived::new).collect(),
+            audit: batch.audit,
         }
     }
 }

@@ -4,18 +4,21 @@ use std::{collections::HashSet, pin::Pin, time::Duration};
 
 use crds::{
     archive::Archived,
+    audit::{Checkpoint, Head, Link},
     execution::{Batch, Execution},
     receipt::Receipt,
 };
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::{ArchiveQuery, Cursor, Query, Rejected, Row};
+use crate::{ArchiveQuery, AuditQuery, Cursor, Query, Rejected, Row};
 
 /// What a store answers with, boxed so that a store can be chosen at run time.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// Keeps executions and their logs.
+/// Keeps executions and their logs, objects that have finished, and the audit.
+///
+/// Entries of the audit are chained as they are committed, by whoever has the one turn of all writers; one whose number its source has passed was told before and is not kept twice.
 ///
 /// Rows are identified by the digest of their key and only ever move from Started to one terminal state; every change that is visible gets the
 /// next position, in commit order, and a reader who sees a position sees everything before it.
@@ -45,6 +48,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// One page of finished objects.
     fn archived(&self, query: ArchiveQuery) -> Reply<'_, ArchivePage>;
+
+    /// One page of the audit.
+    fn audit(&self, query: AuditQuery) -> Reply<'_, AuditPage>;
+
+    /// Where the audit has come to, by what the last commit wrote down and not by what is there.
+    fn audit_head(&self) -> Reply<'_, Head>;
+
+    /// Checkpoints of the audit behind a place, in order.
+    fn checkpoints(&self, after: i64, limit: usize) -> Reply<'_, Vec<Checkpoint>>;
+
+    /// Keeps a checkpoint, unless there is one of its place.
+    fn sign(&self, checkpoint: Checkpoint) -> Reply<'_, ()>;
 
     /// Keeps the receipt unless its name has one; the receipt that stands, once it is durable. Receipts have no age.
     fn claim(&self, receipt: Receipt) -> Reply<'_, Receipt>;
@@ -90,6 +105,14 @@ pub struct ArchiveRow {
     pub archived_at: Timestamp,
 }
 
+/// A page of the audit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditPage {
+    pub links: Vec<Link>,
+    /// The place behind which the next page begins; absent on the last one.
+    pub next: Option<i64>,
+}
+
 /// Changes after a position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Changes {
@@ -110,6 +133,8 @@ pub struct Piece {
 pub struct Retention {
     /// Counts as an hour when it is less.
     pub age: Duration,
+    /// The same for the audit, of which whole stretches between checkpoints go. Size never takes any of it.
+    pub audit: Duration,
     /// Bytes on disk that the store may use.
     pub size: u64,
     /// How long a removal stays visible to watches; shorter while the store is over its size.

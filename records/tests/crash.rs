@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use crds::execution::State;
+use crds::execution::{Batch, State};
 use jiff::Timestamp;
 use records::{
     Options, SqliteStore, Store as _,
-    conformance::{row, rows},
+    conformance::{self, decided, row, rows},
 };
 
 /// Kills in one run, and batches in flight in the writer.
@@ -45,6 +45,9 @@ fn acknowledged_rows_survive_kill() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let stored = runtime.block_on(async {
         let store = SqliteStore::open(folder.path(), Options::default(), Timestamp::now()).unwrap();
+        let audit = conformance::whole(&store).await;
+        println!("{} decisions are one chain", audit.len());
+        assert!(audit.len() >= acknowledged.len(), "acknowledged and lost");
         store.run("r-uid".into()).await.unwrap()
     });
     let stored: std::collections::HashSet<_> = stored.into_iter().map(|e| e.target).collect();
@@ -93,10 +96,12 @@ fn write(folder: &Path, round: u64) {
             tokio::spawn(async move {
                 for n in 0_u64.. {
                     let target = format!("t-{round}-{writer}-{n}");
-                    store
-                        .append(rows([row("n", "r", &target, State::Succeeded)]))
-                        .await
-                        .unwrap();
+                    let number = i64::try_from(n).unwrap() + 1;
+                    let batch = Batch {
+                        audit: vec![decided(&format!("{round}-{writer}"), number)],
+                        ..rows([row("n", "r", &target, State::Succeeded)])
+                    };
+                    store.append(batch).await.unwrap();
                     // One call a line: a line is whole or not there.
                     std::io::stdout()
                         .lock()

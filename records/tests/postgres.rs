@@ -8,6 +8,7 @@ use std::{
 
 use crds::{
     archive::Archived,
+    audit::Checkpoint,
     execution::{Batch, Execution, LogChunk, State},
     receipt::Receipt,
 };
@@ -17,7 +18,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use records::{
     ArchiveQuery, Error, MigrateError, Options, Piece, PostgresStore, Retention, Row, Selector,
     Settings, SqliteStore, Store, Swept,
-    conformance::{self, archived, everything, row, rows},
+    conformance::{self, archived, decided, everything, row, rows, told},
     private::PrivatePostgres,
 };
 use tokio::time::{sleep, timeout};
@@ -37,6 +38,44 @@ async fn open(settings: &Settings) -> Result<PostgresStore, Error> {
 async fn it_conforms() {
     let (_server, settings) = server();
     conformance::run(&open(&settings).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_database_of_the_time_before_the_audit_conforms() {
+    let (server, settings) = server();
+    open(&settings).await.unwrap();
+    let before = "DROP TABLE audit_entries, audit_checkpoints, audit_sources, audit_head";
+    server.sql("records", before).unwrap();
+    conformance::run(&open(&settings).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_that_are_told_at_once_make_one_chain() {
+    const REPLICAS: usize = 3;
+    const ENTRIES: i64 = 40;
+    let (server, settings) = server();
+    let stores = join_all((0..REPLICAS).map(|_| open(&settings))).await;
+    let stores: Vec<_> = stores.into_iter().map(Result::unwrap).collect();
+    let mut tellers = Vec::new();
+    for source in 0..REPLICAS {
+        let stores = stores.clone();
+        tellers.push(tokio::spawn(async move {
+            for number in 1..=ENTRIES {
+                // Twice, at two stores, as where an acknowledgement was lost.
+                for store in [&stores[source], &stores[(source + 1) % REPLICAS]] {
+                    let entry = decided(&format!("source-{source}"), number);
+                    store.append(told([entry])).await.unwrap();
+                }
+            }
+        }));
+    }
+    for teller in tellers {
+        teller.await.unwrap();
+    }
+    let links = conformance::whole(&stores[0]).await;
+    assert_eq!(links.len(), REPLICAS * usize::try_from(ENTRIES).unwrap());
+    let (kept, anew) = counted(&server);
+    assert_eq!(kept, anew);
 }
 
 #[tokio::test]
@@ -196,6 +235,7 @@ fn any_batch(random: &mut StdRng) -> Batch {
         archived: (0..random.random_range(0..3))
             .map(|_| any_archived(random))
             .collect(),
+        ..Batch::default()
     }
 }
 
@@ -260,6 +300,7 @@ async fn the_outcome_is_that_of_sqlite() {
 
 fn retention(size: u64, protected: &[&str]) -> Retention {
     Retention {
+        audit: Duration::from_hours(365 * 24),
         age: Duration::from_hours(24),
         size,
         removals: Duration::from_hours(1),
@@ -282,7 +323,8 @@ fn counted(server: &PrivatePostgres) -> (String, String) {
     let anew = "SELECT (SELECT coalesce(sum(600 + octet_length(body)), 0) FROM executions)
         + (SELECT coalesce(sum(250 + octet_length(body)), 0) FROM removals)
         + (SELECT coalesce(sum(200 + octet_length(data)), 0) FROM logs)
-        + (SELECT coalesce(sum(600 + octet_length(body)), 0) FROM archives)";
+        + (SELECT coalesce(sum(600 + octet_length(body)), 0) FROM archives)
+        + (SELECT coalesce(sum(600 + octet_length(body)), 0) FROM audit_entries)";
     let kept = server.sql("records", "SELECT bytes FROM meta").unwrap();
     (kept, server.sql("records", anew).unwrap())
 }
@@ -450,9 +492,18 @@ async fn records_move_from_sqlite_with_their_positions() {
     sqlite.claim(claimed.clone()).await.unwrap();
     let kept = Batch {
         archived: vec![archived("n0", "JobRun", "nightly", "11111111")],
+        audit: vec![decided("o", 1), decided("o", 2)],
         ..Batch::default()
     };
     sqlite.append(kept).await.unwrap();
+    let chain = conformance::whole(&sqlite).await;
+    let signed = Checkpoint {
+        sequence: 2,
+        hash: chain[1].hash.clone(),
+        at: Timestamp::UNIX_EPOCH,
+        signature: "00".into(),
+    };
+    sqlite.sign(signed.clone()).await.unwrap();
     let before = all(&sqlite, begin).await;
     let seq = sqlite.position().borrow().seq;
 
@@ -475,6 +526,13 @@ async fn records_move_from_sqlite_with_their_positions() {
     let store = open(&settings).await.unwrap();
     assert_eq!(store.position().borrow().seq, seq, "watches go on");
     assert_eq!(all(&store, begin).await, before);
+    assert_eq!(conformance::whole(&store).await, chain);
+    assert_eq!(store.checkpoints(0, 10).await.unwrap(), [signed]);
+    store
+        .append(told([decided("o", 2), decided("o", 3)]))
+        .await
+        .unwrap();
+    assert_eq!(conformance::whole(&store).await[..2], chain, "it goes on");
     let (kept, anew) = counted(&server);
     assert_eq!(kept, anew);
     let stands = store.claim(receipt("nightly", "2")).await.unwrap();

@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use crds::execution::State;
+use crds::execution::{Batch, State};
 use jiff::Timestamp;
 use records::{
     Error, Options, PostgresStore, Settings, Store as _,
-    conformance::{row, rows},
+    conformance::{self, decided, row, rows},
     private::PrivatePostgres,
 };
 use tokio::time::{Instant, sleep};
@@ -51,7 +51,10 @@ async fn acknowledged_rows_survive_kills_of_postgres() {
     for writer in writers {
         writer.await.unwrap();
     }
-    let stored = open(&settings).await.run("r-uid".into()).await.unwrap();
+    let store = open(&settings).await;
+    let stored = store.run("r-uid".into()).await.unwrap();
+    let audit = conformance::whole(&store).await;
+    assert_eq!(audit.len(), stored.len(), "decisions are kept with rows");
     let targets: HashSet<_> = stored.iter().map(|row| row.target.clone()).collect();
     assert_eq!(targets.len(), stored.len(), "none is there twice");
     let acknowledged = heard.acknowledged.lock().unwrap().clone();
@@ -95,15 +98,16 @@ impl Heard {
 
 /// Hands in one row after the other, each until it is acknowledged.
 async fn write(store: PostgresStore, name: String, heard: Arc<Heard>) {
-    for n in 0.. {
+    for n in 0_i64.. {
         if heard.enough.load(Ordering::Relaxed) {
             return;
         }
         let target = format!("t-{name}-{n}");
-        while let Err(error) = store
-            .append(rows([row("n", "r", &target, State::Succeeded)]))
-            .await
-        {
+        let batch = Batch {
+            audit: vec![decided(&name, n + 1)],
+            ..rows([row("n", "r", &target, State::Succeeded)])
+        };
+        while let Err(error) = store.append(batch.clone()).await {
             assert!(matches!(error, Error::Unavailable { .. }), "{error}");
             sleep(PAUSE).await;
         }

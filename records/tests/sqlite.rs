@@ -10,8 +10,8 @@ use crds::{
 use futures::future::join_all;
 use jiff::Timestamp;
 use records::{
-    Error, Options, Retention, Selector, SqliteStore, Store as _, Swept, backup,
-    conformance::{self, everything, row, rows},
+    AuditQuery, Error, Options, Retention, Selector, SqliteStore, Store as _, Swept, backup,
+    conformance::{self, decided, everything, row, rows, told},
     restore,
 };
 use tempfile::TempDir;
@@ -32,6 +32,10 @@ const BEFORE: &str = "
     CREATE UNIQUE INDEX executions_by_digest ON executions (digest);
     CREATE INDEX executions_by_run ON executions (run_uid);
     ALTER TABLE logs DROP COLUMN run_uid;
+    DROP TABLE audit_entries;
+    DROP TABLE audit_checkpoints;
+    DROP TABLE audit_sources;
+    DROP TABLE audit_head;
 ";
 
 #[tokio::test]
@@ -141,6 +145,7 @@ fn later() -> Timestamp {
 /// Sweeps by size until nothing is left to take at once.
 async fn swept_to(store: &SqliteStore, size: u64, now: Timestamp) -> Swept {
     let retention = Retention {
+        audit: Duration::from_hours(365 * 24),
         age: Duration::from_hours(24),
         size,
         removals: Duration::from_hours(1),
@@ -285,6 +290,50 @@ async fn a_backup_of_a_store_in_use_takes_the_place_of_another() {
     assert!(restored.position().borrow().seq > before);
     let changes = restored.changes(before, None, 10).await;
     assert!(matches!(changes, Err(Error::Expired { .. })), "{changes:?}");
+}
+
+#[tokio::test]
+async fn an_audit_that_was_brought_back_goes_on_where_the_backup_ends() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).unwrap();
+    store
+        .append(told([decided("o", 1), decided("o", 2)]))
+        .await
+        .unwrap();
+    let kept = conformance::whole(&store).await;
+    let mut copy = Vec::new();
+    backup(folder.path(), &mut copy).unwrap();
+    store.append(told([decided("o", 3)])).await.unwrap();
+    restore(folder.path(), &mut copy.as_slice(), Timestamp::now()).unwrap();
+    closed(store).await;
+    let store = open(&folder).unwrap();
+    assert_eq!(conformance::whole(&store).await, kept);
+    store.append(told([decided("o", 4)])).await.unwrap();
+    let page = AuditQuery {
+        after: 2,
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let links = store.audit(page).await.unwrap().links;
+    assert_eq!((links[0].sequence, &links[0].previous), (3, &kept[1].hash));
+    assert_eq!(links[0].entry["follows"], 2, "what was lost shows");
+}
+
+#[tokio::test]
+async fn an_entry_that_somebody_wrote_over_is_served_as_it_is_then() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).unwrap();
+    store.append(told([decided("o", 1)])).await.unwrap();
+    let file = rusqlite::Connection::open(folder.path().join("records.sqlite")).unwrap();
+    file.execute("UPDATE audit_entries SET body = 'no JSON'", [])
+        .unwrap();
+    let page = AuditQuery {
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let link = store.audit(page).await.unwrap().links.remove(0);
+    assert_eq!(link.entry, "no JSON");
+    assert_ne!(link.computed(), Some(link.hash));
 }
 
 #[tokio::test]

@@ -7,11 +7,12 @@ use serving::{Attributes, CallerError, FrontProxy, Review};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    archive, door,
+    archive, audit, checkpoints, door,
     failure::{Failure, only},
     list, log,
     namespaces::Namespaces,
     object,
+    signing::Keys,
     slot::Slot,
 };
 
@@ -21,6 +22,8 @@ pub struct Api {
     pub slot: Slot,
     pub namespaces: Namespaces,
     pub review: Arc<dyn Review>,
+    /// What the audit is signed with.
+    pub keys: Keys,
     /// Account of our own fronts.
     pub front: Arc<str>,
     pub shutdown: CancellationToken,
@@ -31,6 +34,8 @@ pub fn router(api: Api) -> Router {
     let base = format!("/apis/{}", object::API_VERSION);
     let executions = format!("{base}/namespaces/{{namespace}}/executions");
     let archives = format!("{base}/namespaces/{{namespace}}/archives");
+    let audit = format!("{base}/namespaces/{{namespace}}/auditentries");
+    let checkpoints = format!("{base}/auditcheckpoints");
     Router::new()
         .route(&format!("{base}/executions"), only(get(list::all)))
         .route(&executions, only(get(list::namespaced)))
@@ -39,6 +44,14 @@ pub fn router(api: Api) -> Router {
         .route(&format!("{base}/archives"), only(get(archive::all)))
         .route(&archives, only(get(archive::namespaced)))
         .route(&format!("{archives}/{{name}}"), only(get(archive::one)))
+        .route(&format!("{base}/auditentries"), only(get(audit::all)))
+        .route(&audit, only(get(audit::namespaced)))
+        .route(&format!("{audit}/{{name}}"), only(get(audit::one)))
+        .route(&checkpoints, only(get(checkpoints::all)))
+        .route(
+            &format!("{checkpoints}/{{name}}"),
+            only(get(checkpoints::one)),
+        )
         .with_state(api)
 }
 
@@ -48,6 +61,8 @@ pub enum Resource {
     #[default]
     Executions,
     Archives,
+    AuditEntries,
+    AuditCheckpoints,
 }
 
 impl Resource {
@@ -55,6 +70,8 @@ impl Resource {
         match self {
             Self::Executions => object::RESOURCE,
             Self::Archives => archive::RESOURCE,
+            Self::AuditEntries => audit::RESOURCE,
+            Self::AuditCheckpoints => checkpoints::RESOURCE,
         }
     }
 }

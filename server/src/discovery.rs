@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     accept::aggregated_discovery,
-    archive,
+    archive, audit, checkpoints,
     failure::only,
     object::{API_VERSION, GROUP, KIND, RESOURCE, VERSION},
     openapi,
@@ -74,6 +74,22 @@ async fn resources() -> Json<Value> {
                 "shortNames": ["arc"],
                 "categories": ["pilothouse-records"],
             },
+            {
+                "name": audit::RESOURCE,
+                "singularName": "auditentry",
+                "namespaced": true,
+                "kind": audit::KIND,
+                "verbs": ["get", "list"],
+                "shortNames": ["aud"],
+                "categories": ["pilothouse-records"],
+            },
+            {
+                "name": checkpoints::RESOURCE,
+                "singularName": "auditcheckpoint",
+                "namespaced": false,
+                "kind": checkpoints::KIND,
+                "verbs": ["get", "list"],
+            },
         ],
     }))
 }
@@ -111,6 +127,20 @@ fn aggregated() -> Value {
                     "verbs": ["get", "list"],
                     "shortNames": ["arc"],
                     "categories": ["pilothouse-records"],
+                }, {
+                    "resource": audit::RESOURCE,
+                    "responseKind": {"group": GROUP, "version": VERSION, "kind": audit::KIND},
+                    "scope": "Namespaced",
+                    "singularResource": "auditentry",
+                    "verbs": ["get", "list"],
+                    "shortNames": ["aud"],
+                    "categories": ["pilothouse-records"],
+                }, {
+                    "resource": checkpoints::RESOURCE,
+                    "responseKind": {"group": GROUP, "version": VERSION, "kind": checkpoints::KIND},
+                    "scope": "Cluster",
+                    "singularResource": "auditcheckpoint",
+                    "verbs": ["get", "list"],
                 }],
             }],
         }],

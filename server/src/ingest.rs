@@ -46,6 +46,7 @@ pub fn router(ingest: Ingest) -> Router {
     Router::new()
         .route("/ingest/v1/batches", post(append))
         .route("/ingest/v1/archives", post(append))
+        .route("/ingest/v1/audit", post(append))
         .layer(in_turn)
         .route("/ingest/v1/receipts", post(claim))
         .route("/ingest/v1/runs/{uid}", get(rows))

@@ -4,6 +4,8 @@
 mod accept;
 pub mod api;
 mod archive;
+mod audit;
+mod checkpoints;
 mod command;
 mod discovery;
 mod door;
@@ -20,6 +22,7 @@ pub mod options;
 mod retention;
 pub mod run;
 mod selector;
+pub mod signing;
 pub mod slot;
 mod table;
 #[cfg(test)]

@@ -270,7 +270,11 @@ impl Continue {
             uid: cursor.namespace_uid,
             name: cursor.name,
         };
-        let token = serde_json::to_vec(&Self { seq, place });
-        Ok(BASE64_URL_SAFE_NO_PAD.encode(token.map_err(Failure::Encode)?))
+        Self { seq, place }.token()
+    }
+
+    pub fn token(&self) -> Result<String, Failure> {
+        let token = serde_json::to_vec(self).map_err(Failure::Encode)?;
+        Ok(BASE64_URL_SAFE_NO_PAD.encode(token))
     }
 }

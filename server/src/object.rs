@@ -69,7 +69,7 @@ fn metadata(row: &Row) -> Value {
 }
 
 /// The key's digest in the form of a UUID: the same effect is the same object for ever.
-fn uid(digest: &str) -> String {
+pub fn uid(digest: &str) -> String {
     let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default();
     [
         part(0, 8),

@@ -1,4 +1,4 @@
-//! The schemas of executions and archives, for `kubectl explain` and clients that are generated.
+//! The schemas of executions, archives and the audit, for `kubectl explain` and clients that are generated.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -6,7 +6,7 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    archive,
+    archive, audit, checkpoints,
     object::{API_VERSION, GROUP, KIND, RESOURCE, VERSION},
 };
 
@@ -96,8 +96,18 @@ pub async fn v3_index() -> Json<Value> {
 /// `/openapi/v3/apis/records.pilothouse.dev/v1alpha1`
 pub async fn v3() -> Json<Value> {
     let mut paths = Map::new();
-    for (kind, resource) in [(KIND, RESOURCE), (archive::KIND, archive::RESOURCE)] {
-        let base = format!("/apis/{API_VERSION}");
+    let base = format!("/apis/{API_VERSION}");
+    let kind = checkpoints::KIND;
+    let of_cluster = format!("{base}/{}", checkpoints::RESOURCE);
+    let one = operation((kind, "get"), kind, &["name"]);
+    let all = operation((kind, "list"), &format!("{kind}List"), &[]);
+    paths.insert(format!("{of_cluster}/{{name}}"), one);
+    paths.insert(of_cluster, all);
+    for (kind, resource) in [
+        (KIND, RESOURCE),
+        (archive::KIND, archive::RESOURCE),
+        (audit::KIND, audit::RESOURCE),
+    ] {
         let of_namespace = format!("{base}/namespaces/{{namespace}}/{resource}");
         let mut add = |path, action: &str, of: &str, parameters: &[&str]| {
             paths.insert(path, operation((kind, action), of, parameters));
@@ -153,6 +163,7 @@ fn schemas(prefix: &str) -> Value {
         "x-kubernetes-preserve-unknown-fields": true,
     });
     let text = |description: &str| json!({"type": "string", "description": description});
+    let number = |description: &str| json!({"type": "integer", "description": description});
     let mut all = Map::new();
     for (kind, description, properties) in [
         (
@@ -167,6 +178,37 @@ fn schemas(prefix: &str) -> Value {
                 "outcome": text("One word about how it ended."),
                 "finishedAt": text("When it ended."),
                 "object": object,
+            }),
+        ),
+        (
+            audit::KIND,
+            "AuditEntry is one decision in its place in the audit. Its hash is SHA-256 of the bytes of previous and of the canonical JSON of entry.",
+            json!({
+                "sequence": number("Place in the audit, from 1."),
+                "previous": text("Hash of the entry before; zeros before the first."),
+                "hash": text("Hash of this entry, which the next one hangs on."),
+                "entry": {
+                    "type": "object",
+                    "description": "What was decided: decision, actor, verb, subject, policy, rule, reason, digest and at; by which source it was told, as which of its numbers, and the number that this source had come to before.",
+                    "x-kubernetes-preserve-unknown-fields": true,
+                },
+            }),
+        ),
+        (
+            checkpoints::KIND,
+            "AuditCheckpoint is what the store vouches for: that its audit had this hash at this entry. It outlives the entries.",
+            json!({
+                "checkpoint": {
+                    "type": "object",
+                    "description": "What is vouched for, and the signature.",
+                    "properties": {
+                        "sequence": number("Place of the last entry that it covers."),
+                        "hash": text("Hash of that entry."),
+                        "at": text("When it was signed."),
+                        "signature": text("Ed25519 over the canonical JSON of at, hash, kind (AuditCheckpoint) and sequence, in hex."),
+                    },
+                },
+                "publicKey": text("Key by which the store signs today, in hex."),
             }),
         ),
     ] {

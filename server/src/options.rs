@@ -69,6 +69,9 @@ pub struct Options {
     /// Age at which rows and logs are taken away, as in 30d, 12h; an hour at least.
     #[arg(long, env = "PILOTHOUSE_RETENTION_AGE", default_value = "30d", value_parser = age)]
     pub retention_age: Duration,
+    /// Age at which stretches of the audit are taken away, up to a checkpoint that stays.
+    #[arg(long, env = "PILOTHOUSE_RETENTION_AUDIT_AGE", default_value = "365d", value_parser = age)]
+    pub retention_audit_age: Duration,
     /// Size beyond which the oldest are taken away, as in 1Gi, 500Mi.
     #[arg(long, env = "PILOTHOUSE_RETENTION_SIZE", default_value = "1Gi", value_parser = size)]
     pub retention_size: u64,

@@ -27,6 +27,8 @@ const PORTION: u32 = 500;
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub age: Duration,
+    /// Of the audit.
+    pub audit: Duration,
     pub size: u64,
 }
 
@@ -77,6 +79,7 @@ async fn sweep(
         let live = live_runs(runs).await;
         let retention = Retention {
             age: limits.age,
+            audit: limits.audit,
             size: limits.size,
             removals: REMOVALS,
             protected_runs: live.map_err(|e| SweepError::Runs(Box::new(e)))?,
@@ -194,6 +197,7 @@ mod tests {
         slot.fill(store.clone());
         let limits = Limits {
             age: Duration::from_hours(24),
+            audit: Duration::from_hours(24),
             size: u64::MAX,
         };
         let metrics = Metrics::new(&mut Registry::default());

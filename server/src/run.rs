@@ -21,6 +21,7 @@ use crate::{
     object::{GROUP, VERSION},
     options::{Options, TlsMode},
     retention::{self, Limits},
+    signing,
     slot::{Keeping, Slot},
     volume::{self, Volume},
 };
@@ -96,7 +97,11 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
             Keeping::Postgres(_) => volume::elsewhere,
         },
     };
+    let secret = format!("{}-audit", options.service_name);
+    let client = ground.client.clone();
+    let keys = signing::follow(client, &options.namespace, secret, shutdown.clone());
     let api = Api {
+        keys: keys.clone(),
         slot: slot.clone(),
         namespaces: namespaces::follow(
             ground.client.clone(),
@@ -116,6 +121,7 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
     };
     let limits = Limits {
         age: options.retention_age,
+        audit: options.retention_audit_age,
         size: options.retention_size,
     };
     let mut listeners = Listeners::new(ground.identity.clone(), shutdown.clone());
@@ -130,6 +136,7 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
     tokio::spawn(volume.watch(events, about, metrics.clone(), shutdown.clone()));
     tokio::spawn(slot.clone().open(keeping, shutdown.clone()));
     let runs = retention::runs(&ground.client, &options.namespaces);
+    tokio::spawn(signing::keep(slot.clone(), keys, shutdown.clone()));
     let sweeping = retention::keep(runs, slot, limits, metrics, shutdown.clone());
     tokio::spawn(sweeping);
     Ok(listeners.until_ended().await?)

@@ -2,6 +2,7 @@
 
 mod admission;
 mod archives;
+mod audit;
 mod backup;
 mod bad_input;
 mod bounds;

@@ -268,6 +268,12 @@ async fn those_who_only_answer_may_do_no_more_than_they_need() {
             allowed(&account, &own).await,
             "{name} keeps its certificate"
         );
+        let key = review(SYSTEM, ("get", "", "secrets", "pilothouse-server-audit"));
+        assert_eq!(
+            allowed(&account, &key).await,
+            name == "pilothouse-server",
+            "{name}: the store alone signs the audit"
+        );
         for (verb, group, resource, object) in [
             ("impersonate", "", "users", "any"),
             ("impersonate", "", "serviceaccounts", "pilothouse-operator"),

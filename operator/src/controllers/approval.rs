@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crds::v1alpha1::{Approval, Job, JobRun, Script, SubjectKind};
-use decide::{Refusal, approval, calls, sign_off};
+use decide::{Refusal, approval, audit, calls, sign_off};
 use jiff::Timestamp;
 use kube::{
     Api, ResourceExt as _,
@@ -17,6 +17,9 @@ use crate::{
     error::{Error, Result, observing},
     reached, report, scope,
 };
+
+/// Wait before records are asked again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// What is decided on, as it is now: its digest, and who wrote it.
 type Now = (String, BTreeSet<String>);
@@ -62,6 +65,10 @@ pub async fn reconcile(
     }
     let now = Timestamp::now();
     let counts = counts(&ctx, approval, now).await?;
+    if audit::is_news(approval, &counts) && !is_kept(&ctx, approval, &counts, now).await? {
+        // The status says what is on disk.
+        return Ok(Action::requeue(AGAIN));
+    }
     let status = approval::status(approval, &counts, now);
     if approval.status.as_ref() != Some(&status) {
         report::status(&ctx.client, approval, "pilothouse-approval", &status).await?;
@@ -76,6 +83,20 @@ pub async fn reconcile(
     let left = left.and_then(|at| Duration::try_from(at.0.duration_since(now)).ok());
     let hour = Duration::from_hours(1);
     Ok(Action::requeue(left.map_or(hour, |left| left.min(hour))))
+}
+
+/// Whether it is on disk what became of a decision.
+async fn is_kept(
+    ctx: &Context,
+    approval: &Approval,
+    counts: &std::result::Result<(), Refusal>,
+    now: Timestamp,
+) -> Result<bool> {
+    let namespace = approval.namespace().unwrap_or_default();
+    let namespace_uid = ctx.uid_of(&namespace).await?;
+    let statement = audit::of_approval(approval, counts, namespace_uid, now);
+    let uid = approval.uid().unwrap_or_default();
+    Ok(ctx.audit.is_kept(&uid, statement).await)
 }
 
 async fn counts(

@@ -52,6 +52,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use crate::{
     account::Accounts,
     args::Args,
+    audit::Audit,
     awaiting::Awaiting,
     bursts::Bursts,
     claims::Claims,
@@ -252,6 +253,7 @@ async fn context(
             fence.clone(),
             &format!("{}-{epoch}", args.identity),
         ),
+        audit: Audit::open(records.clone(), fence.clone(), &args.identity),
         records,
         ledgers: Ledgers::default(),
         claims: Claims::default(),

@@ -29,7 +29,7 @@ struct Table {
     beside: i64,
 }
 
-const TABLES: [Table; 5] = [
+const TABLES: [Table; 9] = [
     Table {
         name: "executions",
         columns: &[
@@ -101,6 +101,53 @@ const TABLES: [Table; 5] = [
         ],
         order: "id",
         beside: cost::ROW,
+    },
+    Table {
+        name: "audit_entries",
+        columns: &[
+            ("sequence", Type::INT8),
+            ("previous", Type::TEXT),
+            ("hash", Type::TEXT),
+            ("namespace_uid", Type::TEXT),
+            ("decision", Type::TEXT),
+            ("actor", Type::TEXT),
+            ("kind", Type::TEXT),
+            ("subject", Type::TEXT),
+            ("policy", Type::TEXT),
+            ("rule", Type::TEXT),
+            ("committed_at", Type::INT8),
+            ("body", Type::TEXT),
+        ],
+        order: "sequence",
+        beside: cost::ROW,
+    },
+    Table {
+        name: "audit_checkpoints",
+        columns: &[
+            ("sequence", Type::INT8),
+            ("at", Type::INT8),
+            ("hash", Type::TEXT),
+            ("signature", Type::TEXT),
+        ],
+        order: "sequence",
+        beside: 0,
+    },
+    Table {
+        name: "audit_sources",
+        columns: &[
+            ("replica", Type::TEXT),
+            ("told_at", Type::INT8),
+            ("number", Type::INT8),
+            ("start", Type::TEXT),
+        ],
+        order: "replica, start",
+        beside: 0,
+    },
+    Table {
+        name: "audit_head",
+        columns: &[("sequence", Type::INT8), ("hash", Type::TEXT)],
+        order: "sequence",
+        beside: 0,
     },
 ];
 

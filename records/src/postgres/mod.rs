@@ -2,6 +2,7 @@
 //! others commit. While PostgreSQL is away every call says so; nothing is kept for it in memory.
 
 mod archive;
+mod audit;
 mod cost;
 mod failed;
 mod hear;
@@ -24,6 +25,7 @@ mod writer;
 use std::sync::Arc;
 
 use crds::{
+    audit::{Checkpoint, Head},
     execution::{Batch, Execution},
     receipt::Receipt,
 };
@@ -31,8 +33,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    ArchivePage, ArchiveQuery, Changes, Error, Options, Page, Piece, Position, Query, Reply,
-    Retention, Row, Store, Swept, check,
+    ArchivePage, ArchiveQuery, AuditPage, AuditQuery, Changes, Error, Options, Page, Piece,
+    Position, Query, Reply, Retention, Row, Store, Swept, check,
     queue::{Command, Queue},
     ready::Ready,
 };
@@ -137,6 +139,35 @@ impl Store for PostgresStore {
             let list = async |s: &mut _| archive::list(Snapshot::take(s).await?, &query).await;
             self.readers.read("list archives", list).await
         })
+    }
+
+    fn audit(&self, query: AuditQuery) -> Reply<'_, AuditPage> {
+        Box::pin(async move {
+            let list = async |s: &mut _| audit::list(Snapshot::take(s).await?, &query).await;
+            self.readers.read("list the audit", list).await
+        })
+    }
+
+    fn audit_head(&self) -> Reply<'_, Head> {
+        Box::pin(async move {
+            let head = async |s: &mut _| audit::head(Snapshot::take(s).await?).await;
+            self.readers.read("read where the audit ends", head).await
+        })
+    }
+
+    fn checkpoints(&self, after: i64, limit: usize) -> Reply<'_, Vec<Checkpoint>> {
+        Box::pin(async move {
+            let list =
+                async |s: &mut _| audit::checkpoints(Snapshot::take(s).await?, after, limit).await;
+            self.readers.read("list checkpoints", list).await
+        })
+    }
+
+    fn sign(&self, checkpoint: Checkpoint) -> Reply<'_, ()> {
+        Box::pin(
+            self.queue
+                .ask(move |reply| Command::Sign { checkpoint, reply }),
+        )
     }
 
     fn claim(&self, receipt: Receipt) -> Reply<'_, Receipt> {

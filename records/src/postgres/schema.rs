@@ -78,6 +78,40 @@ const ADDITIONS: &str = r#"
         PRIMARY KEY (namespace_uid, name)
     );
     CREATE INDEX IF NOT EXISTS archives_by_age ON archives (archived_at);
+
+    CREATE TABLE IF NOT EXISTS audit_head (
+        one      boolean PRIMARY KEY DEFAULT true CHECK (one),
+        sequence bigint NOT NULL,
+        hash     text COLLATE "C" NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS audit_sources (
+        replica text COLLATE "C" NOT NULL,
+        told_at bigint NOT NULL,
+        number  bigint NOT NULL,
+        start   text COLLATE "C" NOT NULL,
+        PRIMARY KEY (replica, start)
+    );
+    CREATE TABLE IF NOT EXISTS audit_entries (
+        sequence      bigint PRIMARY KEY,
+        previous      text COLLATE "C" NOT NULL,
+        hash          text COLLATE "C" NOT NULL,
+        namespace_uid text COLLATE "C" NOT NULL,
+        decision      text COLLATE "C" NOT NULL,
+        actor         text COLLATE "C" NOT NULL,
+        kind          text COLLATE "C" NOT NULL,
+        subject       text COLLATE "C" NOT NULL,
+        policy        text COLLATE "C" NOT NULL,
+        rule          text COLLATE "C" NOT NULL,
+        committed_at  bigint NOT NULL,
+        body          text NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS audit_by_namespace ON audit_entries (namespace_uid, sequence);
+    CREATE TABLE IF NOT EXISTS audit_checkpoints (
+        sequence  bigint PRIMARY KEY,
+        at        bigint NOT NULL,
+        hash      text COLLATE "C" NOT NULL,
+        signature text COLLATE "C" NOT NULL
+    );
 "#;
 
 /// Held while migrations are applied, so that replicas that start together do so one after the other.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{archive, cost, failed::Failed, turn::Turn};
+use super::{archive, audit, cost, failed::Failed, turn::Turn};
 use crate::{Retention, Swept};
 
 /// Rows and bytes taken in one sweep, so that writers wait only for a moment.
@@ -54,6 +54,7 @@ pub async fn sweep(
     let all = freed < wanted && !swept.more;
     let forgotten = archive::forget(turn, if all { young } else { gone }, PORTION).await?;
     swept.more |= forgotten == PORTION.unsigned_abs();
+    swept.more |= audit::forget(turn, retention.audit.max(YOUNG), now).await?;
     swept.size = size(turn);
     Ok(swept)
 }
@@ -169,7 +170,7 @@ pub async fn forget_removals(turn: &mut Turn<'_>, old: i64) -> Result<(), Failed
     Ok(())
 }
 
-fn before_now(now: Timestamp, age: Duration) -> i64 {
+pub fn before_now(now: Timestamp, age: Duration) -> i64 {
     now.as_millisecond()
         .saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
 }

@@ -3,6 +3,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use crds::audit::Checkpoint;
 use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
@@ -10,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    archive,
+    archive, audit,
     failed::Failed,
     output, receipt,
     session::{Connector, Session},
@@ -74,6 +75,10 @@ impl Worker {
                     let claimed = self.in_turn(async |s| receipt::claim(s, receipt).await);
                     let _ = reply.send(claimed.await.map_err(Stop::told));
                 }
+                Some(Command::Sign { checkpoint, reply }) => {
+                    let signed = self.sign(&checkpoint).await;
+                    let _ = reply.send(signed.map_err(Stop::told));
+                }
                 Some(Command::Sweep {
                     retention,
                     now,
@@ -128,6 +133,7 @@ impl Worker {
         let rows: Vec<_> = batches.iter().flat_map(|batch| &batch.rows).collect();
         let logs: Vec<_> = batches.iter().flat_map(|batch| &batch.logs).collect();
         let archived: Vec<_> = batches.iter().flat_map(|batch| &batch.archived).collect();
+        let entries: Vec<_> = batches.iter().flat_map(|batch| &batch.audit).collect();
         let now = Timestamp::now();
         let committed = self.in_turn(async |session| {
             let mut turn = Turn::begin(session).await?;
@@ -136,9 +142,17 @@ impl Worker {
             for ready in archived {
                 archive::keep(&mut turn, ready, now).await?;
             }
+            audit::append(&mut turn, &entries, now).await?;
             Ok(turn.commit().await?)
         });
         let position = committed.await?;
+        told(&self.tell, position);
+        Ok(())
+    }
+
+    async fn sign(&mut self, checkpoint: &Checkpoint) -> Result<(), Stop> {
+        let signed = self.in_turn(async |session| audit::sign(session, checkpoint).await);
+        let position = signed.await?;
         told(&self.tell, position);
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! One process at a time holds the folder; a second one is refused until the first has ended.
 
 mod archive;
+mod audit;
 mod backup;
 mod checkpoints;
 mod read;
@@ -15,6 +16,7 @@ mod writer;
 use std::{fs::File, io, path::Path, sync::Arc};
 
 use crds::{
+    audit::{Checkpoint, Head},
     execution::{Batch, Execution},
     receipt::Receipt,
 };
@@ -23,8 +25,8 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::{
-    ArchivePage, ArchiveQuery, Changes, Error, Options, Page, Piece, Position, Query, Reply,
-    Retention, Row, Store, Swept, check,
+    ArchivePage, ArchiveQuery, AuditPage, AuditQuery, Changes, Error, Options, Page, Piece,
+    Position, Query, Reply, Retention, Row, Store, Swept, check,
     queue::{Command, Queue},
     ready::Ready,
 };
@@ -161,6 +163,30 @@ impl Store for SqliteStore {
         Box::pin(
             self.readers
                 .read("list archives", move |c| archive::list(c, &query)),
+        )
+    }
+
+    fn audit(&self, query: AuditQuery) -> Reply<'_, AuditPage> {
+        Box::pin(
+            self.readers
+                .read("list the audit", move |c| audit::list(c, &query)),
+        )
+    }
+
+    fn audit_head(&self) -> Reply<'_, Head> {
+        Box::pin(self.readers.read("read where the audit ends", audit::head))
+    }
+
+    fn checkpoints(&self, after: i64, limit: usize) -> Reply<'_, Vec<Checkpoint>> {
+        Box::pin(self.readers.read("list checkpoints", move |c| {
+            audit::checkpoints(c, after, limit)
+        }))
+    }
+
+    fn sign(&self, checkpoint: Checkpoint) -> Reply<'_, ()> {
+        Box::pin(
+            self.queue
+                .ask(move |reply| Command::Sign { checkpoint, reply }),
         )
     }
 

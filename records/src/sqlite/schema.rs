@@ -78,6 +78,40 @@ const ADDITIONS: &str = "
     );
     CREATE UNIQUE INDEX IF NOT EXISTS archives_by_name ON archives (namespace_uid, name);
     CREATE INDEX IF NOT EXISTS archives_by_age ON archives (archived_at);
+
+    CREATE TABLE IF NOT EXISTS audit_head (
+        one      INTEGER PRIMARY KEY CHECK (one = 1),
+        sequence INTEGER NOT NULL,
+        hash     TEXT NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS audit_sources (
+        replica TEXT NOT NULL,
+        told_at INTEGER NOT NULL,
+        number  INTEGER NOT NULL,
+        start   TEXT NOT NULL,
+        PRIMARY KEY (replica, start)
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS audit_entries (
+        sequence      INTEGER PRIMARY KEY,
+        previous      TEXT NOT NULL,
+        hash          TEXT NOT NULL,
+        namespace_uid TEXT NOT NULL,
+        decision      TEXT NOT NULL,
+        actor         TEXT NOT NULL,
+        kind          TEXT NOT NULL,
+        subject       TEXT NOT NULL,
+        policy        TEXT NOT NULL,
+        rule          TEXT NOT NULL,
+        committed_at  INTEGER NOT NULL,
+        body          TEXT NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS audit_by_namespace ON audit_entries (namespace_uid, sequence);
+    CREATE TABLE IF NOT EXISTS audit_checkpoints (
+        sequence  INTEGER PRIMARY KEY,
+        at        INTEGER NOT NULL,
+        hash      TEXT NOT NULL,
+        signature TEXT NOT NULL
+    );
 ";
 
 /// Why a database cannot be used.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{archive, write::Positions};
+use super::{archive, audit, write::Positions};
 use crate::{Retention, Swept};
 
 /// Rows and bytes taken in one sweep, so that writers wait only for a moment.
@@ -55,6 +55,7 @@ pub fn sweep(
     let all = freed < wanted && !swept.more;
     let forgotten = archive::forget(tx, if all { young } else { gone }, PORTION)?;
     swept.more |= forgotten == PORTION.unsigned_abs();
+    swept.more |= audit::forget(tx, retention.audit.max(YOUNG), now)?;
     swept.size = size(tx)?;
     Ok(swept)
 }
@@ -148,7 +149,7 @@ pub fn shrink(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn before_now(now: Timestamp, age: Duration) -> i64 {
+pub fn before_now(now: Timestamp, age: Duration) -> i64 {
     now.as_millisecond()
         .saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
 }

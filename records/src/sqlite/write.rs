@@ -5,7 +5,7 @@ use crds::execution::{Execution, LogChunk};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
-use super::{archive, read};
+use super::{archive, audit, read};
 use crate::ready::{Ready, ReadyRow};
 
 /// Positions handed out within one transaction.
@@ -49,7 +49,7 @@ pub fn append(
     for archived in &batch.archived {
         archive::keep(tx, archived, now)?;
     }
-    Ok(())
+    audit::append(tx, &batch.audit, now)
 }
 
 fn upsert(

@@ -11,6 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    audit,
     checkpoints::Copier,
     receipt, sweep,
     write::{self, Positions},
@@ -70,6 +71,10 @@ impl Worker {
                 Command::Claim { receipt, reply } => {
                     let claimed = self.in_transaction(|tx, _| receipt::claim(tx, &receipt));
                     let _ = reply.send(claimed.map_err(|e| failed(&e)));
+                }
+                Command::Sign { checkpoint, reply } => {
+                    let signed = self.in_transaction(|tx, _| audit::sign(tx, &checkpoint));
+                    let _ = reply.send(signed.map_err(|e| failed(&e)));
                 }
                 Command::Sweep {
                     retention,

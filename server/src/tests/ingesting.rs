@@ -14,8 +14,13 @@ use records::MAX_BATCHES;
 use super::*;
 
 pub async fn post(world: &World, token: &str, body: impl Into<Body>) -> Response {
-    let request =
-        Request::post("/ingest/v1/batches").header("Authorization", format!("Bearer {token}"));
+    handed_in(world, "batches", token, body).await
+}
+
+/// What is handed in at a path.
+pub async fn handed_in(world: &World, path: &str, token: &str, body: impl Into<Body>) -> Response {
+    let request = Request::post(format!("/ingest/v1/{path}"))
+        .header("Authorization", format!("Bearer {token}"));
     world
         .ingest
         .clone()

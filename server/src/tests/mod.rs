@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod archives;
+mod auditing;
 mod fronting;
 mod ingesting;
 mod logs;
@@ -42,6 +43,7 @@ use crate::{
     ingest::{self, Ingest},
     metrics::Metrics,
     namespaces::Known,
+    signing::Key,
     slot::Slot,
     volume::{Measure, Volume},
 };
@@ -87,7 +89,8 @@ impl Review for Rights {
         asked: &'a Attributes,
     ) -> BoxFuture<'a, Result<Decision, ReviewError>> {
         assert_eq!(asked.group, "records.pilothouse.dev");
-        assert!(["executions", "archives"].contains(&asked.resource.as_str()));
+        let served = ["executions", "archives", "auditentries", "auditcheckpoints"];
+        assert!(served.contains(&asked.resource.as_str()));
         let allowed = match user.name.as_str() {
             "admin" => true,
             "reader" => asked.namespace.as_deref() == Some("a") && asked.subresource.is_none(),
@@ -105,6 +108,7 @@ struct World {
     namespaces: watch::Sender<Option<Arc<Known>>>,
     shutdown: CancellationToken,
     folder: TempDir,
+    key: Arc<Key>,
 }
 
 fn known(pairs: &[(&str, &str)]) -> Arc<Known> {
@@ -134,10 +138,13 @@ impl World {
     fn with(slot: Slot, store: Arc<dyn Store>, folder: TempDir, measure: Measure) -> Self {
         let (namespaces, heard) = watch::channel(Some(known(&[("a", "a-uid"), ("b", "b-uid")])));
         let shutdown = CancellationToken::new();
+        let key = Arc::new(Key::make().unwrap().0);
+        let keys = watch::channel(Some(Arc::clone(&key))).1;
         let api = api::router(Api {
             slot: slot.clone(),
             namespaces: heard,
             review: Arc::new(Rights),
+            keys,
             front: FRONT.into(),
             shutdown: shutdown.clone(),
         });
@@ -158,6 +165,7 @@ impl World {
             namespaces,
             shutdown,
             folder,
+            key,
         }
     }
 

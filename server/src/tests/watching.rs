@@ -32,6 +32,7 @@ async fn a_watch_tells_changes_in_order() {
         "it is no longer among the started"
     );
     let retention = Retention {
+        audit: Duration::from_hours(365 * 24),
         age: Duration::ZERO,
         size: u64::MAX,
         removals: Duration::from_hours(1),

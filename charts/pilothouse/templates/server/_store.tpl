@@ -38,6 +38,7 @@ spec:
         - --operator-account={{ include "pilothouse.operatorAccount" . }}
         - --front-account=system:serviceaccount:{{ .Release.Namespace }}:pilothouse-front
         - --retention-age={{ .Values.server.retention.age }}
+        - --retention-audit-age={{ .Values.server.retention.auditAge }}
         - --retention-size={{ .Values.server.retention.size }}
         - --store-addr=0.0.0.0:7443
         - --health-addr=0.0.0.0:8080

@@ -1,25 +1,37 @@
-//! Asks before a run begins: CommandPolicies about its commands, and people about what these hold.
+//! Asks before a run begins: CommandPolicies about its commands, and people about what these hold. What was decided is on disk before anything follows from it.
+
+use std::time::Duration;
 
 use crds::v1alpha1::JobRun;
-use decide::gate::{self, Answer, Question};
+use decide::{
+    audit::{self, Ruling},
+    gate::{self, Answer, Question},
+};
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
 
-use super::{News, observe::Kept};
+use super::{News, QUEUED, WAITING, observe::Kept};
 use crate::{context::Context, error::Result, metrics::CommandFound};
 
-/// What keeps a run from beginning; or the warnings that it begins with.
+/// What a run begins with.
+#[derive(Default)]
+pub struct Pass {
+    warnings: Vec<String>,
+    ruling: Option<Ruling>,
+}
+
+/// What keeps a run from beginning, and when to look again; or what it begins with.
 pub async fn ask(
     ctx: &Context,
     run: &JobRun,
     kept: &Kept,
     now: Timestamp,
-) -> Result<std::result::Result<Vec<String>, News>> {
+) -> Result<std::result::Result<Pass, (News, Duration)>> {
     let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
     let books = ctx.policies.books(ctx, &namespace).await?;
     let found = gate::findings(&kept.plan, &books);
     if found.is_empty() {
-        return Ok(Ok(Vec::new()));
+        return Ok(Ok(Pass::default()));
     }
     let approvals = ctx.approvals.within(&namespace, |_| true).await?;
     let asked = Question {
@@ -29,7 +41,9 @@ pub async fn ask(
         approvals: &approvals,
         now,
     };
-    match gate::answer(&asked, &found) {
+    let answer = gate::answer(&asked, &found);
+    let ruling = audit::ruling(&answer, &found);
+    let news = match answer {
         Answer::Open(warnings) => {
             for found in &found {
                 let finding = &found.finding;
@@ -38,25 +52,63 @@ pub async fn ask(
                     .get_or_create(&CommandFound::of(finding))
                     .inc();
             }
-            Ok(Ok(warnings))
+            return Ok(Ok(Pass { warnings, ruling }));
         }
         Answer::Held(message) => {
             ctx.awaiting.note(&namespace, &name);
             let reason = "AwaitingApproval";
-            Ok(Err(News::Waiting { reason, message }))
+            if audit::is_told(run, reason, &message) {
+                return Ok(Err((News::Waiting { reason, message }, QUEUED)));
+            }
+            News::Waiting { reason, message }
         }
-        Answer::Never(refusal) => Ok(Err(News::Refused(refusal))),
-    }
+        Answer::Never(refusal) => News::Refused(refusal),
+    };
+    Ok(Err(match unkept(ctx, run, kept, ruling, now).await? {
+        Some(waiting) => (waiting, WAITING),
+        None => (news, QUEUED),
+    }))
 }
 
-/// Tells of what was let through with a warning.
-pub async fn warn(ctx: &Context, run: &JobRun, warnings: &[String]) {
-    if warnings.is_empty() {
-        return;
+/// What there is to wait for until a ruling is on disk.
+async fn unkept(
+    ctx: &Context,
+    run: &JobRun,
+    kept: &Kept,
+    ruling: Option<Ruling>,
+    now: Timestamp,
+) -> Result<Option<News>> {
+    let Some(ruling) = ruling else {
+        return Ok(None);
+    };
+    let uid = run.uid().unwrap_or_default();
+    let namespace = run.namespace().unwrap_or_default();
+    let namespace_uid = ctx.namespace_uid(&uid, &namespace).await?;
+    let statement = audit::of_run(run, &kept.hash, ruling, namespace_uid, now);
+    if ctx.audit.is_kept(&uid, statement).await {
+        return Ok(None);
     }
-    let note = warnings.join("; and ");
+    let reason = "WaitingForRecords";
+    let message = "what was decided about its commands is not on disk yet".to_owned();
+    Ok(Some(News::Waiting { reason, message }))
+}
+
+/// Has it on disk that the run was let through, and tells of what was with a warning; what there is to wait for before.
+pub async fn pass(
+    ctx: &Context,
+    run: &JobRun,
+    kept: &Kept,
+    pass: Pass,
+    now: Timestamp,
+) -> Result<Option<News>> {
+    let waiting = unkept(ctx, run, kept, pass.ruling, now).await?;
+    if waiting.is_some() || pass.warnings.is_empty() {
+        return Ok(waiting);
+    }
+    let note = pass.warnings.join("; and ");
     let about = run.object_ref(&());
     ctx.events
         .tell(&about, true, "CommandWarned", "Begin", &note)
         .await;
+    Ok(None)
 }

@@ -308,9 +308,9 @@ async fn held_back(
 ) -> Result<Option<(News, Duration)>> {
     let waiting = |reason, message| Ok(Some((News::Waiting { reason, message }, WAITING)));
     // Before it gets machines, which it would keep from others while people think.
-    let warnings = match gate::ask(ctx, run, kept, now).await? {
-        Ok(warnings) => warnings,
-        Err(news) => return Ok(Some((news, QUEUED))),
+    let pass = match gate::ask(ctx, run, kept, now).await? {
+        Ok(pass) => pass,
+        Err(held) => return Ok(Some(held)),
     };
     match ctx.claims.take(&run.uid().unwrap_or_default()) {
         Taken::Given => {}
@@ -329,8 +329,8 @@ async fn held_back(
     match act::claim(ctx, run, kept, now).await {
         Ok(Some(refusal)) => Ok(Some((News::Refused(refusal), Duration::ZERO))),
         Ok(None) => {
-            gate::warn(ctx, run, &warnings).await;
-            Ok(None)
+            let waiting = gate::pass(ctx, run, kept, pass, now).await?;
+            Ok(waiting.map(|news| (news, WAITING)))
         }
         Err(Error::Records(error)) => waiting("WaitingForRecords", crate::error::chain(&*error)),
         Err(error) => Err(error),
