@@ -82,7 +82,7 @@ async fn verify(cluster: &Cluster, asked: &VerifyArgs) -> Result<Answer> {
         Ok(())
     })
     .await?;
-    Ok(Answer::of(verifier.finish(), keys))
+    Ok(Answer::of(&verifier.finish(), keys))
 }
 
 /// Whom to trust: the keys that the caller knows, from a file or by name; the one that the store shows, where they know none.
@@ -174,7 +174,7 @@ fn link(object: DynamicObject) -> Result<Link> {
 }
 
 impl Answer {
-    fn of(verdict: Verdict, keys: Vec<String>) -> Self {
+    fn of(verdict: &Verdict, keys: Vec<String>) -> Self {
         Self {
             sound: verdict.is_sound(),
             entries: verdict.entries,
@@ -250,8 +250,14 @@ mod tests {
         let (old, new) = (signed(&key()), signed(&key()));
         let stores = std::slice::from_ref(&new);
         let known = std::slice::from_ref(&old);
-        assert_eq!(keys(&[], &[], stores), [new.public_key.clone()]);
-        assert_eq!(keys(&[], known, stores), [old.public_key.clone()]);
+        assert_eq!(
+            keys(&[], &[], stores),
+            std::slice::from_ref(&new.public_key)
+        );
+        assert_eq!(
+            keys(&[], known, stores),
+            std::slice::from_ref(&old.public_key)
+        );
         assert_eq!(keys(&["00".into()], &[], stores), ["00"]);
         assert_eq!(keys(&[], &[], &[]), [""; 0]);
         let trusted = [old.public_key.clone()];
@@ -272,7 +278,7 @@ mod tests {
             unsigned: 2,
             ..Verdict::default()
         };
-        let page = Answer::of(verdict.clone(), vec!["ab".into()]).page();
+        let page = Answer::of(&verdict, vec!["ab".into()]).page();
         let wanted = "entries      3, from 1 to 3
 checkpoints  1 with a good signature
 keys         ab
@@ -286,7 +292,7 @@ Nothing is missing and nothing was altered.
             more: 1,
             ..verdict
         };
-        let page = Answer::of(verdict, Vec::new()).page();
+        let page = Answer::of(&verdict, Vec::new()).page();
         let end = "\nwrong: entries 2 to 2 are missing\nand 1 more\n";
         assert!(page.ends_with(end), "{page}");
     }

@@ -51,7 +51,7 @@ pub async fn posture(
     only: Option<&str>,
     format: Option<Format>,
 ) -> Result<u8> {
-    let guards = doctor::guards(cluster).await;
+    let guards = doctor::guards(cluster, &asked.system_namespace).await;
     let (mut world, mut not_read) = read(cluster, only).await?;
     world.release.clone_from(&asked.system_namespace);
     world.status_is_kept = guards.iter().all(|guard| guard.level == Level::Good);

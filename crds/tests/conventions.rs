@@ -16,7 +16,7 @@ struct Field<'a> {
 }
 
 /// The kinds that speak of every namespace.
-const OF_THE_CLUSTER: [&str; 1] = ["CommandPolicy"];
+const OF_THE_CLUSTER: [&str; 2] = ["CommandPolicy", "ProtectionPolicy"];
 
 /// What a field does wrong, if anything.
 type Rule = fn(&Field) -> Option<&'static str>;

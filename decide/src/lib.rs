@@ -28,6 +28,7 @@ pub mod parameter;
 pub mod parameters;
 pub mod plan;
 pub mod posture;
+pub mod protection;
 pub mod receipt;
 pub mod refusal;
 pub mod run;

@@ -46,7 +46,7 @@ use crate::{
 /// A run by its name.
 pub type Run = ObjectRef<DeserializeGuard<JobRun>>;
 
-/// ChangeCalendars by namespace and name: many tasks that refer to one are due together.
+/// ChangeCalendars by namespace and name: many tasks that refer to one are due together, and many policies flip with one.
 pub type Calendars = Bursts<[String; 2], Result<Option<Arc<ChangeCalendar>>, Arc<kube::Error>>>;
 
 /// A Script by its name.
@@ -194,6 +194,21 @@ impl Context {
             .expect("no holder panics")
             .insert(run.to_owned(), uid.clone());
         Ok(uid)
+    }
+
+    /// A ChangeCalendar as it is now, if there is one.
+    pub async fn calendar(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> std::result::Result<Option<Arc<ChangeCalendar>>, Arc<kube::Error>> {
+        let read = async || {
+            let calendars = Api::<ChangeCalendar>::namespaced(self.prompt.clone(), namespace);
+            let calendar = calendars.get_opt(name).await;
+            calendar.map(|c| c.map(Arc::new)).map_err(Arc::new)
+        };
+        let question = [namespace, name].map(str::to_owned);
+        self.calendars.ask(question, read).await
     }
 
     /// Notes that an object's turn went well.

@@ -129,6 +129,7 @@ fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
         "changecalendars" => "ChangeCalendar",
         "approvals" => "Approval",
         "commandpolicies" => "CommandPolicy",
+        "protectionpolicies" => "ProtectionPolicy",
         _ => "Other",
     }
 }

@@ -1,4 +1,5 @@
 //! The router as the API server meets it, and over TLS while its certificate changes.
+#![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -138,11 +139,9 @@ mod over_tls {
 
     use super::*;
 
-    fn identity(material: &Material) -> Option<Arc<Identity>> {
+    fn identity(material: &Material) -> Arc<Identity> {
         let Material { leaf, .. } = material;
-        Some(Arc::new(
-            Identity::from_pem(&leaf.certificate, &leaf.key).unwrap(),
-        ))
+        Arc::new(Identity::from_pem(&leaf.certificate, &leaf.key).unwrap())
     }
 
     /// Five hundred a second, by connections that live on and by new ones.
@@ -150,11 +149,10 @@ mod over_tls {
     async fn no_request_fails_while_certificates_change() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let names = ["localhost".to_owned()];
-        let made =
-            |before: Option<&Material>| Material::next(before, &names, Timestamp::now()).unwrap();
-        let (first, second) = (made(None), made(None));
+        let made = || Material::next(None, &names, Timestamp::now()).unwrap();
+        let (first, second) = (made(), made());
         let trusted = [first.bundle(), second.bundle()].concat();
-        let (show, shown) = watch::channel(identity(&first));
+        let (show, shown) = watch::channel(Some(identity(&first)));
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = socket.local_addr().unwrap().port();
         let listener = TlsListener::new(socket, shown, None).unwrap();
@@ -172,7 +170,7 @@ mod over_tls {
             turns.tick().await;
             if turn % 100 == 50 {
                 let next = if turn % 200 == 50 { &second } else { &first };
-                show.send_replace(identity(next));
+                show.send_replace(Some(identity(next)));
             }
             let client = if turn % 10 == 0 {
                 client()

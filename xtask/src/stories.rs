@@ -17,7 +17,7 @@ pub const UPGRADE: &str = "upgrade";
 pub const LAST: &str = "uninstall";
 
 /// What needs no more than an API server.
-pub const OF_THE_API: [&str; 4] = ["bounds", "examples", "policies", "schema"];
+pub const OF_THE_API: [&str; 5] = ["bounds", "examples", "frozen", "policies", "schema"];
 
 pub struct Stories {
     program: PathBuf,

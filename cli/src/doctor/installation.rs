@@ -19,7 +19,7 @@ use crate::{age, args::DoctorArgs, cluster::Cluster, error::status, scope::Scope
 
 /// Name of the operator's Lease and Deployment.
 const OPERATOR: &str = "pilothouse-operator";
-/// Kinds of namespaces by their plural names, and the one of the whole cluster.
+/// Kinds of namespaces by their plural names, and those of the whole cluster.
 pub const KINDS: [&str; 9] = [
     "hosts",
     "scripts",
@@ -31,7 +31,7 @@ pub const KINDS: [&str; 9] = [
     "changecalendars",
     "approvals",
 ];
-const OF_THE_CLUSTER: &str = "commandpolicies";
+const OF_THE_CLUSTER: [&str; 2] = ["commandpolicies", "protectionpolicies"];
 /// Policies that say whose rights count.
 const POLICIES: [&str; 9] = [
     "pilothouse-account",
@@ -43,6 +43,12 @@ const POLICIES: [&str; 9] = [
     "pilothouse-status",
     "pilothouse-step-pod",
     "pilothouse-use-hosts",
+];
+/// Policies that hold back what a ProtectionPolicy protects, where the whole cluster is served.
+const PROTECTION: [&str; 3] = [
+    "pilothouse-protection",
+    "pilothouse-protection-warn",
+    "pilothouse-protection-audit",
 ];
 /// The policy that writes who asked, where the API server can.
 const STAMP: &str = "pilothouse-stamp-requester";
@@ -91,12 +97,18 @@ pub async fn look(
     let (kinds, lease, policies) = tokio::join!(
         kinds(cluster),
         lease(cluster, &asked.system_namespace),
-        policies(cluster)
+        guards(cluster, operator)
     );
     let version = operator.and_then(version);
     let scope = operator.map(|operator| scope(&Scope::of(operator), &cluster.namespace));
     let told = version.into_iter().chain(scope).collect();
     [vec![kinds, lease], told, policies].concat()
+}
+
+/// The admission policies, as many of them as this installation has.
+pub async fn guards(cluster: &Cluster, operator: Option<&Deployment>) -> Vec<Finding> {
+    let everywhere = operator.is_some_and(|operator| Scope::of(operator).named().is_none());
+    policies(cluster, everywhere).await
 }
 
 /// Discovery is open to everybody, so this is never hidden.
@@ -112,15 +124,16 @@ async fn kinds(cluster: &Cluster) -> Finding {
     };
     let missing: Vec<_> = KINDS
         .into_iter()
-        .chain([OF_THE_CLUSTER])
+        .chain(OF_THE_CLUSTER)
         .filter(|kind| !served.contains(*kind))
         .collect();
     if missing.is_empty() {
         return Finding::good(
             "kinds",
             format!(
-                "pilothouse.dev/v1alpha1 serves {}, {OF_THE_CLUSTER}",
-                KINDS.join(", ")
+                "pilothouse.dev/v1alpha1 serves {}, {}",
+                KINDS.join(", "),
+                OF_THE_CLUSTER.join(", ")
             ),
         );
     }
@@ -220,15 +233,17 @@ fn version(operator: &Deployment) -> Option<Finding> {
 }
 
 /// The validating policies, and the one that stamps where the API server knows such.
-pub async fn policies(cluster: &Cluster) -> Vec<Finding> {
+async fn policies(cluster: &Cluster, everywhere: bool) -> Vec<Finding> {
+    let of_all = if everywhere { &PROTECTION[..] } else { &[] };
+    let wanted = [&POLICIES, of_all].concat();
     let (checks, stamps) = tokio::join!(
-        in_force(cluster, "ValidatingAdmissionPolicy", &POLICIES),
+        in_force(cluster, "ValidatingAdmissionPolicy", &wanted),
         in_force(cluster, "MutatingAdmissionPolicy", &[STAMP])
     );
     let fix = "helm upgrade pilothouse charts/pilothouse; without them anybody could write in the name of others, so the operator does nothing for objects that are not stamped";
     let checks = match checks {
         Ok(missing) if missing.is_empty() => {
-            Finding::good("policies", format!("all {} are in force", POLICIES.len()))
+            Finding::good("policies", format!("all {} are in force", wanted.len()))
         }
         Ok(missing) => Finding::bad(
             "policies",
@@ -265,15 +280,26 @@ async fn in_force(
     let (policies, bindings) = tokio::try_join!(every(cluster, kind), every(cluster, &binding))?;
     let is_off = |name: &&&str| {
         let policy = policies.iter().find(|policy| policy.name_any() == **name);
-        let refuses = policy.is_some_and(|policy| policy.data["spec"]["failurePolicy"] != "Ignore");
-        !refuses || !bindings.iter().any(|binding| holds(name, binding))
+        // What an administrator's policies ask for is warned of too, and may give way to a failure.
+        let asked_for = PROTECTION.contains(name);
+        let ignores = |policy: &DynamicObject| policy.data["spec"]["failurePolicy"] == "Ignore";
+        let stands = policy.is_some_and(|policy| asked_for || !ignores(policy));
+        let holds =
+            |binding: &DynamicObject| is_whole(name, binding) && (asked_for || refuses(binding));
+        !stands || !bindings.iter().any(holds)
     };
     let off = wanted.iter().filter(is_off);
     Ok(off.map(ToString::to_string).collect())
 }
 
-/// Whether a binding is the policy's, refuses, and leaves nothing out.
-fn holds(policy: &str, binding: &DynamicObject) -> bool {
+/// A mutating policy has no actions: it changes what it is about.
+fn refuses(binding: &DynamicObject) -> bool {
+    let actions = binding.data["spec"]["validationActions"].as_array();
+    actions.is_none_or(|actions| actions.iter().any(|action| action == "Deny"))
+}
+
+/// Whether a binding is the policy's and leaves nothing out.
+fn is_whole(policy: &str, binding: &DynamicObject) -> bool {
     let spec = &binding.data["spec"];
     let narrows = |part: &str| match &spec["matchResources"][part] {
         Value::Object(selector) => !selector.is_empty(),
@@ -286,10 +312,7 @@ fn holds(policy: &str, binding: &DynamicObject) -> bool {
         "resourceRules",
         "excludeResourceRules",
     ];
-    // A mutating policy has no actions: it changes what it is about.
-    let actions = spec["validationActions"].as_array();
-    let refuses = actions.is_none_or(|actions| actions.iter().any(|action| action == "Deny"));
-    spec["policyName"] == policy && refuses && !parts.into_iter().any(narrows)
+    spec["policyName"] == policy && !parts.into_iter().any(narrows)
 }
 
 async fn every(cluster: &Cluster, kind: &str) -> Result<Vec<DynamicObject>, kube::Error> {

@@ -111,8 +111,9 @@ pub async fn doctor(cluster: &Cluster, asked: &DoctorArgs, format: Option<Format
 }
 
 /// Whether the admission policies of the chart are in force.
-pub async fn guards(cluster: &Cluster) -> Vec<Finding> {
-    installation::policies(cluster).await
+pub async fn guards(cluster: &Cluster, system: &str) -> Vec<Finding> {
+    let operator = installation::operator(cluster, system).await;
+    installation::guards(cluster, operator.as_ref()).await
 }
 
 /// Findings as a table, and what to do about them.

@@ -5,13 +5,10 @@ use serde::{Deserialize, Serialize};
 
 /// Who gets past in an emergency. Whoever may impersonate such a group can enter it for one request: kubectl --as NAME --as-group GROUP; the audit log of the API server has both names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BreakGlass {
-    /// groups whose members get past, 16 at most.
-    #[schemars(
-        length(min = 1, max = 16),
-        inner(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9:._/@-]+$"))
-    )]
+    /// groups of people, as the API server knows them, and of accounts, such as system:serviceaccounts:NAMESPACE; 16 at most.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub groups: Vec<String>,
 }

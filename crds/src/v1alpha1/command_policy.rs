@@ -41,7 +41,7 @@ use super::{BreakGlass, Requester, Selector};
 pub struct CommandPolicySpec {
     /// mode is how much of what the rules say is done: Disabled judges nothing, Audit writes findings and holds nothing, Warn warns at most, Enforce (default) does what each rule says.
     #[serde(default)]
-    pub mode: CommandPolicyMode,
+    pub mode: PolicyMode,
     /// applyTo lists whose commands are judged. Scripts: those of Scripts, whichever Job names them. Runs: those that Jobs and JobRuns say themselves (inline content, exec, the commands of pod steps, ad-hoc commands). Both are judged when a run begins, and Scripts also when they are written. PodExec: what kubectl exec and attach start in containers. Workloads: the commands, probes and hooks of containers in pods and what makes pods. These two are judged at admission, where what needs an approval is refused; never in kube-system, kube-public, kube-node-lease and the namespace of Pilothouse. Default Scripts and Runs.
     #[serde(default = "usual_places")]
     #[schemars(length(min = 1, max = 4))]
@@ -82,7 +82,7 @@ fn approval() -> CommandAction {
 
 /// How much of what a policy says is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum CommandPolicyMode {
+pub enum PolicyMode {
     Disabled,
     Audit,
     Warn,

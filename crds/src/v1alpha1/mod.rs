@@ -12,6 +12,7 @@ mod host;
 mod job;
 mod job_run;
 mod parameter;
+mod protection_policy;
 mod reference;
 mod scheduled_task;
 mod schema;
@@ -32,6 +33,7 @@ pub use host::*;
 pub use job::*;
 pub use job_run::*;
 pub use parameter::*;
+pub use protection_policy::*;
 pub use reference::*;
 pub use scheduled_task::*;
 pub use script::*;
@@ -55,6 +57,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         ChangeCalendar::crd(),
         Approval::crd(),
         CommandPolicy::crd(),
+        ProtectionPolicy::crd(),
     ]
     .map(schema::without_null)
     .map(schema::with_unseen_status)

@@ -7,7 +7,7 @@ use super::{Answer, Door, Place, Request, answer, webhooks};
 use crate::command::Rulebook;
 
 /// Beeps are denied, knocks are held.
-fn house(more: Value) -> Rulebook {
+fn house(more: &Value) -> Rulebook {
     let rule = |command: &str, action: &str| json!({"name": command, "match": {"commands": [command]}, "action": action, "why": "w"});
     let mut policy = json!({"applyTo": ["PodExec", "Workloads", "Scripts"], "builtIn": {"packs": []},
         "rules": [rule("beep", "Deny"), rule("knock", "RequireApproval"), rule("hum", "Warn")]});
@@ -28,29 +28,29 @@ fn word(answer: &Answer) -> &'static str {
     }
 }
 
-fn exec(subresource: &str, options: Value) -> &'static str {
+fn exec(subresource: &str, options: &Value) -> &'static str {
     let object = options.to_string();
     let request = Request {
         subresource,
         object: &object,
         before: None,
     };
-    word(&asked(Door::Exec, &request, &house(json!({}))))
+    word(&asked(Door::Exec, &request, &house(&json!({}))))
 }
 
-fn workload(object: Value, before: Option<Value>) -> &'static str {
-    let (object, before) = (object.to_string(), before.map(|before| before.to_string()));
+fn workload(object: &Value, before: Option<&Value>) -> &'static str {
+    let (object, before) = (object.to_string(), before.map(ToString::to_string));
     let request = Request {
         object: &object,
         before: before.as_deref(),
         ..Request::default()
     };
-    word(&asked(Door::Workload, &request, &house(json!({}))))
+    word(&asked(Door::Workload, &request, &house(&json!({}))))
 }
 
 #[test]
 fn what_is_started_in_a_container_is_judged_by_its_words() {
-    let of = |words: &[&str]| exec("exec", json!({"command": words, "stdout": true}));
+    let of = |words: &[&str]| exec("exec", &json!({"command": words, "stdout": true}));
     assert_eq!(of(&["true"]), "allowed");
     assert_eq!(of(&["hum"]), "warned");
     assert_eq!(of(&["/bin/beep", "-x"]), "refused");
@@ -68,15 +68,15 @@ fn a_terminal_is_unknown_and_looking_on_is_not() {
     let of = |subresource: &str, stdin: bool, tty: bool| {
         exec(
             subresource,
-            json!({"command": ["true"], "stdin": stdin, "tty": tty}),
+            &json!({"command": ["true"], "stdin": stdin, "tty": tty}),
         )
     };
     assert_eq!(of("exec", true, false), "refused");
     assert_eq!(of("exec", false, true), "refused");
-    let attach = |stdin: bool| exec("attach", json!({"stdin": stdin, "stdout": true}));
+    let attach = |stdin: bool| exec("attach", &json!({"stdin": stdin, "stdout": true}));
     assert_eq!(attach(true), "refused");
     assert_eq!(attach(false), "allowed");
-    let book = house(json!({"onUnknown": "Warn"}));
+    let book = house(&json!({"onUnknown": "Warn"}));
     let object = json!({"stdin": true, "tty": true}).to_string();
     let request = Request {
         subresource: "attach",
@@ -93,7 +93,7 @@ fn a_refusal_names_the_rule_the_reason_and_the_way_out() {
         object: &object,
         ..Request::default()
     };
-    let answer = asked(Door::Exec, &request, &house(json!({})));
+    let answer = asked(Door::Exec, &request, &house(&json!({})));
     assert_eq!(
         answer.refused.as_deref(),
         Some(
@@ -114,7 +114,7 @@ fn containers_are_found_wherever_an_object_has_them() {
             }
             _ => json!({"spec": {"replicas": 1, "template": {"spec": pod}}}),
         };
-        workload(object, None)
+        workload(&object, None)
     };
     for kind in ["Pod", "Deployment", "Job", "CronJob"] {
         assert_eq!(of(kind, &["sh", "-c", "beep"]), "refused", "{kind}");
@@ -129,7 +129,7 @@ fn every_command_of_a_container_is_judged() {
         let mut container = json!({"name": "a", "command": ["true"]});
         let fields = container.as_object_mut().expect("fields");
         fields.extend(more.as_object().expect("fields").clone());
-        workload(json!({"spec": {"containers": [container]}}), None)
+        workload(&json!({"spec": {"containers": [container]}}), None)
     };
     let exec = json!({"exec": {"command": ["beep"]}});
     assert_eq!(of(json!({"livenessProbe": exec})), "refused");
@@ -159,24 +159,24 @@ fn every_command_of_a_container_is_judged() {
     );
     let init =
         json!({"spec": {"initContainers": [{"name": "i", "command": ["beep"]}], "containers": []}});
-    assert_eq!(workload(init, None), "refused");
+    assert_eq!(workload(&init, None), "refused");
 }
 
 #[test]
 fn of_a_container_that_is_as_it_was_nothing_is_said() {
     let of = |words: &[&str], replicas: u32| json!({"spec": {"replicas": replicas, "template": {"spec": {"containers": [{"name": "a", "command": words}]}}}});
     assert_eq!(
-        workload(of(&["beep"], 2), Some(of(&["beep"], 1))),
+        workload(&of(&["beep"], 2), Some(&of(&["beep"], 1))),
         "allowed"
     );
     assert_eq!(
-        workload(of(&["beep"], 1), Some(of(&["true"], 1))),
+        workload(&of(&["beep"], 1), Some(&of(&["true"], 1))),
         "refused"
     );
     let debug = |stdin: bool| json!({"spec": {"containers": [], "ephemeralContainers": [{"name": "d", "command": ["true"], "stdin": stdin}]}});
-    assert_eq!(workload(debug(false), None), "allowed");
+    assert_eq!(workload(&debug(false), None), "allowed");
     assert_eq!(
-        workload(debug(true), None),
+        workload(&debug(true), None),
         "refused",
         "somebody types into it"
     );
@@ -192,7 +192,7 @@ fn a_script_is_let_in_with_warnings_of_what_will_become_of_it() {
             before: before.as_deref(),
             ..Request::default()
         };
-        asked(Door::Script, &request, &house(json!({})))
+        asked(Door::Script, &request, &house(&json!({})))
     };
     assert_eq!(of("true", None).warnings, Vec::<String>::new());
     let denied = of("true\nbeep", None);
@@ -215,7 +215,7 @@ fn a_policy_that_only_looks_refuses_nothing_and_says_what_it_would_have_done() {
         object: &object,
         ..Request::default()
     };
-    let answer = asked(Door::Exec, &request, &house(json!({"mode": "Audit"})));
+    let answer = asked(Door::Exec, &request, &house(&json!({"mode": "Audit"})));
     assert_eq!(
         (word(&answer), answer.asked),
         ("allowed", CommandAction::Deny)
@@ -230,7 +230,10 @@ fn an_object_of_another_shape_is_an_error_and_no_word() {
         ..Request::default()
     };
     for door in Door::ALL {
-        assert!(answer(door, &request, &house(json!({}))).is_err(), "{door}");
+        assert!(
+            answer(door, &request, &house(&json!({}))).is_err(),
+            "{door}"
+        );
     }
 }
 

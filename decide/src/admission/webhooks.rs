@@ -1,8 +1,6 @@
 //! What the API server has to be told so that it asks: one webhook for each door of each policy, no wider than the policy.
 
-use crds::v1alpha1::{
-    CommandPolicy, CommandPolicyMode, FailurePolicy, Operator, Requirement, Selector,
-};
+use crds::v1alpha1::{CommandPolicy, FailurePolicy, Operator, PolicyMode, Requirement, Selector};
 use k8s_openapi::{
     ByteString,
     api::admissionregistration::v1::{
@@ -38,7 +36,7 @@ pub fn webhooks<'a>(
 ) -> Vec<ValidatingWebhook> {
     let mut webhooks: Vec<_> = policies
         .into_iter()
-        .filter(|policy| policy.spec.mode != CommandPolicyMode::Disabled)
+        .filter(|policy| policy.spec.mode != PolicyMode::Disabled)
         .flat_map(|policy| {
             let doors = Door::ALL.into_iter();
             let doors = doors.filter(|door| policy.spec.apply_to.contains(&door.place()));
@@ -52,7 +50,7 @@ pub fn webhooks<'a>(
 fn webhook(policy: &CommandPolicy, door: Door, place: &Place) -> ValidatingWebhook {
     let name = policy.metadata.name.as_deref().unwrap_or_default();
     let spec = &policy.spec;
-    let enforced = spec.mode == CommandPolicyMode::Enforce && door != Door::Script;
+    let enforced = spec.mode == PolicyMode::Enforce && door != Door::Script;
     let failing = enforced && spec.failure_policy == FailurePolicy::Fail;
     ValidatingWebhook {
         name: format!("{door}.{name}.commands.pilothouse.dev"),
@@ -124,11 +122,11 @@ fn conditions(policy: &CommandPolicy, door: Door, operator: &str) -> Vec<MatchCo
         ));
     }
     if let Some(glass) = policy.spec.break_glass.as_ref() {
-        let groups: Vec<_> = glass
-            .groups
-            .iter()
-            .map(|group| format!("'{group}'"))
-            .collect();
+        let quoted = |group: &String| {
+            let group = group.replace('\\', "\\\\").replace('\'', "\\'");
+            format!("'{group}'")
+        };
+        let groups: Vec<_> = glass.groups.iter().map(quoted).collect();
         all.push(condition(
             "glass-not-broken",
             format!(

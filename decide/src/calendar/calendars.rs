@@ -1,6 +1,6 @@
 //! Several calendars as one: closed where any of them is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 
@@ -21,6 +21,21 @@ pub struct Closed<'a> {
     pub opens: Option<Timestamp>,
 }
 
+impl fmt::Display for Closed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChangeCalendar {} is closed ", self.calendar)?;
+        match self.state.event {
+            None => f.write_str("by default")?,
+            Some(event) if event.reason == event.name => write!(f, "by {}", event.name)?,
+            Some(event) => write!(f, "by {} ({})", event.name, event.reason)?,
+        }
+        match self.state.until {
+            None => Ok(()),
+            Some(at) => write!(f, ", until {at:.0}"),
+        }
+    }
+}
+
 impl Calendars {
     /// None while all of them are open, as none at all are.
     pub fn closed(&self, at: Timestamp) -> Option<Closed<'_>> {
@@ -30,6 +45,11 @@ impl Calendars {
             state: first.at(at),
             opens: self.opens(at),
         })
+    }
+
+    /// The next flip of any of them.
+    pub fn next_flip(&self, after: Timestamp) -> Option<Timestamp> {
+        self.0.values().filter_map(|one| one.at(after).until).min()
     }
 
     fn opens(&self, mut at: Timestamp) -> Option<Timestamp> {

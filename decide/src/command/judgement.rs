@@ -1,6 +1,6 @@
 //! What policies say of an analysis: every finding, and the strictest action of all.
 
-use crds::v1alpha1::{CommandAction, CommandPolicyMode, CommandRule, CommandSeverity};
+use crds::v1alpha1::{CommandAction, CommandRule, CommandSeverity, PolicyMode};
 
 use super::{Analysis, At, Command, Rulebook, Unknown, pattern::Subject};
 
@@ -59,7 +59,7 @@ pub fn judge<'a>(
     let mut findings = Vec::new();
     for book in policies
         .into_iter()
-        .filter(|book| book.mode != CommandPolicyMode::Disabled)
+        .filter(|book| book.mode != PolicyMode::Disabled)
     {
         for subject in &subjects {
             findings.extend(of_rules(book, subject));
@@ -81,11 +81,11 @@ pub fn judge<'a>(
 }
 
 /// What a mode leaves of an action.
-fn effect(mode: CommandPolicyMode, action: CommandAction) -> CommandAction {
+fn effect(mode: PolicyMode, action: CommandAction) -> CommandAction {
     match mode {
-        CommandPolicyMode::Disabled | CommandPolicyMode::Audit => CommandAction::Allow,
-        CommandPolicyMode::Warn => action.min(CommandAction::Warn),
-        CommandPolicyMode::Enforce => action,
+        PolicyMode::Disabled | PolicyMode::Audit => CommandAction::Allow,
+        PolicyMode::Warn => action.min(CommandAction::Warn),
+        PolicyMode::Enforce => action,
     }
 }
 

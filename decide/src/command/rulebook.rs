@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::v1alpha1::{
-    CommandAction, CommandPlace, CommandPolicyMode, CommandPolicySpec, CommandRule,
-};
+use crds::v1alpha1::{CommandAction, CommandPlace, CommandPolicySpec, CommandRule, PolicyMode};
 
 use super::{pack, pattern::Subject};
 use crate::Refusal;
@@ -12,7 +10,7 @@ use crate::Refusal;
 /// The rules of one policy.
 pub struct Rulebook {
     pub policy: String,
-    pub mode: CommandPolicyMode,
+    pub mode: PolicyMode,
     pub on_unknown: CommandAction,
     places: Vec<CommandPlace>,
     own: Vec<CommandRule>,

@@ -30,10 +30,11 @@ const EVERYBODY: [&str; 4] = [
     "system:unauthenticated",
 ];
 /// Accounts of Pilothouse itself, in the namespace of the release.
-const OURS: [&str; 3] = [
+const OURS: [&str; 4] = [
     "pilothouse-operator",
     "pilothouse-server",
     "pilothouse-front",
+    "pilothouse-webhook",
 ];
 
 /// A user, a group or a ServiceAccount.

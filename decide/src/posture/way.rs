@@ -300,6 +300,7 @@ pub const WAYS: &[Way] = &[
             to(CHANGE, HOUSE, "changecalendars/status"),
             to(CHANGE, HOUSE, "approvals/status"),
             to(CHANGE, HOUSE, "commandpolicies/status"),
+            to(CHANGE, HOUSE, "protectionpolicies/status"),
         ],
     },
     Way {

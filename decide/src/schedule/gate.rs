@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::Cause;
 use crate::{
     Refusal,
-    calendar::{Calendar, Calendars, Closed},
+    calendar::{Calendar, Calendars},
 };
 
 /// Reason of firings that fall into a closed time.
@@ -53,7 +53,7 @@ impl Gate {
         let closed = self.calendars.closed(at)?;
         let cause = Cause {
             reason: CLOSED,
-            message: clip(&told(&closed), 512),
+            message: clip(&closed.to_string(), 512),
         };
         Some((cause, closed.opens))
     }
@@ -73,18 +73,4 @@ fn calendar(name: &str, spec: Option<&ChangeCalendarSpec>) -> Result<Calendar, R
         );
         Refusal::new("CalendarNotReady", message)
     })
-}
-
-fn told(closed: &Closed<'_>) -> String {
-    let why = match closed.state.event {
-        None => "by default".to_owned(),
-        Some(event) if event.reason == event.name => format!("by {}", event.name),
-        Some(event) => format!("by {} ({})", event.name, event.reason),
-    };
-    let until = closed.state.until.map(|at| format!(", until {at:.0}"));
-    let name = closed.calendar;
-    format!(
-        "ChangeCalendar {name} is closed {why}{}",
-        until.unwrap_or_default()
-    )
 }

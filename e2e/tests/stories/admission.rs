@@ -30,15 +30,7 @@ spec:
 ";
 
 /// What a run does in a pod, which a person may not.
-const KNOCK: &str = r"
-apiVersion: pilothouse.dev/v1alpha1
-kind: Job
-metadata: {name: knock}
-spec:
-  targets: {pods: {names: [db-0]}}
-  steps:
-  - {name: knock, exec: {command: [sh, -c, 'beep || echo done']}}
-";
+const KNOCK: &str = r"{targets: {pods: {names: [db-0]}}, steps: [{name: knock, exec: {command: [sh, -c, 'beep || echo done']}}]}";
 
 struct Scene {
     stage: Stage,
@@ -233,8 +225,7 @@ async fn whoever_breaks_the_glass_passes(scene: &Scene) {
 
 /// The policy is about what is asked at the door; that of a run is asked when it begins, by policies that apply to runs.
 async fn what_a_run_does_was_judged_when_it_began(scene: &Scene) {
-    scene.stage.apply(KNOCK).await;
-    scene.stage.run("knocks", "knock").await;
+    scene.stage.run("knocks", KNOCK).await;
     let ended = scene.stage.ends("knocks").await;
     let summary = ended.status.and_then(|status| status.summary);
     assert_eq!(summary.as_deref(), Some("Succeeded"));

@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 /// Specs that together use every field that people write.
-const FULL: [(&str, &str); 20] = [
+const FULL: [(&str, &str); 22] = [
     (
         "Host",
         r"{type: PhysicalMachine, address: 192.0.2.1, port: 22, user: root, escalation: Sudo, credentialsRef: {name: key},
@@ -90,6 +90,18 @@ const FULL: [(&str, &str); 20] = [
             builtIn: {packs: [Files], exclude: [a], actions: [{name: b, action: Warn}]},
             rules: [{name: r, action: Deny, severity: High, why: w, safer: s, match: {commands: [c], subcommand: [s], flags: {anyOf: [-a], allOf: [-b]},
               args: {any: [a], anyPath: [/a], lastPath: [/a]}, unless: {flags: [-n], args: [a]}, redirectTo: [/a], assigns: [A], sql: [Truncate], shapes: [ForkBomb]}}]}",
+    ),
+    (
+        "ProtectionPolicy",
+        r"{mode: Audit, reason: r, requestedBy: {user: a, groups: [b]}, namespaces: [n], breakGlass: {groups: [g]},
+            namespaceSelector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]},
+            rules: [{groups: [apps], resources: [deployments], names: ['a-*'], operations: [Update],
+              selector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]}}],
+            require: {openCalendars: [{namespace: n, name: c}]}}",
+    ),
+    (
+        "ProtectionPolicy",
+        r"{reason: r, rules: [{resources: ['*']}], require: {nobody: {}}}",
     ),
     (
         "ScheduledTask",

@@ -245,7 +245,7 @@ fn with_a_scope_each_namespace_has_the_roles_that_the_cluster_would_have() {
                 ];
                 !of_cluster
                     .iter()
-                    .any(|only| rule["resources"] == json!([only]))
+                    .any(|first| rule["resources"][0] == *first)
             });
             let of_scope = rules(
                 &scoped,

@@ -33,6 +33,9 @@ fn least(kind: &str) -> Value {
         "CommandPolicy" => {
             json!({"rules": [{"name": "r", "match": {"commands": ["c"]}, "action": "Deny", "why": "w"}]})
         }
+        "ProtectionPolicy" => {
+            json!({"rules": [{"resources": ["pods"]}], "require": {"nobody": {}}, "reason": "r"})
+        }
         "Approval" => {
             json!({"subject": {"kind": "Script", "name": "script"}, "digest": format!("sha256:{}", "0".repeat(64)), "decision": "Approve"})
         }
@@ -500,6 +503,38 @@ fn command_cases() -> Vec<Case> {
     ]
 }
 
+fn protection_cases() -> Vec<Case> {
+    let kind = "ProtectionPolicy";
+    let calendars = json!([{"namespace": "a", "name": "c"}]);
+    let chosen = |operations: Value| {
+        let selector = json!({"matchLabels": {"a": "b"}});
+        json!({"rules": [{"resources": ["pods"], "selector": selector, "operations": operations}]})
+    };
+    let entered =
+        json!({"rules": [{"resources": ["pods"], "selector": {"matchLabels": {"a": "b"}}}]});
+    let labels = "what is scaled, evicted or entered shows no labels here: list operations without Scale, Evict, Exec, Attach and PortForward, and protect against these by names or namespaces";
+    vec![
+        Case {
+            kind,
+            accept: chosen(json!(["Create", "Update", "Delete", "EphemeralContainers"])),
+            reject: chosen(json!(["Delete", "Exec"])),
+            message: labels,
+        },
+        Case {
+            kind,
+            accept: chosen(json!(["Delete"])),
+            reject: entered,
+            message: labels,
+        },
+        Case {
+            kind,
+            accept: json!({"require": {"nobody": null, "openCalendars": calendars}}),
+            reject: json!({"require": {"openCalendars": calendars}}),
+            message: "require is exactly one of openCalendars and nobody",
+        },
+    ]
+}
+
 fn schedule_cases() -> Vec<Case> {
     let kind = "ScheduledTask";
     let schedule = |of: Value| json!({"schedule": of});
@@ -630,6 +665,7 @@ fn cases() -> Vec<Case> {
         .chain(action_cases())
         .chain(approval_cases())
         .chain(command_cases())
+        .chain(protection_cases())
         .chain(schedule_cases())
         .chain(calendar_cases())
         .collect()

@@ -197,7 +197,12 @@ async fn so_many_of_those_who_are_asked_let_it_go_on_and_each_counts_once() {
     let decided = scene
         .comes_to("run", "sign-off", ApprovalOutcome::Approved)
         .await;
-    assert_eq!(decided.message, "approved by bob, carol");
+    // Approvals of one second have no order.
+    let told = decided.message.strip_prefix("approved by ");
+    assert!(
+        matches!(told, Some("bob, carol" | "carol, bob")),
+        "{decided:#?}"
+    );
     let rows = scene.stage.executions("run").await;
     let row = row(&rows, "sign-off", "");
     assert_eq!(

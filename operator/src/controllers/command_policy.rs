@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crds::v1alpha1::{
-    CommandPlace, CommandPolicy, CommandPolicyMode, CommandPolicyStatus, Verdict, set_condition,
+    CommandPlace, CommandPolicy, CommandPolicyStatus, PolicyMode, Verdict, set_condition,
 };
 use decide::{Refusal, command::Rulebook};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -73,13 +73,13 @@ async fn admitting(policy: &CommandPolicy, ctx: &Context) -> Option<Verdict> {
         .apply_to
         .iter()
         .any(|place| at_the_door.contains(place));
-    if !asked || spec.mode == CommandPolicyMode::Disabled {
+    if !asked || spec.mode == PolicyMode::Disabled {
         return None;
     }
     let known = ctx.policies.known()?;
     Some(match ctx.doors.tell(ctx, &known).await {
         Ok(()) => Verdict::yes("Admitting", "Asked", ""),
-        Err(error) => Verdict::no("Admitting", "NotAsked", error::chain(&error).to_string()),
+        Err(error) => Verdict::no("Admitting", "NotAsked", error::chain(&error)),
     })
 }
 

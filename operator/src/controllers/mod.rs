@@ -7,6 +7,7 @@ mod command_policy;
 mod host;
 mod job;
 mod parameter;
+mod protection;
 pub mod run;
 mod schedule;
 mod script;
@@ -197,6 +198,7 @@ async fn definitions(
 async fn rules(ctx: &Arc<Context>, policies: Option<policies::News>, mut woken: Woken<Given>) {
     tokio::join!(
         command_policy::drive(ctx, policies),
+        protection::drive(ctx),
         drive(ctx, Turns::usual(), approval::reconcile, |given, part| {
             let woken = own(&mut woken, part);
             approval::following(given, ctx, part).reconcile_on(woken)

@@ -137,13 +137,7 @@ async fn gate(ctx: &Context, task: &ScheduledTask) -> Result<Gate> {
     let namespace = task.namespace().unwrap_or_default();
     let mut found = Vec::new();
     for of in &task.spec.calendar_refs {
-        let read = async || {
-            let calendars = Api::<ChangeCalendar>::namespaced(ctx.prompt.clone(), &namespace);
-            let calendar = calendars.get_opt(&of.name).await;
-            calendar.map(|c| c.map(Arc::new)).map_err(Arc::new)
-        };
-        let question = [namespace.clone(), of.name.clone()];
-        let calendar = ctx.calendars.ask(question, read).await;
+        let calendar = ctx.calendar(&namespace, &of.name).await;
         let calendar = calendar.map_err(|source| Error::Observe {
             what: format!("ChangeCalendar {}", of.name),
             source,

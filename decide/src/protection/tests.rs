@@ -1,0 +1,166 @@
+//! Tables: by which calendars a policy is open, what closes it, and when that changes.
+
+use crds::v1alpha1::{
+    CalendarRef, CalendarState, ChangeCalendarSpec, ProtectionPolicy, find_condition,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn policy(require: &Value) -> ProtectionPolicy {
+    let spec = json!({"rules": [{"resources": ["deployments"]}], "require": require, "reason": "it sells"});
+    let mut policy = ProtectionPolicy::new("shop", serde_json::from_value(spec).expect("a spec"));
+    policy.metadata.generation = Some(3);
+    policy
+}
+
+fn calendar(default: &str, events: &Value) -> ChangeCalendarSpec {
+    let spec = json!({"default": default, "timeZone": "UTC", "events": events});
+    serde_json::from_value(spec).expect("a calendar")
+}
+
+fn year_end() -> ChangeCalendarSpec {
+    calendar(
+        "Open",
+        &json!([{"name": "year-end", "effect": "Freeze", "reason": "the books are closed", "start": "2026-12-24", "end": "2026-12-31"}]),
+    )
+}
+
+/// Open each night from ten to four.
+fn nights() -> ChangeCalendarSpec {
+    calendar(
+        "Closed",
+        &json!([{"name": "night", "effect": "Window", "start": "2026-12-01T22:00", "end": "2026-12-02T04:00", "rrule": "FREQ=DAILY"}]),
+    )
+}
+
+/// The status of a policy that refers to these calendars of namespace ops.
+fn told(found: &[(&str, Result<Option<ChangeCalendarSpec>, &str>)], now: &str) -> Told {
+    let refs: Vec<_> = found
+        .iter()
+        .map(|(name, _)| CalendarRef {
+            namespace: "ops".into(),
+            name: (*name).into(),
+        })
+        .collect();
+    let policy = policy(&json!({"openCalendars": refs}));
+    let found = found.iter().map(|(_, found)| match found {
+        Ok(spec) => Ok(spec.as_ref()),
+        Err(why) => Err(*why),
+    });
+    status(&policy, refs.iter().zip(found), at(now))
+}
+
+/// State, reason and next flip.
+fn words(told: &Told) -> (&str, &str, Option<Timestamp>) {
+    let state = match told.status.state.expect("a state") {
+        CalendarState::Open => "Open",
+        CalendarState::Closed => "Closed",
+    };
+    let reason = told.status.reason.as_deref().unwrap_or_default();
+    (state, reason, told.status.next_flip.as_ref().map(|at| at.0))
+}
+
+fn ready(told: &Told) -> (&str, &str) {
+    let ready = find_condition(&told.status.conditions, "Ready").expect("it is always there");
+    (&ready.status, &ready.reason)
+}
+
+#[test]
+fn a_policy_is_open_while_all_of_its_calendars_are() {
+    let both = [
+        ("freezes", Ok(Some(year_end()))),
+        ("nights", Ok(Some(nights()))),
+    ];
+    for (now, state, reason, flip) in [
+        ("2026-12-10T23:00:00Z", "Open", "", "2026-12-11T04:00:00Z"),
+        (
+            "2026-12-11T04:00:00Z",
+            "Closed",
+            "ChangeCalendar ops/nights is closed by default, until 2026-12-11T22:00:00Z",
+            "2026-12-11T22:00:00Z",
+        ),
+        // Closed by both: it opens with the first night after the freeze.
+        (
+            "2026-12-25T12:00:00Z",
+            "Closed",
+            "ChangeCalendar ops/freezes is closed by year-end (the books are closed), until 2027-01-01T00:00:00Z",
+            "2027-01-01T00:00:00Z",
+        ),
+    ] {
+        let told = told(&both, now);
+        assert_eq!(words(&told), (state, reason, Some(at(flip))), "{now}");
+        assert_eq!(ready(&told), ("True", "InForce"), "{now}");
+        assert_eq!(told.status.observed_generation, Some(3));
+    }
+}
+
+#[test]
+fn whatever_can_change_the_reason_is_looked_at_in_its_time() {
+    let both = [
+        ("freezes", Ok(Some(year_end()))),
+        ("nights", Ok(Some(nights()))),
+    ];
+    let told = told(&both, "2026-12-25T12:00:00Z");
+    assert_eq!(told.again, Some(at("2026-12-25T22:00:00Z")));
+}
+
+#[test]
+fn what_is_not_there_or_cannot_be_read_closes_and_says_so() {
+    let astray: ChangeCalendarSpec =
+        serde_json::from_value(json!({"default": "Open", "timeZone": "Mars/Olympus"}))
+            .expect("a calendar");
+    for (found, reason, word) in [
+        (Ok(None), "CalendarNotFound", "ops/freezes; create it"),
+        (Ok(Some(astray)), "CalendarNotReady", "Mars/Olympus"),
+        (
+            Err("missing field `default`"),
+            "CalendarNotReady",
+            "missing field",
+        ),
+    ] {
+        let open = ("always", Ok(Some(calendar("Open", &json!([])))));
+        let told = told(&[open, ("freezes", found)], "2026-06-01T00:00:00Z");
+        let (state, why, flip) = words(&told);
+        assert_eq!(
+            (state, flip, told.again),
+            ("Closed", None, None),
+            "{reason}"
+        );
+        assert!(why.contains(word), "{why}");
+        assert_eq!(ready(&told), ("False", reason));
+    }
+}
+
+#[test]
+fn nobody_opens_a_policy_that_is_never_open() {
+    let policy = policy(&json!({"nobody": {}}));
+    let told = status(&policy, [], at("2026-06-01T00:00:00Z"));
+    let expected = ("Closed", "spec.require.nobody: it is never open", None);
+    assert_eq!(words(&told), expected);
+    assert_eq!(ready(&told), ("True", "InForce"));
+}
+
+#[test]
+fn what_was_corrected_is_in_force() {
+    let lacking = told(&[("freezes", Ok(None))], "2026-06-01T00:00:00Z");
+    let of = CalendarRef {
+        namespace: "ops".into(),
+        name: "freezes".into(),
+    };
+    let mut policy = policy(&json!({"openCalendars": [of]}));
+    policy.status = Some(lacking.status);
+    let found = year_end();
+    let told = status(
+        &policy,
+        [(&of, Ok(Some(&found)))],
+        at("2026-06-01T00:00:01Z"),
+    );
+    assert_eq!(ready(&told), ("True", "InForce"));
+    assert_eq!(words(&told), ("Open", "", Some(at("2026-12-24T00:00:00Z"))));
+}

@@ -1,0 +1,137 @@
+//! ProtectionPolicy: keeps in its status whether it is open or closed, which is where the API server reads it. It knows no clock, so every flip is written at its instant.
+
+use std::{sync::Arc, time::Duration};
+
+use crds::v1alpha1::{
+    CalendarRef, CalendarState, ChangeCalendar, ProtectionPolicy, ProtectionPolicyStatus,
+};
+use decide::protection;
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use kube::{
+    Api, Resource as _, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
+};
+
+use super::valid;
+use crate::{
+    context::Context,
+    error::{Error, Result, chain},
+    heard, report,
+};
+
+/// Turns without a flip, so that a clock that was set is noticed.
+const CALM: Duration = Duration::from_mins(1);
+
+/// Drives the policies where there can be any.
+pub async fn drive(ctx: &Arc<Context>) {
+    if !ctx.scope.is_every_namespace() {
+        return;
+    }
+    let (known, news) = heard::follow(Api::all(ctx.client.clone()));
+    let calendars = Api::<DeserializeGuard<ChangeCalendar>>::all(ctx.client.clone());
+    let policies = known.clone();
+    let turns = Controller::for_stream(news, known)
+        .watches(calendars, watcher::Config::default(), move |calendar| {
+            let of = (
+                calendar.namespace().unwrap_or_default(),
+                calendar.name_any(),
+            );
+            let refers = |policy: &Arc<DeserializeGuard<ProtectionPolicy>>| {
+                let mut refs = refs(policy.0.as_ref().ok()?).iter();
+                let refers = refs.any(|one| (&one.namespace, &one.name) == (&of.0, &of.1));
+                refers.then(|| ObjectRef::from_obj(&**policy))
+            };
+            policies
+                .state()
+                .iter()
+                .filter_map(refers)
+                .collect::<Vec<_>>()
+        })
+        .run(reconcile, super::policy, ctx.clone());
+    turns
+        .for_each(async |turn| {
+            if let Err(error) = turn {
+                tracing::debug!(%error, "a turn ended with an error");
+            }
+        })
+        .await;
+}
+
+fn refs(policy: &ProtectionPolicy) -> &[CalendarRef] {
+    policy.spec.require.open_calendars.as_deref().unwrap_or(&[])
+}
+
+async fn reconcile(
+    policy: Arc<DeserializeGuard<ProtectionPolicy>>,
+    ctx: Arc<Context>,
+) -> Result<Action> {
+    let policy = valid(&policy)?;
+    if policy.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let mut found = Vec::new();
+    for of in refs(policy) {
+        found.push(look(&ctx, of).await?);
+    }
+    let found = found.iter().map(|found| match found {
+        Ok(calendar) => Ok(calendar.as_ref().map(|calendar| &calendar.spec)),
+        Err(why) => Err(why.as_str()),
+    });
+    let now = Timestamp::now();
+    let told = protection::status(policy, refs(policy).iter().zip(found), now);
+    if policy.status.as_ref() != Some(&told.status) {
+        let all = Api::all(ctx.client.clone());
+        report::status_of(&all, policy, "pilothouse-protectionpolicy", &told.status).await?;
+        tell(&ctx, policy, &told.status).await;
+    }
+    ctx.succeeded(policy);
+    let wait = told.again.map(|at| at.duration_since(now));
+    let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
+    let wait = wait.unwrap_or(CALM);
+    Ok(Action::requeue(wait.clamp(Duration::from_millis(1), CALM)))
+}
+
+/// A calendar, or why what is stored of it cannot be read; where nobody answers, the last state stands and the turn is taken again.
+async fn look(
+    ctx: &Context,
+    of: &CalendarRef,
+) -> Result<std::result::Result<Option<Arc<ChangeCalendar>>, String>> {
+    match ctx.calendar(&of.namespace, &of.name).await {
+        Ok(calendar) => Ok(Ok(calendar)),
+        Err(error) if matches!(*error, kube::Error::SerdeError(_)) => Ok(Err(chain(&*error))),
+        Err(source) => Err(Error::Observe {
+            what: format!("ChangeCalendar {}/{}", of.namespace, of.name),
+            source,
+        }),
+    }
+}
+
+/// Tells of a flip.
+async fn tell(ctx: &Context, policy: &ProtectionPolicy, status: &ProtectionPolicyStatus) {
+    let before = policy.status.as_ref().and_then(|s| s.state);
+    let (Some(before), Some(now)) = (before, status.state) else {
+        return;
+    };
+    if before == now {
+        return;
+    }
+    let (word, why) = match now {
+        CalendarState::Open => ("Opened", "its calendars are open"),
+        CalendarState::Closed => ("Closed", status.reason.as_deref().unwrap_or_default()),
+    };
+    let until = status.next_flip.as_ref();
+    let until = until.map(|at| format!("; {} {:.0}", next(now), at.0));
+    let note = format!("{why}{}", until.unwrap_or_default());
+    let about = policy.object_ref(&());
+    ctx.events.tell(&about, false, word, "Flip", &note).await;
+}
+
+/// What comes next.
+const fn next(now: CalendarState) -> &'static str {
+    match now {
+        CalendarState::Open => "it closes at",
+        CalendarState::Closed => "it opens at",
+    }
+}
