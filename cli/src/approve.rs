@@ -1,10 +1,10 @@
-//! Deciding on what a CommandPolicy holds, or on a step that waits for people: an Approval in the caller's name, of the content that is there now.
+//! Deciding on what a CommandPolicy holds, on a step that waits for people, or on a change: an Approval in the caller's name, of the content that is there now.
 
 use std::str::FromStr;
 
 use crds::v1alpha1::{
-    Approval, ApprovalSpec, Decision, Job, JobRun, JobRunStatus, Requester, Script, StepApproval,
-    Subject, SubjectKind,
+    Approval, ApprovalSpec, ChangeTicket, Decision, Job, JobRun, JobRunStatus, Requester, Script,
+    StepApproval, Subject, SubjectKind,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -18,7 +18,7 @@ use crate::{
     output::{self, Format},
 };
 
-/// What is decided on, as it is typed: `script/NAME`, `job/NAME` or `run/NAME`.
+/// What is decided on, as it is typed: `script/NAME`, `job/NAME`, `run/NAME` or `ticket/NAME`.
 #[derive(Clone, Debug)]
 pub struct Named {
     kind: SubjectKind,
@@ -34,7 +34,8 @@ impl FromStr for Named {
             "script" => SubjectKind::Script,
             "job" => SubjectKind::Job,
             "run" => SubjectKind::JobRun,
-            _ => return Err("write script/NAME, job/NAME or run/NAME"),
+            "ticket" => SubjectKind::ChangeTicket,
+            _ => return Err("write script/NAME, job/NAME, run/NAME or ticket/NAME"),
         };
         Ok(Self {
             kind,
@@ -90,6 +91,13 @@ async fn digest(cluster: &Cluster, asked: &ApproveArgs, decision: Decision) -> R
             let run: JobRun = cluster.run(name).await?;
             awaited(&run, asked.step.as_deref(), decision)?;
             ("JobRun", run.status.and_then(|s| s.plan_hash))
+        }
+        SubjectKind::ChangeTicket => {
+            let ticket: ChangeTicket = cluster.get("ChangeTicket", name).await?;
+            let told = ticket
+                .status
+                .filter(|s| s.observed_generation == ticket.metadata.generation);
+            ("ChangeTicket", told.and_then(|s| s.digest))
         }
     };
     digest.ok_or_else(|| Error::NoDigest {
@@ -176,6 +184,8 @@ mod tests {
         let read = |typed: &str| typed.parse::<Named>().map(|n| (n.kind, n.name));
         assert_eq!(read("run/a"), Ok((SubjectKind::JobRun, "a".into())));
         assert_eq!(read("script/b"), Ok((SubjectKind::Script, "b".into())));
+        let ticket = Ok((SubjectKind::ChangeTicket, "c".into()));
+        assert_eq!(read("ticket/c"), ticket);
         assert!(read("a").is_err() && read("pod/a").is_err());
     }
 

@@ -53,10 +53,13 @@ pub enum Command {
     Skip(SkipArgs),
     /// Change how many executions of a run go on at once
     SetMaxParallel(SetMaxParallelArgs),
-    /// Let something be run that a CommandPolicy holds, as it is now, or a run go on at a step that waits for approval
+    /// Agree to a change, let something be run that a CommandPolicy holds, as it is now, or a run go on at a step that waits for approval
     Approve(ApproveArgs),
-    /// Have something not be run that a CommandPolicy holds, as it is now, or a step fail that waits for approval
+    /// Send a change back, have something not be run that a CommandPolicy holds, as it is now, or a step fail that waits for approval
     Reject(ApproveArgs),
+    /// Start, cancel or complete a change
+    #[command(subcommand)]
+    Ticket(TicketCommand),
     /// Say what CommandPolicies make of a script, before it is applied
     Check(CheckArgs),
     /// Say what a run waits for or why it failed, and what to do next
@@ -191,7 +194,7 @@ pub struct ActionArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ApproveArgs {
-    /// What is decided on: script/NAME, job/NAME or run/NAME
+    /// What is decided on: script/NAME, job/NAME, run/NAME or ticket/NAME
     pub subject: Named,
     /// Why, for those who read it later; whoever rejects gives one
     #[arg(long)]
@@ -202,6 +205,66 @@ pub struct ApproveArgs {
     /// How long it counts for runs that have not begun; otherwise until the content changes
     #[arg(long, value_name = "DURATION")]
     pub expires: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TicketCommand {
+    /// Start a change that waits for one of its implementers, within its window
+    Start(TicketArgs),
+    /// End a change, and cancel its run where one goes on
+    Cancel(TicketArgs),
+    /// Say how a change went, which ends it: well, unless --failed is given
+    Complete(CompleteArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TicketArgs {
+    /// Name of the ChangeTicket
+    pub ticket: String,
+    /// Why, for those who read it later
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CompleteArgs {
+    /// Name of the ChangeTicket
+    pub ticket: String,
+    /// It failed, was taken back, or has caused an interruption; --note says more
+    #[arg(long, requires = "note")]
+    pub failed: bool,
+    /// How it is known that it works
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        required_unless_present = "failed"
+    )]
+    pub verified: Option<Verified>,
+    /// What was seen, or what went wrong and how it was taken back
+    #[arg(long)]
+    pub note: Option<String>,
+}
+
+/// How it is known that a change works.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Verified {
+    /// Somebody has seen it within the window
+    InWindow,
+    /// Its run has ended well
+    ByRun,
+    /// That shows only later
+    NotVerifiable,
+}
+
+impl From<Verified> for v1alpha1::Verified {
+    fn from(typed: Verified) -> Self {
+        match typed {
+            Verified::InWindow => Self::InWindow,
+            Verified::ByRun => Self::ByRun,
+            Verified::NotVerifiable => Self::NotVerifiable,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -113,6 +113,8 @@ pub enum Error {
     Output(#[source] std::io::Error),
     #[error("refused, {0}")]
     Refused(Refusal),
+    #[error("refused, {reason}: {message}")]
+    NotTaken { reason: String, message: String },
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -133,7 +135,7 @@ impl Error {
     /// What the shell is told.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Refused(_) => REFUSED,
+            Self::Refused(_) | Self::NotTaken { .. } => REFUSED,
             // Schema and policies refuse with these two.
             Self::Api { doing, .. }
                 if doing.starts_with("create ") && matches!(self.status(), Some(403 | 422)) =>

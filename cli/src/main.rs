@@ -38,6 +38,7 @@ mod shown;
 mod story;
 mod table;
 mod terminal;
+mod ticket;
 mod uninstall;
 mod watch;
 
@@ -135,6 +136,7 @@ async fn dispatch(args: Args) -> Result<u8> {
         Command::Reject(asked) => {
             approve::approve(&cluster, &asked, Decision::Reject, format).await
         }
+        Command::Ticket(asked) => ticket::ticket(&cluster, &asked, format).await,
         Command::Check(asked) => check::check(&cluster, &asked, format).await,
         Command::Explain { run } => explain::explain(&cluster, &run, format).await,
         Command::Parameter(asked) => parameter::parameter(&cluster, &asked, format).await,

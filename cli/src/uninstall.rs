@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crds::{
-    names::{FINALIZER_RESULT, FINALIZER_RUN, GROUP, LABEL_RUN_UID},
-    v1alpha1::{Action, JobRun, Requester, ScheduledTask},
+    names::{FINALIZER_CHANGE, FINALIZER_RESULT, FINALIZER_RUN, GROUP, LABEL_RUN_UID},
+    v1alpha1::{Action, ChangeTicket, JobRun, Requester, ScheduledTask},
 };
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -204,16 +204,20 @@ async fn stop_operator(cluster: &Cluster, asked: &UninstallArgs) -> Result<Optio
     }
 }
 
-/// Takes our finalizers off runs and step pods; how many there were.
+/// Takes our finalizers off runs, step pods and tickets; how many there were.
 async fn let_go(cluster: &Cluster) -> Result<usize> {
     let runs = every::<JobRun>(cluster, &ListParams::default()).await?;
     let pods = every::<Pod>(cluster, &ListParams::default().labels(LABEL_RUN_UID)).await?;
+    let tickets = every::<ChangeTicket>(cluster, &ListParams::default()).await?;
     let mut released = 0;
     for run in runs {
         released += take_off(cluster, &run, FINALIZER_RUN).await?;
     }
     for pod in pods {
         released += take_off(cluster, &pod, FINALIZER_RESULT).await?;
+    }
+    for ticket in tickets {
+        released += take_off(cluster, &ticket, FINALIZER_CHANGE).await?;
     }
     Ok(released)
 }

@@ -18,6 +18,8 @@ pub const LABEL_PARAMETER: &str = "pilothouse.dev/parameter";
 pub const LABEL_SCHEDULE: &str = "pilothouse.dev/schedule";
 /// Keeps a JobRun until what it started has ended.
 pub const FINALIZER_RUN: &str = "pilothouse.dev/run";
+/// Keeps a ChangeTicket while its run goes on.
+pub const FINALIZER_CHANGE: &str = "pilothouse.dev/change";
 /// Keeps a step pod until its result is acknowledged by records.
 pub const FINALIZER_RESULT: &str = "pilothouse.dev/result";
 /// Annotation of a step pod, and of a run that a step started: the digest of the effect key that it does.

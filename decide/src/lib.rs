@@ -9,6 +9,7 @@ pub mod audit;
 pub mod calendar;
 pub mod calls;
 pub mod chain;
+pub mod change;
 pub mod command;
 pub mod condition;
 pub mod control;

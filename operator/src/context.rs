@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::v1alpha1::{Approval, ChangeCalendar, JobRun, Requester, RunAction, Script};
+use crds::v1alpha1::{
+    Approval, ChangeAction, ChangeCalendar, ChangeTicket, JobRun, Requester, RunAction, Script,
+};
 use decide::{Limits, lock::Claim};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -54,6 +56,8 @@ pub type Written = ObjectRef<DeserializeGuard<Script>>;
 
 /// An Approval by its name.
 pub type Given = ObjectRef<DeserializeGuard<Approval>>;
+/// A ChangeTicket by its name.
+pub type Ticket = ObjectRef<DeserializeGuard<ChangeTicket>>;
 
 /// Shared by every controller of the leader.
 pub struct Context {
@@ -65,6 +69,7 @@ pub struct Context {
     /// What people have said about runs and what these hold, and the runs that wait for that.
     pub actions: Heard<RunAction>,
     pub approvals: Heard<Approval>,
+    pub change_actions: Heard<ChangeAction>,
     pub awaiting: Awaiting,
     pub policies: Policies,
     pub doors: Doors,
@@ -105,6 +110,7 @@ pub struct Context {
     pub wake_scripts: HashMap<String, mpsc::UnboundedSender<()>>,
     /// That of Approvals.
     pub wake_approval: HashMap<String, mpsc::UnboundedSender<Given>>,
+    pub wake_ticket: HashMap<String, mpsc::UnboundedSender<Ticket>>,
     /// UIDs of runs that have ended, for those who wait for one.
     pub ended: broadcast::Sender<String>,
     pub failures: Failures,
@@ -156,6 +162,15 @@ impl Context {
             .get(namespace)
             .or_else(|| self.wake_approval.get(EVERY));
         let _ = wake.map(|wake| wake.send(Given::new(name).within(namespace)));
+    }
+
+    /// Has the ticket looked at that a decision is about, or whose run has ended.
+    pub fn wake_ticket(&self, namespace: &str, name: &str) {
+        let wake = self
+            .wake_ticket
+            .get(namespace)
+            .or_else(|| self.wake_ticket.get(EVERY));
+        let _ = wake.map(|wake| wake.send(Ticket::new(name).within(namespace)));
     }
 
     /// Has everything looked at that rules on commands may be about.

@@ -51,7 +51,9 @@ pub enum Error {
         "the frozen plan {name} is not the one whose hash stands in status; cancel the run and create it anew"
     )]
     PlanChanged { name: String },
-    #[error("the name {name} is taken by a JobRun that is not of this task; delete that run")]
+    #[error(
+        "the name {name} is taken by a JobRun that does not come from this object; delete that run"
+    )]
     NameTaken { name: String },
     #[error("cannot read the run's records")]
     Records(#[source] Box<records::client::Error>),

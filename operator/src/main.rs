@@ -15,6 +15,7 @@ mod doors;
 mod entitled;
 mod error;
 mod fenced;
+mod finalizers;
 mod heard;
 mod held;
 mod latest;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Each target, and the longest input it is given: room for a few of what it reads, since longer ones only repeat that and are slower.
-const TARGETS: [(&str, u32); 9] = [
+const TARGETS: [(&str, u32); 10] = [
     ("journal", 16 << 10),
     ("plan", 8 << 10),
     ("ingest", 16 << 10),
@@ -26,6 +26,7 @@ const TARGETS: [(&str, u32); 9] = [
     ("schedule", 4 << 10),
     ("calendar", 4 << 10),
     ("commands", 1 << 10),
+    ("admission", 1 << 10),
 ];
 
 /// What cargo-fuzz gives the compiler, less what stable Rust does not have: code without `unsafe` needs no AddressSanitizer. They stand in for the workspace's own

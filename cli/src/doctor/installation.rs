@@ -20,7 +20,7 @@ use crate::{age, args::DoctorArgs, cluster::Cluster, error::status, scope::Scope
 /// Name of the operator's Lease and Deployment.
 const OPERATOR: &str = "pilothouse-operator";
 /// Kinds of namespaces by their plural names, and those of the whole cluster.
-pub const KINDS: [&str; 9] = [
+pub const KINDS: [&str; 11] = [
     "hosts",
     "scripts",
     "jobs",
@@ -29,13 +29,16 @@ pub const KINDS: [&str; 9] = [
     "scheduledtasks",
     "parameters",
     "changecalendars",
+    "changetickets",
+    "changeactions",
     "approvals",
 ];
 const OF_THE_CLUSTER: [&str; 2] = ["commandpolicies", "protectionpolicies"];
 /// Policies that say whose rights count.
-const POLICIES: [&str; 9] = [
+const POLICIES: [&str; 10] = [
     "pilothouse-account",
     "pilothouse-approval",
+    "pilothouse-change-action",
     "pilothouse-requester",
     "pilothouse-revision",
     "pilothouse-run-action",
@@ -284,18 +287,21 @@ async fn in_force(
         let asked_for = PROTECTION.contains(name);
         let ignores = |policy: &DynamicObject| policy.data["spec"]["failurePolicy"] == "Ignore";
         let stands = policy.is_some_and(|policy| asked_for || !ignores(policy));
-        let holds =
-            |binding: &DynamicObject| is_whole(name, binding) && (asked_for || refuses(binding));
-        !stands || !bindings.iter().any(holds)
+        let bound = |binding: &DynamicObject| {
+            holds(name, binding) || (asked_for && is_whole(name, binding))
+        };
+        !stands || !bindings.iter().any(bound)
     };
     let off = wanted.iter().filter(is_off);
     Ok(off.map(ToString::to_string).collect())
 }
 
-/// A mutating policy has no actions: it changes what it is about.
-fn refuses(binding: &DynamicObject) -> bool {
+/// Whether a binding is the policy's, refuses, and leaves nothing out.
+fn holds(policy: &str, binding: &DynamicObject) -> bool {
+    // A mutating policy has no actions: it changes what it is about.
     let actions = binding.data["spec"]["validationActions"].as_array();
-    actions.is_none_or(|actions| actions.iter().any(|action| action == "Deny"))
+    let refuses = actions.is_none_or(|actions| actions.iter().any(|action| action == "Deny"));
+    refuses && is_whole(policy, binding)
 }
 
 /// Whether a binding is the policy's and leaves nothing out.

@@ -3,7 +3,9 @@
 mod action;
 mod approval;
 mod break_glass;
+mod change_action;
 mod change_calendar;
+mod change_ticket;
 mod command_policy;
 mod condition;
 mod declared_parameter;
@@ -24,7 +26,9 @@ mod target;
 pub use action::*;
 pub use approval::*;
 pub use break_glass::*;
+pub use change_action::*;
 pub use change_calendar::*;
+pub use change_ticket::*;
 pub use command_policy::*;
 pub use condition::*;
 pub use declared_parameter::*;
@@ -55,6 +59,8 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         ScheduledTask::crd(),
         Parameter::crd(),
         ChangeCalendar::crd(),
+        ChangeTicket::crd(),
+        ChangeAction::crd(),
         Approval::crd(),
         CommandPolicy::crd(),
         ProtectionPolicy::crd(),

@@ -62,14 +62,14 @@ impl Gate {
 fn calendar(name: &str, spec: Option<&ChangeCalendarSpec>) -> Result<Calendar, Refusal> {
     let spec = spec.ok_or_else(|| {
         let message = format!(
-            "spec.calendarRefs: there is no ChangeCalendar {name}, and nothing fires until it is there; create it"
+            "spec.calendarRefs: there is no ChangeCalendar {name}, and nothing is started until it is there; create it"
         );
         Refusal::new("CalendarNotFound", message)
     })?;
     Calendar::read(spec).map_err(|refused| {
         let why = refused.first().map_or("", |refusal| &refusal.message);
         let message = format!(
-            "spec.calendarRefs: ChangeCalendar {name} cannot be read, and nothing fires until it is corrected: {why}"
+            "spec.calendarRefs: ChangeCalendar {name} cannot be read, and nothing is started until it is corrected: {why}"
         );
         Refusal::new("CalendarNotReady", message)
     })

@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 /// Specs that together use every field that people write.
-const FULL: [(&str, &str); 22] = [
+const FULL: [(&str, &str); 26] = [
     (
         "Host",
         r"{type: PhysicalMachine, address: 192.0.2.1, port: 22, user: root, escalation: Sudo, credentialsRef: {name: key},
@@ -93,16 +93,33 @@ const FULL: [(&str, &str); 22] = [
     ),
     (
         "ProtectionPolicy",
-        r"{mode: Audit, reason: r, requestedBy: {user: a, groups: [b]}, namespaces: [n], breakGlass: {groups: [g]},
+        r"{mode: Audit, reason: r, requestedBy: {user: a, groups: [b]}, namespaces: [ns], breakGlass: {groups: [g]},
             namespaceSelector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]},
             rules: [{groups: [apps], resources: [deployments], names: ['a-*'], operations: [Update],
               selector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]}}],
-            require: {openCalendars: [{namespace: n, name: c}]}}",
+            require: {openCalendars: [{namespace: ns, name: c}]}}",
     ),
     (
         "ProtectionPolicy",
         r"{reason: r, rules: [{resources: ['*']}], require: {nobody: {}}}",
     ),
+    (
+        "ChangeTicket",
+        r#"{title: t, description: d, type: Urgent, level: A, scope: {hosts: [h]}, start: Manual, submit: true, calendarRefs: [{name: c}], requestedBy: {user: a, groups: [b]},
+            window: {start: "2027-01-01T00:00:00Z", end: "2027-01-01T02:00:00Z", onClose: Abort, reserve: 10m},
+            plan: {job: {jobRef: {name: j}, serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}}},
+            implementers: {users: [u], groups: [g]}, review: [{name: l, users: [u], groups: [g], rule: All}],
+            allow: [{groups: [apps], resources: [deployments], names: ["web-*"], operations: [Scale, Update]}]}"#,
+    ),
+    (
+        "ChangeTicket",
+        r#"{title: t, type: Regular, level: D, window: {start: "2027-01-01T00:00:00Z", end: "2027-01-01T02:00:00Z"}, plan: {guide: g}, implementers: {users: [u]}, review: [{name: l, groups: [g]}]}"#,
+    ),
+    (
+        "ChangeAction",
+        r"{ticketRef: {name: t}, action: Complete, reason: because, result: {outcome: Success, verified: InWindow, note: nn}, requestedBy: {user: a, groups: [b]}}",
+    ),
+    ("ChangeAction", r"{ticketRef: {name: t}, action: Start}"),
     (
         "ScheduledTask",
         r#"{description: d, schedule: {cron: "0 0 3 ? * *", timeZone: UTC}, calendars: {exclude: [{from: "2027-01-01", to: "2027-01-02", name: nn}], include: [{from: "2027-01-01", to: "2027-01-02", name: nn}]}, calendarRefs: [{name: c}],

@@ -50,6 +50,20 @@ const OBJECTS: &str = r#"
 ---
 {kind: Approval, metadata: {name: nobodys}, spec: {subject: {kind: Script, name: nobody}, digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000", decision: Approve}}
 ---
+{kind: ChangeTicket, metadata: {name: draft}, spec: {TICKET, plan: {guide: g}, window: {start: "2026-01-01T00:00:00Z", end: "2099-01-01T00:00:00Z"}}}
+---
+{kind: ChangeTicket, metadata: {name: reviewed}, spec: {TICKET, submit: true, plan: {guide: g}, window: {start: "2026-01-01T00:00:00Z", end: "2099-01-01T00:00:00Z"}}}
+---
+{kind: ChangeTicket, metadata: {name: late}, spec: {TICKET, submit: true, plan: {guide: g}, window: {start: "2025-01-01T00:00:00Z", end: "2025-01-02T00:00:00Z"}}}
+---
+{kind: ChangeTicket, metadata: {name: planless}, spec: {TICKET, submit: true, plan: {job: {jobRef: {name: nobody}}}, window: {start: "2026-01-01T00:00:00Z", end: "2099-01-01T00:00:00Z"}}}
+---
+{kind: ChangeTicket, metadata: {name: withdrawn}, spec: {TICKET, submit: true, plan: {guide: g}, window: {start: "2026-01-01T00:00:00Z", end: "2099-01-01T00:00:00Z"}}}
+---
+{kind: ChangeAction, metadata: {name: withdraw}, spec: {ticketRef: {name: withdrawn}, action: Cancel}}
+---
+{kind: ChangeAction, metadata: {name: astray}, spec: {ticketRef: {name: nobody}, action: Cancel}}
+---
 {kind: Parameter, metadata: {name: kept}, spec: {value: a}}
 ---
 {kind: ScheduledTask, metadata: {name: scheduled}, spec: {schedule: {every: 24h}, jobRef: {name: plannable}}}
@@ -72,6 +86,9 @@ const OBJECTS: &str = r#"
 ---
 {kind: ScheduledTask, metadata: {name: barred}, spec: {schedule: {every: 24h}, jobRef: {name: hers}}}
 "#;
+
+/// What every ticket says besides.
+const TICKET: &str = "title: t, type: Regular, level: D, implementers: {users: [nobody]}, review: [{name: l, users: [somebody]}]";
 
 /// Which object shows which condition, and what kstatus and Argo CD are to say of it then.
 const STATES: &str = "
@@ -98,6 +115,13 @@ JobRun        hook      Failed=True/AlreadyBegun         Current    Degraded
 RunAction     suspend   Applied=True/TakenIn             Current    Healthy
 RunAction     nothing   Applied=False/RunNotFound        Failed     Degraded
 Approval      nobodys   Counts=False/NotFound            Failed     Degraded
+ChangeTicket  draft     Ready=True/Draft                 Current    Healthy
+ChangeTicket  reviewed  Ready=Unknown/AwaitingApproval   InProgress Suspended
+ChangeTicket  late      Ready=False/Expired              Failed     Degraded
+ChangeTicket  planless  Ready=False/JobNotFound          Failed     Degraded
+ChangeTicket  withdrawn Ready=False/Cancelled            Failed     Degraded
+ChangeAction  withdraw  Applied=True/TakenIn             Current    Healthy
+ChangeAction  astray    Applied=False/TicketNotFound     Failed     Degraded
 ScheduledTask scheduled Ready=True/Scheduled             Current    Healthy
 ScheduledTask suspended Ready=True/Suspended             Current    Healthy
 ScheduledTask expired   Ready=True/Finished              Current    Healthy
@@ -248,7 +272,8 @@ async fn each_kind_is_told_of_as_it_is_in_every_state() {
     };
     let expires = Timestamp::now() + SignedDuration::from_secs(10);
     let expires = expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    told.create(&OBJECTS.replace("EXPIRES", &expires)).await;
+    let objects = OBJECTS.replace("TICKET", TICKET);
+    told.create(&objects.replace("EXPIRES", &expires)).await;
     told.create(AGAIN).await;
     told.stage.becomes("running", &["Running"]).await;
     told.create(WAITING).await;

@@ -1,6 +1,7 @@
 //! Every story, in one program, which is linked once. `cargo xtask test` plays them one after the other, since some stop what others need.
 
 mod admission;
+mod admission_away;
 mod archives;
 mod audit;
 mod backup;
@@ -9,6 +10,7 @@ mod bounds;
 mod calendars;
 mod canary;
 mod cancel;
+mod change;
 mod charts;
 mod command_line;
 mod control;

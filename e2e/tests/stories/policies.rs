@@ -26,6 +26,25 @@ fn schedule(account: &str) -> Value {
         "schedule": {"every": "1h"}, "jobRef": {"name": "no-such-job"}, "serviceAccountName": account}})
 }
 
+fn ticket(plan: &Value) -> Value {
+    json!({"apiVersion": API, "kind": "ChangeTicket", "metadata": {"name": "ticket"}, "spec": {
+        "title": "t", "type": "Regular", "level": "D", "plan": plan, "implementers": {"users": ["i"]}, "review": [{"name": "l", "users": ["r"]}],
+        "window": {"start": "2027-01-01T00:00:00Z", "end": "2027-01-01T02:00:00Z"}}})
+}
+
+fn planned(account: &str) -> Value {
+    ticket(&json!({"job": {"jobRef": {"name": "no-such-job"}, "serviceAccountName": account}}))
+}
+
+fn change_action(action: &str) -> Value {
+    let mut object = json!({"apiVersion": API, "kind": "ChangeAction", "metadata": {"name": "action"},
+            "spec": {"ticketRef": {"name": "ticket"}, "action": action}});
+    if action == "Complete" {
+        object["spec"]["result"] = json!({"outcome": "Failed", "note": "n"});
+    }
+    object
+}
+
 fn host(spec: &Value) -> Value {
     let mut object = json!({"apiVersion": API, "kind": "Host", "metadata": {"name": "host"}, "spec": {
         "type": "VirtualMachine", "address": "192.0.2.1", "credentialsRef": {"name": "key"}, "hostKeyPolicy": "TrustOnFirstUse",
@@ -167,6 +186,8 @@ async fn every_kind_is_stamped() {
         scene.write(host(&json!({}))),
         scene.write(action("Cancel")),
         scene.write(schedule("pilothouse-runner")),
+        scene.write(planned("pilothouse-runner")),
+        scene.write(change_action("Cancel")),
     ];
     for manifest in all {
         assert_eq!(
@@ -245,6 +266,8 @@ async fn work_is_done_only_as_an_account_that_its_writer_may_impersonate() {
     accepted(scene.write(host(&json!({}))).try_create(&alice).await);
     let scheduled = scene.write(schedule("pilothouse-runner"));
     accepted(scheduled.try_create(&alice).await);
+    let change = scene.write(planned("pilothouse-runner"));
+    accepted(change.try_create(&alice).await);
     let message = [
         "Rule pilothouse-account",
         "may not impersonate service account 'pilothouse-runner'",
@@ -262,6 +285,9 @@ async fn work_is_done_only_as_an_account_that_its_writer_may_impersonate() {
         &message,
     );
     refused(scheduled.try_create(&writer).await, &message);
+    refused(change.try_create(&writer).await, &message);
+    let by_hand = scene.write(ticket(&json!({"guide": "g"})));
+    accepted(by_hand.try_create(&writer).await);
     refused(
         scene.write(run("cluster-admin")).try_create(&alice).await,
         &["service account 'cluster-admin'"],
@@ -269,16 +295,18 @@ async fn work_is_done_only_as_an_account_that_its_writer_may_impersonate() {
 }
 
 #[tokio::test]
-async fn a_schedule_creates_runs_only_for_those_who_may_create_them() {
+async fn a_schedule_and_a_ticket_create_runs_only_for_those_who_may_create_them() {
     let scene = People::new("creates").await;
     let rules = json!([{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
-        {"apiGroups": ["pilothouse.dev"], "resources": ["scheduledtasks"], "verbs": ["create"]}]);
+        {"apiGroups": ["pilothouse.dev"], "resources": ["scheduledtasks", "changetickets"], "verbs": ["create"]}]);
     let bob = scene
         .person_with("bob", rules, ("impersonate", "serviceaccounts"), None)
         .await;
     let refusal = ["Rule pilothouse-account", "may not create jobruns"];
     let task = scene.write(schedule("pilothouse-runner"));
     refused(task.try_create(&bob).await, &refusal);
+    let change = scene.write(planned("pilothouse-runner"));
+    refused(change.try_create(&bob).await, &refusal);
     let alice = scene
         .person("alice", "pilothouse-admin", ("create", "jobruns"))
         .await;
@@ -518,6 +546,26 @@ async fn an_approval_takes_the_verb_on_the_run_also_for_one_of_its_steps() {
         of("other", Some("sign-off")).try_create(&bob).await,
         &["step 'sign-off' of JobRun 'other'"],
     );
+}
+
+#[tokio::test]
+async fn an_action_on_a_change_takes_the_verb_of_its_name_on_the_ticket() {
+    let scene = People::new("change-action").await;
+    let rules = json!([writer(), {"apiGroups": ["pilothouse.dev"], "resources": ["changetickets"], "resourceNames": ["ticket"], "verbs": ["start"]}]);
+    let bob = scene
+        .person_with("bob", rules, ("start", "changetickets"), Some("ticket"))
+        .await;
+    let start = scene.write(change_action("Start"));
+    accepted(start.try_create(&bob).await);
+    for (action, verb) in [("Cancel", "cancel"), ("Complete", "complete")] {
+        refused(
+            scene.write(change_action(action)).try_create(&bob).await,
+            &[
+                "Rule pilothouse-change-action",
+                &format!("may not {verb} ticket 'ticket'"),
+            ],
+        );
+    }
 }
 
 #[tokio::test]

@@ -30,6 +30,11 @@ fn least(kind: &str) -> Value {
         "Parameter" => json!({"value": "1"}),
         "ChangeCalendar" => json!({"default": "Closed", "timeZone": "UTC"}),
         "RunAction" => json!({"runRef": {"name": "run"}, "action": "Cancel"}),
+        "ChangeAction" => json!({"ticketRef": {"name": "ticket"}, "action": "Start"}),
+        "ChangeTicket" => {
+            json!({"title": "t", "type": "Regular", "level": "D", "plan": {"guide": "g"}, "implementers": {"users": ["i"]}, "review": [{"name": "l", "users": ["r"]}],
+                "window": {"start": "2027-01-01T00:00:00Z", "end": "2027-01-01T02:00:00Z"}})
+        }
         "CommandPolicy" => {
             json!({"rules": [{"name": "r", "match": {"commands": ["c"]}, "action": "Deny", "why": "w"}]})
         }
@@ -648,6 +653,70 @@ fn calendar_cases() -> Vec<Case> {
     ]
 }
 
+fn change_cases() -> Vec<Case> {
+    let ticket = |accept, reject, message| Case {
+        kind: "ChangeTicket",
+        accept,
+        reject,
+        message,
+    };
+    let action = |accept, reject, message| Case {
+        kind: "ChangeAction",
+        accept,
+        reject,
+        message,
+    };
+    let job = |over: Value| {
+        let mut job = json!({"jobRef": {"name": "j"}, "parameters": {"a": "1"}});
+        merge(&mut job, &over);
+        json!({"plan": {"guide": null, "job": job}})
+    };
+    let secret = json!({"name": "s", "key": "k"});
+    let report = |result: Value| json!({"action": "Complete", "result": result});
+    vec![
+        ticket(
+            json!({"window": {"end": "2027-01-01T00:00:01Z"}}),
+            json!({"window": {"end": "2027-01-01T00:00:00Z"}}),
+            "window.end is not after window.start",
+        ),
+        ticket(
+            json!({"window": {"reserve": "119m"}}),
+            json!({"window": {"reserve": "2h"}}),
+            "window.reserve leaves no time of the window",
+        ),
+        ticket(
+            job(json!({})),
+            json!({"plan": {"job": {"jobRef": {"name": "j"}}}}),
+            "a plan is exactly one of job and guide",
+        ),
+        ticket(
+            job(json!({"secretParameters": {"b": secret}})),
+            job(json!({"secretParameters": {"a": secret}})),
+            "a parameter is given in one of parameters and secretParameters",
+        ),
+        ticket(
+            json!({"implementers": {"users": null, "groups": ["g"]}}),
+            json!({"implementers": {"users": []}}),
+            "somebody has to carry the change out; name users or groups in implementers",
+        ),
+        ticket(
+            json!({"review": [{"name": "l", "groups": ["g"]}]}),
+            json!({"review": [{"name": "l"}]}),
+            "a level without people agrees to nothing; name users or groups in review",
+        ),
+        action(
+            report(json!({"outcome": "Failed", "note": "n"})),
+            json!({"action": "Complete"}),
+            "result is for Complete, which needs it",
+        ),
+        action(
+            report(json!({"outcome": "Success", "verified": "NotVerifiable"})),
+            report(json!({"outcome": "Success", "note": "n"})),
+            "a Success says how it was verified, and a Failed what went wrong in its note",
+        ),
+    ]
+}
+
 fn cases() -> Vec<Case> {
     let jobs = step_cases()
         .into_iter()
@@ -664,6 +733,7 @@ fn cases() -> Vec<Case> {
         .chain(run_cases())
         .chain(action_cases())
         .chain(approval_cases())
+        .chain(change_cases())
         .chain(command_cases())
         .chain(protection_cases())
         .chain(schedule_cases())
@@ -672,10 +742,11 @@ fn cases() -> Vec<Case> {
 }
 
 /// Rules that look at the old object, too; `what_is_said_once_never_changes` asks them.
-const OF_CHANGES: [&str; 3] = [
+const OF_CHANGES: [&str; 4] = [
     "a JobRun is immutable; create another one, or control it with a RunAction",
     "a RunAction is immutable; create another one",
     "an Approval is immutable; create another one",
+    "a ChangeAction is immutable; create another one",
 ];
 
 #[tokio::test]
@@ -713,6 +784,7 @@ async fn what_is_said_once_never_changes() {
         ("JobRun", json!({"parameters": {"a": "1"}})),
         ("RunAction", json!({"reason": "another"})),
         ("Approval", json!({"reason": "another"})),
+        ("ChangeAction", json!({"reason": "another"})),
     ];
     for ((kind, change), message) in changes.into_iter().zip(OF_CHANGES) {
         let kept = Manifest::of(kind, "asked", &least(kind)).within(namespace.name());

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crds::v1alpha1::{Approval, Job, JobRun, Script, SubjectKind};
-use decide::{Refusal, approval, audit, calls, sign_off};
+use crds::v1alpha1::{Approval, ChangeTicket, Job, JobRun, Script, SubjectKind};
+use decide::{Refusal, approval, audit, calls, change as changes, sign_off};
 use jiff::Timestamp;
 use kube::{
     Api, ResourceExt as _,
@@ -11,7 +11,7 @@ use kube::{
     runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
 
-use super::{run, valid};
+use super::{change, run, valid};
 use crate::{
     context::Context,
     error::{Error, Result, observing},
@@ -24,7 +24,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// What is decided on, as it is now: its digest, and who wrote it.
 type Now = (String, BTreeSet<String>);
 
-/// Has an Approval looked at when the Script or Job that it is about was written.
+/// Has an Approval looked at when the Script, Job or ChangeTicket that it is about was written.
 pub fn following(
     approvals: Controller<DeserializeGuard<Approval>>,
     ctx: &Context,
@@ -40,7 +40,7 @@ pub fn following(
         };
         known.state().iter().filter_map(is).collect::<Vec<_>>()
     };
-    let of_script = about.clone();
+    let (of_script, of_ticket) = (about.clone(), about.clone());
     let client = &ctx.client;
     approvals
         .watches(
@@ -52,6 +52,14 @@ pub fn following(
             scope::within::<DeserializeGuard<Job>>(client, part),
             watcher::Config::default(),
             move |job| about(SubjectKind::Job, job.namespace(), &job.name_any()),
+        )
+        .watches(
+            scope::within::<DeserializeGuard<ChangeTicket>>(client, part),
+            watcher::Config::default(),
+            move |ticket| {
+                let name = ticket.name_any();
+                of_ticket(SubjectKind::ChangeTicket, ticket.namespace(), &name)
+            },
         )
 }
 
@@ -116,9 +124,10 @@ async fn counts(
         SubjectKind::Script => of_script(ctx, &namespace, name).await?,
         SubjectKind::Job => of_job(ctx, &namespace, name).await?,
         SubjectKind::JobRun => of_run(ctx, &namespace, name).await?,
+        SubjectKind::ChangeTicket => return of_ticket(ctx, approval, now).await,
     };
     let Some((digest, writers)) = &found else {
-        return Ok(Err(not_found(kind, name, &namespace)));
+        return Ok(Err(not_found(&namespace, approval)));
     };
     let content = approval::Content {
         kind,
@@ -130,7 +139,8 @@ async fn counts(
     Ok(content.counts(approval, now))
 }
 
-fn not_found(kind: SubjectKind, name: &str, namespace: &str) -> Refusal {
+fn not_found(namespace: &str, approval: &Approval) -> Refusal {
+    let (kind, name) = (approval.spec.subject.kind, &approval.spec.subject.name);
     let message =
         format!("there is no {kind:?} {name} that could be decided on in namespace {namespace}");
     Refusal::new("NotFound", message)
@@ -155,10 +165,29 @@ async fn of_step(
         None => None,
     };
     let Some((run, kept)) = found.zip(kept) else {
-        return Ok(Err(not_found(subject.kind, name, &namespace)));
+        return Ok(Err(not_found(&namespace, approval)));
     };
     let planned = (&*kept.plan, kept.hash.as_str());
     Ok(sign_off::counts(approval, &run, planned, now))
+}
+
+/// Who may decide on a ticket stands in the ticket.
+async fn of_ticket(
+    ctx: &Context,
+    approval: &Approval,
+    now: Timestamp,
+) -> Result<std::result::Result<(), Refusal>> {
+    let namespace = approval.namespace().unwrap_or_default();
+    let name = &approval.spec.subject.name;
+    let tickets = Api::<ChangeTicket>::namespaced(ctx.client.clone(), &namespace);
+    let found = tickets.get_opt(name).await;
+    let Some(ticket) = found.map_err(observing(format!("ChangeTicket {name}")))? else {
+        return Ok(Err(not_found(&namespace, approval)));
+    };
+    let Some(content) = change::content(ctx, &ticket).await? else {
+        return Ok(Err(not_found(&namespace, approval)));
+    };
+    Ok(changes::counts(&ticket, &content, approval, now))
 }
 
 async fn of_script(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Now>> {

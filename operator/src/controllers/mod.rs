@@ -3,6 +3,8 @@
 mod action;
 mod approval;
 mod calendar;
+mod change;
+mod change_action;
 mod command_policy;
 mod host;
 mod job;
@@ -21,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use crds::v1alpha1::{Approval, Requester, RunAction};
+use crds::v1alpha1::{Approval, ChangeAction, Requester, RunAction};
 use decide::admission::JUDGED;
 use futures::{StreamExt as _, TryStreamExt as _, stream::select_all};
 use http::{HeaderName, HeaderValue};
@@ -57,7 +59,7 @@ use crate::{
     awaiting::Awaiting,
     bursts::Bursts,
     claims::Claims,
-    context::{Context, Failures, Given, Run, Written, toolkit},
+    context::{Context, Failures, Given, Run, Ticket, Written, toolkit},
     crowds::Crowds,
     desk::Desk,
     doors::Doors,
@@ -91,6 +93,8 @@ struct Ears {
     actions: Heeded<RunAction>,
     approvals: Heeded<Approval>,
     approval: Woken<Given>,
+    tickets: Woken<Ticket>,
+    change_actions: Heeded<ChangeAction>,
     policies: Option<policies::News>,
 }
 
@@ -128,6 +132,7 @@ pub async fn run(
         work(&ctx, ears.runs, ears.actions, ears.approvals),
         definitions(&ctx, ears.script, ears.scripts, ears.parameters),
         rules(&ctx, ears.policies, ears.approval),
+        changes(&ctx, ears.tickets, ears.change_actions),
     );
     Ok(())
 }
@@ -207,6 +212,19 @@ async fn rules(ctx: &Arc<Context>, policies: Option<policies::News>, mut woken: 
     );
 }
 
+/// What is planned, agreed to and carried out in a window.
+async fn changes(ctx: &Arc<Context>, mut woken: Woken<Ticket>, mut actions: Heeded<ChangeAction>) {
+    let tickets = |controller: Controller<_>, part: &str| {
+        change::following(controller, ctx, part)
+            .watches_stream(own(&mut actions, part), change::of_action)
+            .reconcile_on(own(&mut woken, part))
+    };
+    tokio::join!(
+        drive(ctx, Turns::usual(), change::reconcile, tickets),
+        drive(ctx, Turns::usual(), change_action::reconcile, |c, _| c),
+    );
+}
+
 /// What controllers share, and what runs of each part of the scope are woken by.
 async fn context(
     args: &Args,
@@ -226,6 +244,8 @@ async fn context(
     let (wake_approval, approval) = wakes(&scope);
     let (actions, heard_actions) = Heard::of(&client, &scope);
     let (approvals, heard_approvals) = Heard::of(&client, &scope);
+    let (wake_ticket, tickets) = wakes(&scope);
+    let (change_actions, heard_change_actions) = Heard::of(&client, &scope);
     let (policies, news) = Policies::heard(&client, &scope);
     let ears = Ears {
         runs,
@@ -235,6 +255,8 @@ async fn context(
         actions: heard_actions,
         approvals: heard_approvals,
         approval,
+        tickets,
+        change_actions: heard_change_actions,
         policies: news,
     };
     let fleet = Fleet::fenced(Limits::default(), fence.clone());
@@ -244,6 +266,7 @@ async fn context(
         precedence,
         actions,
         approvals,
+        change_actions,
         awaiting: Awaiting::default(),
         policies,
         doors: Doors::new(client.clone(), &args.namespace),
@@ -278,6 +301,7 @@ async fn context(
         wake_script,
         wake_scripts,
         wake_approval,
+        wake_ticket,
         ended: broadcast::Sender::new(ENDS),
         failures: Failures::default(),
         latest: Latest::default(),

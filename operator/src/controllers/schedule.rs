@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crds::{
     names::{FINALIZER_RUN, LABEL_SCHEDULE},
     v1alpha1::{
-        ChangeCalendar, Concurrency, JobRun, JobRunSpec, Origin, ScheduledTask,
+        ChangeCalendar, Concurrency, JobRun, JobRunSpec, LocalRef, Origin, ScheduledTask,
         ScheduledTaskStatus, Verdict, condition_is_true, find_condition, set_condition,
     },
 };
@@ -106,7 +106,9 @@ async fn turn(
     table: Timetable,
     now: Timestamp,
 ) -> Result<Turn> {
-    let table = table.guarded(gate(ctx, task).await?);
+    let namespace = task.namespace().unwrap_or_default();
+    let calendars = gate(ctx, &namespace, &task.spec.calendar_refs).await?;
+    let table = table.guarded(calendars);
     let due = schedule::due(task, &table, now);
     let first = (!due.is_empty()).then(|| ctx.precedence.firing());
     let (world, earlier) = if wants_a_look(task, &due) {
@@ -132,12 +134,11 @@ async fn turn(
     Ok(Turn { table, next, world })
 }
 
-/// The calendars that the task refers to, as they are now.
-async fn gate(ctx: &Context, task: &ScheduledTask) -> Result<Gate> {
-    let namespace = task.namespace().unwrap_or_default();
+/// The calendars that a task or a ticket refers to, as they are now.
+pub async fn gate(ctx: &Context, namespace: &str, refs: &[LocalRef]) -> Result<Gate> {
     let mut found = Vec::new();
-    for of in &task.spec.calendar_refs {
-        let calendar = ctx.calendar(&namespace, &of.name).await;
+    for of in refs {
+        let calendar = ctx.calendar(namespace, &of.name).await;
         let calendar = calendar.map_err(|source| Error::Observe {
             what: format!("ChangeCalendar {}", of.name),
             source,

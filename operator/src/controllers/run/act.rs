@@ -19,13 +19,12 @@ use decide::{
 use jiff::Timestamp;
 use kube::{
     Api, Resource as _, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Preconditions},
     runtime::controller::Action,
 };
-use serde_json::json;
 
 use super::{
-    super::schedule,
+    super::{change, schedule},
     CALM, COUNTS, Turn, WAITING,
     observe::{self, Kept},
     part, sign_off,
@@ -34,6 +33,7 @@ use crate::{
     actions,
     context::Context,
     error::{Error, Result, acting, chain, observing},
+    finalizers,
     metrics::RunEnded,
     report,
     work::{self, RunFacts},
@@ -71,24 +71,9 @@ async fn put_finalizers(
     run: &JobRun,
     finalizers: &[String],
 ) -> Result<Option<JobRun>> {
-    let api: Api<JobRun> =
-        Api::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
-    let patch = json!({"metadata": {"uid": run.uid(), "resourceVersion": run.resource_version(), "finalizers": finalizers}});
-    let patched = api
-        .patch(
-            &run.name_any(),
-            &PatchParams::default(),
-            &Patch::Merge(&patch),
-        )
-        .await;
-    match patched {
-        Ok(run) => {
-            ctx.latest.wrote(run.clone());
-            Ok(Some(run))
-        }
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(error) => Err(acting(format!("JobRun {}", run.name_any()))(error)),
-    }
+    let put = finalizers::put(&ctx.client, run, finalizers).await?;
+    put.iter().cloned().for_each(|run| ctx.latest.wrote(run));
+    Ok(put)
 }
 
 /// Has records keep that the run begins; a refusal where its name has begun before.
@@ -330,8 +315,9 @@ pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action>
     };
     ctx.forget(&uid);
     if let Some(namespace) = namespace {
-        // A run that went before its task knew of it would be created anew, and a part would be missed.
+        // A run that went before its task knew of it would be created anew, and a part or the work of a ticket would be missed.
         if !schedule::knows(ctx, run).await?
+            || !change::knows(ctx, run).await?
             || !part::is_known(ctx, run).await?
             || !is_archived(ctx, run, &namespace?).await?
         {

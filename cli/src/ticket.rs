@@ -1,0 +1,149 @@
+//! Acting on a change: a ChangeAction in the caller's name, created once, and what the ticket answers.
+
+use std::time::Duration;
+
+use crds::v1alpha1::{
+    ChangeAction, ChangeActionSpec, ChangeOutcome, ChangeResult, ChangeTicket, ChangeVerb,
+    LocalRef, Requester, find_condition,
+};
+use kube::{ResourceExt as _, api::PostParams};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    args::{CompleteArgs, TicketArgs, TicketCommand},
+    caller,
+    cluster::Cluster,
+    error::{Error, Result, doing},
+    output::{self, Format},
+};
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks for it.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+pub async fn ticket(
+    cluster: &Cluster,
+    asked: &TicketCommand,
+    format: Option<Format>,
+) -> Result<u8> {
+    let by = caller::requester(cluster).await?;
+    let (name, wanted) = wanted(asked, by);
+    // Whoever mistypes its name is told at once.
+    cluster.get::<ChangeTicket>("ChangeTicket", name).await?;
+    let created = cluster
+        .api::<ChangeAction>()
+        .create(&PostParams::default(), &wanted)
+        .await
+        .map_err(doing("create the ChangeAction"))?;
+    let answered = answered(cluster, &created.name_any()).await?;
+    let named = format!("changeaction.pilothouse.dev/{}", created.name_any());
+    let applied = answered.status.as_ref();
+    let applied = applied.and_then(|s| find_condition(&s.conditions, "Applied"));
+    if let Some(refused) = applied.filter(|applied| applied.status == "False") {
+        return Err(Error::NotTaken {
+            reason: refused.reason.clone(),
+            message: refused.message.clone(),
+        });
+    }
+    let told = match applied {
+        Some(_) => "taken in",
+        None => "created; the operator has not answered yet",
+    };
+    output::result(&answered, format, &named, |_| format!("{named} {told}\n"))?;
+    Ok(0)
+}
+
+/// What is typed, as an object whose name the API server makes.
+fn wanted(asked: &TicketCommand, by: Requester) -> (&str, ChangeAction) {
+    let (ticket, reason, verb, result) = match asked {
+        TicketCommand::Start(TicketArgs { ticket, reason }) => {
+            (ticket, reason, ChangeVerb::Start, None)
+        }
+        TicketCommand::Cancel(TicketArgs { ticket, reason }) => {
+            (ticket, reason, ChangeVerb::Cancel, None)
+        }
+        TicketCommand::Complete(asked) => {
+            let result = Some(result(asked));
+            (&asked.ticket, &None, ChangeVerb::Complete, result)
+        }
+    };
+    let spec = ChangeActionSpec {
+        ticket_ref: LocalRef {
+            name: ticket.clone(),
+        },
+        action: verb,
+        reason: reason.clone(),
+        result,
+        requested_by: Some(by),
+    };
+    let mut wanted = ChangeAction::new("", spec);
+    wanted.metadata.name = None;
+    let word = format!("{verb:?}").to_lowercase();
+    wanted.metadata.generate_name = Some(format!("{ticket}-{word}-"));
+    (ticket, wanted)
+}
+
+fn result(asked: &CompleteArgs) -> ChangeResult {
+    ChangeResult {
+        outcome: if asked.failed {
+            ChangeOutcome::Failed
+        } else {
+            ChangeOutcome::Success
+        },
+        verified: asked.verified.map(Into::into),
+        note: asked.note.clone(),
+    }
+}
+
+/// The action once the ticket has answered it, or as it is when that takes too long.
+async fn answered(cluster: &Cluster, name: &str) -> Result<ChangeAction> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let action: ChangeAction = cluster.get("ChangeAction", name).await?;
+        let told = action.status.as_ref().map(|s| &s.conditions);
+        let is_told = told.is_some_and(|told| find_condition(told, "Applied").is_some());
+        if is_told || Instant::now() >= deadline {
+            return Ok(action);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use crds::v1alpha1::Verified;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn typed(words: &[&str]) -> Option<ChangeAction> {
+        let words = ["k", "ticket"].iter().chain(words);
+        let asked = match Args::try_parse_from(words).ok()?.command {
+            Command::Ticket(asked) => asked,
+            other => panic!("{other:?}"),
+        };
+        Some(wanted(&asked, Requester::default()).1)
+    }
+
+    #[test]
+    fn an_action_is_of_its_ticket_and_a_result_says_how_it_is_known() {
+        let start = typed(&["start", "move", "--reason", "all are here"]).expect("valid");
+        assert_eq!(start.spec.action, ChangeVerb::Start);
+        assert_eq!(start.spec.reason.as_deref(), Some("all are here"));
+        assert_eq!(start.metadata.generate_name.as_deref(), Some("move-start-"));
+        let well = typed(&["complete", "move", "--verified", "in-window"]).expect("valid");
+        let well = well.spec.result.expect("a result");
+        assert_eq!(
+            (well.outcome, well.verified),
+            (ChangeOutcome::Success, Some(Verified::InWindow))
+        );
+        let bad = typed(&["complete", "move", "--failed", "--note", "taken back"]);
+        let bad = bad.expect("valid").spec.result.expect("a result");
+        assert_eq!((bad.outcome, bad.verified), (ChangeOutcome::Failed, None));
+        for lacking in [&["complete", "move"][..], &["complete", "move", "--failed"]] {
+            assert!(typed(lacking).is_none(), "{lacking:?}");
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! ChangeTicket: a change that is planned, reviewed by others, carried out within its window, and closed with a result.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ChangeResult, Duration, LocalRef, Requester, SecretKeyRef, condition_is_true,
+    job_run::default_runner, schema,
+};
+
+/// A change, who has to agree to it, and when it may be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "pilothouse.dev",
+    version = "v1alpha1",
+    kind = "ChangeTicket",
+    plural = "changetickets",
+    namespaced,
+    status = "ChangeTicketStatus",
+    shortname = "chg",
+    category = "pilothouse",
+    doc = "ChangeTicket is a change: what is done, who has to agree, and in which window. Approvals are of everything that it says, its Job and Scripts included, and fall with every change. Inside the window it creates one JobRun of its Job, or its implementers follow its guide. What people do to it is a ChangeAction.",
+    printcolumn(name = "Level", type_ = "string", json_path = ".spec.level"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.summary"),
+    printcolumn(name = "Live", type_ = "boolean", json_path = ".status.live"),
+    printcolumn(name = "Start", type_ = "string", json_path = ".spec.window.start"),
+    printcolumn(name = "End", type_ = "string", json_path = ".spec.window.end"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Title",
+        type_ = "string",
+        json_path = ".spec.title",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Run",
+        type_ = "string",
+        json_path = ".status.run",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    )
+)]
+pub struct ChangeTicketSpec {
+    /// title in a line, for lists.
+    #[schemars(length(min = 1, max = 128))]
+    pub title: String,
+    /// description says why the change is needed and what it may break, for those who review it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub description: Option<String>,
+    /// type is Regular or Urgent. It tells people how much time there is, and changes nothing of the review.
+    #[serde(rename = "type")]
+    pub type_: ChangeType,
+    /// level is A, B, C or D, from the greatest risk to the least. Of a ticket with a Job, A and B end only when somebody reports a result; C and D end as their run does.
+    pub level: ChangeLevel,
+    /// scope is what the change is about; the namespace of the ticket always is.
+    #[serde(default)]
+    pub scope: ChangeScope,
+    /// window is when the change may be carried out.
+    pub window: ChangeWindow,
+    /// start says who starts a Job: AtWindow (default), the ticket by itself as soon as the window and its calendars are open; or Manual, an implementer by a ChangeAction. A guide is always started by an implementer.
+    #[serde(default)]
+    pub start: ChangeStart,
+    /// plan is what is done.
+    pub plan: ChangePlan,
+    /// implementers are those who start the change, work by hand within allow, and report its result. What one of them says in review does not count.
+    pub implementers: Implementers,
+    /// allow is what implementers may do by hand while status.live is true, to objects that a policy protects. Empty is nothing.
+    #[serde(default)]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub allow: Vec<Allowed>,
+    /// review are the levels of people who all have to agree, in any order.
+    #[schemars(length(min = 1, max = 5))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub review: Vec<ReviewLevel>,
+    /// calendarRefs are ChangeCalendars of the namespace. Nothing is started while one of them is closed, is not there or cannot be read; what was started goes on.
+    #[serde(default)]
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub calendar_refs: Vec<LocalRef>,
+    /// submit hands the ticket to its reviewers; false is a draft, which does nothing. It is no part of what is approved. Taken back before the start it makes the ticket a draft again; later it has no effect. Default false.
+    #[serde(default)]
+    pub submit: bool,
+    /// requestedBy is who wrote this spec last. Stamped by the API server; what is written here is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<Requester>,
+}
+
+/// How much time there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ChangeType {
+    Regular,
+    Urgent,
+}
+
+/// How much is at risk, A the most.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum ChangeLevel {
+    A,
+    B,
+    C,
+    D,
+}
+
+/// What a change is about, besides its namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeScope {
+    /// hosts are names of Hosts of the namespace that the change touches, for those who review it and look for conflicts. It bounds no Job, whose own targets are approved with it.
+    #[serde(default)]
+    #[schemars(length(max = 200), inner(length(min = 1, max = 253)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub hosts: Vec<String>,
+}
+
+/// When a change may be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.start < self.end").message("window.end is not after window.start"),
+    validation = Rule::new("self.end - self.start > duration(self.reserve)").message("window.reserve leaves no time of the window"),
+)]
+pub struct ChangeWindow {
+    /// start is the first moment at which anything may be done.
+    pub start: Time,
+    /// end is the moment from which nothing may be done any more.
+    pub end: Time,
+    /// onClose says what becomes of a run that goes on when the window closes, at end less reserve: Finish (default; it goes on to its end), Pause (it is suspended once, and whoever may resumes or cancels it) or Abort (it is cancelled).
+    #[serde(default)]
+    pub on_close: OnClose,
+    /// reserve is time at the end of the window that is kept for taking the change back: nothing is started in it, and onClose acts when it begins. Default 0s.
+    #[serde(default = "no_reserve")]
+    pub reserve: Duration,
+}
+
+fn no_reserve() -> Duration {
+    Duration::from_secs(0)
+}
+
+/// What becomes of a run that goes on when the window closes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnClose {
+    #[default]
+    Finish,
+    Pause,
+    Abort,
+}
+
+/// Who starts a Job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ChangeStart {
+    #[default]
+    AtWindow,
+    Manual,
+}
+
+/// What is done: exactly one of job and guide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.job) != has(self.guide)").message("a plan is exactly one of job and guide"))]
+pub struct ChangePlan {
+    /// job is run once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<ChangeJob>,
+    /// guide is a text that implementers follow by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16384))]
+    pub guide: Option<String>,
+}
+
+/// A Job, its values and the account that it runs as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.parameters.exists(k, k in self.secretParameters)").message("a parameter is given in one of parameters and secretParameters"))]
+pub struct ChangeJob {
+    /// jobRef is the Job to run. What is approved is what it says with all that it names; it is run as that or not at all.
+    pub job_ref: LocalRef,
+    /// serviceAccountName is the account whose rights the run has. Whoever writes the ticket must be allowed to impersonate it. Default pilothouse-runner.
+    #[serde(default = "default_runner")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: String,
+    /// parameters are plain values by parameter name. A value that is kept in a Parameter is named by the Job, so that it is approved with it.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::text_map")]
+    pub parameters: BTreeMap<String, String>,
+    /// secretParameters are values kept in Secrets, by parameter name. What is approved is which Secret is read, not its value.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 30))]
+    pub secret_parameters: BTreeMap<String, SecretKeyRef>,
+}
+
+/// Who carries a change out: at least one user or group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.users.size() + self.groups.size() > 0").message("somebody has to carry the change out; name users or groups in implementers"))]
+pub struct Implementers {
+    /// users by the names that the API server authenticates.
+    #[serde(default)]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub users: Vec<String>,
+    /// groups, each member of which is an implementer.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub groups: Vec<String>,
+}
+
+/// People of whom one, or all, have to agree: at least one user or group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.users.size() + self.groups.size() > 0").message("a level without people agrees to nothing; name users or groups in review"))]
+pub struct ReviewLevel {
+    /// name of the level, such as leads.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// users by the names that the API server authenticates.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub users: Vec<String>,
+    /// groups, each member of which is of the level.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub groups: Vec<String>,
+    /// rule is Any (default; one of them) or All (each of users, and one member of groups where there are any). Whoever is of two levels agrees for both.
+    #[serde(default)]
+    pub rule: ReviewRule,
+}
+
+/// How many people of a level have to agree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ReviewRule {
+    #[default]
+    Any,
+    All,
+}
+
+/// What may be done by hand to which objects of the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Allowed {
+    /// groups of the API, such as apps; an empty text is that of pods and Services.
+    #[schemars(
+        length(min = 1, max = 10),
+        inner(length(max = 253), regex(pattern = "^[a-z0-9.-]*$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub groups: Vec<String>,
+    /// resources by their plural names, such as deployments.
+    #[schemars(
+        length(min = 1, max = 20),
+        inner(length(max = 63), regex(pattern = "^[a-z][a-z0-9-]*$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub resources: Vec<String>,
+    /// names of objects; `*` at the end stands for any rest, and alone for every name.
+    #[schemars(
+        length(min = 1, max = 50),
+        inner(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9.:-]*[*]?$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub names: Vec<String>,
+    /// operations are Create, Update (also patches), Delete, Scale, Evict, Exec, Attach, PortForward and EphemeralContainers.
+    #[schemars(length(min = 1, max = 9))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub operations: Vec<AllowedOperation>,
+}
+
+/// Something that is done to an object by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AllowedOperation {
+    Create,
+    Update,
+    Delete,
+    Scale,
+    Evict,
+    Exec,
+    Attach,
+    PortForward,
+    EphemeralContainers,
+}
+
+/// Observed state of a ChangeTicket.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeTicketStatus {
+    /// conditions: Submitted, Approved, Executing, Complete, Failed; and Reconciling, Stalled, Ready for kstatus.
+    #[serde(default)]
+    #[schemars(schema_with = "super::schema::conditions")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// observedGeneration is the generation that this status speaks of; -1 until the operator has looked at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// summary is one word for people: Draft, InReview, Rejected, Blocked, Scheduled, Startable, Executing, Cancelling, Verifying, Succeeded, Failed, Cancelled or Expired. Programs read conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub summary: Option<String>,
+    /// digest of everything that is decided on: the ticket, its spec but for submit, and what its Job was with all that it names. An Approval names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub digest: Option<String>,
+    /// jobRevision is what the Job was, as its status.revision says it; that of the start where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub job_revision: Option<String>,
+    /// writers are those who were seen to have written what the ticket says now, and whoever wrote it while it was a draft; none of them agrees to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub writers: Vec<String>,
+    /// levels say of each level of review how far it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub levels: Vec<LevelStatus>,
+    /// live is true while the change may be carried out: it is approved, within its window, not closed with a result, and started or free to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<bool>,
+    /// nextFlip is when live changes next, as far as that is foreseen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_flip: Option<Time>,
+    /// started says when and by whom the change was started, and what holds since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<ChangeStarted>,
+    /// run is the name of the JobRun, once it is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub run: Option<String>,
+    /// closedAt is when onClose has paused or aborted the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Time>,
+    /// actions are the ChangeActions that the ticket has taken in: at most one of each sort.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub actions: Vec<ChangeActionTaken>,
+    /// result is how the change went: what an implementer has reported, or what became of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<ChangeResult>,
+    /// finishedAt is when the ticket ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+/// How far a level of review is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LevelStatus {
+    /// name of the level.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// approved is how many of those whom it takes have agreed.
+    pub approved: i32,
+    /// needed is how many it takes.
+    pub needed: i32,
+    /// by are the users who have agreed, the first twenty.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub by: Vec<String>,
+}
+
+/// How a change was started, and what was approved by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeStarted {
+    /// at is when.
+    pub at: Time,
+    /// by is the user who started it; empty where the window did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub by: String,
+    /// digest of what was approved.
+    #[schemars(length(max = 71))]
+    pub digest: String,
+    /// closes is when onClose acts, as it was approved last.
+    pub closes: Time,
+    /// onClose as it was approved last.
+    pub on_close: OnClose,
+    /// level as it was approved last.
+    pub level: ChangeLevel,
+    /// run is the name of the JobRun that the change has; none is that of a guide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub run: Option<String>,
+}
+
+/// A ChangeAction that the ticket has taken in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeActionTaken {
+    /// uid of the ChangeAction, which may be gone.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// action that was taken in.
+    pub action: super::ChangeVerb,
+    /// by is the user who acted.
+    #[schemars(length(max = 512))]
+    pub by: String,
+    /// at is when the ChangeAction was created.
+    pub at: Time,
+    /// reason that was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub reason: Option<String>,
+}
+
+impl ChangeTicket {
+    /// Whether the ticket has ended, well or not.
+    pub fn is_finished(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| {
+            ["Complete", "Failed"]
+                .iter()
+                .any(|end| condition_is_true(&status.conditions, end))
+        })
+    }
+}

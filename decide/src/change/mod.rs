@@ -1,0 +1,273 @@
+//! What becomes of a ChangeTicket now: how far its review is, whether it starts, what the end of its window does, and how it ends. What is to have an effect is in the status before.
+
+mod action;
+mod content;
+mod review;
+mod stage;
+mod status;
+
+pub use action::answered;
+pub use content::{Content, JobSeen};
+pub use review::{Reviewed, counts};
+pub use status::{failed, moved};
+
+use crds::v1alpha1::{
+    Approval, Asked, ChangeAction, ChangeStarted, ChangeTicket, ChangeTicketStatus, ChangeVerb,
+    JobRun, OnClose,
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{Refusal, schedule::Gate};
+use stage::Stage;
+
+/// What there is besides the ticket.
+#[derive(Debug)]
+pub struct World<'a> {
+    /// Its Job, none for a guide; or why it cannot be run.
+    pub job: Result<Option<JobSeen>, Refusal>,
+    /// Why its run would be refused.
+    pub barred: Option<Refusal>,
+    pub approvals: &'a [Approval],
+    pub calendars: &'a Gate,
+    /// The run of this ticket, if there is one.
+    pub run: Option<&'a JobRun>,
+    /// Actions that nobody has answered yet, in their order.
+    pub actions: &'a [ChangeAction],
+}
+
+/// Something that is done to the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Creates it.
+    Create,
+    /// Suspends it, since the window closes.
+    Suspend,
+    /// Cancels it, since the window closes.
+    Abort,
+    /// Cancels it, since somebody has cancelled the ticket.
+    Cancel,
+}
+
+/// One turn of a ticket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// What is done, once the status of before is written.
+    pub effect: Option<Effect>,
+    /// An answer to each action.
+    pub answers: Vec<Result<(), Refusal>>,
+    /// As it is once that is done.
+    pub status: ChangeTicketStatus,
+    pub again: Option<Timestamp>,
+}
+
+/// Decides a turn.
+pub fn turn(ticket: &ChangeTicket, world: &World<'_>, now: Timestamp) -> Turn {
+    if let Some(status) = ticket.status.as_ref().filter(|_| ticket.is_finished()) {
+        return after_the_end(ticket, status, world.actions);
+    }
+    let mut standing = Standing::new(ticket, world, now);
+    let answers = world.actions.iter().map(|a| standing.answer(a)).collect();
+    let mut stage = standing.stage();
+    if stage == Stage::Due {
+        standing.start("");
+        stage = standing.stage();
+    }
+    let effect = standing.effect(&stage);
+    Turn {
+        again: standing.again(&stage, effect),
+        status: standing.told(&stage),
+        effect,
+        answers,
+    }
+}
+
+/// An end is an end, whatever is made of the ticket and its run later.
+fn after_the_end(
+    ticket: &ChangeTicket,
+    status: &ChangeTicketStatus,
+    actions: &[ChangeAction],
+) -> Turn {
+    let answer = |action: &ChangeAction| action::when_ended(ticket, status, action);
+    Turn {
+        effect: None,
+        answers: actions.iter().map(answer).collect(),
+        status: ChangeTicketStatus {
+            observed_generation: ticket.metadata.generation,
+            ..status.clone()
+        },
+        again: None,
+    }
+}
+
+/// Name of a ticket's run: the same whoever creates it, and another for a ticket of the same name that was created anew.
+pub fn run_name(ticket: &str, uid: &str) -> String {
+    let name = ticket[..ticket.len().min(54)].trim_end_matches(['-', '.']);
+    let uid = uid.chars().filter(char::is_ascii_hexdigit).take(8);
+    format!("{name}-{}", uid.collect::<String>())
+}
+
+/// Whether a run is this ticket's, as the operator alone can say.
+pub fn is_own(run: &JobRun, ticket: &ChangeTicket) -> bool {
+    let origin = run.spec.on_behalf_of.first();
+    origin.is_some_and(|of| Some(&of.uid) == ticket.metadata.uid.as_ref())
+}
+
+/// A ticket as it stands in the middle of a turn.
+struct Standing<'a> {
+    ticket: &'a ChangeTicket,
+    world: &'a World<'a>,
+    now: Timestamp,
+    content: Result<Content, Refusal>,
+    reviewed: Reviewed,
+    status: ChangeTicketStatus,
+}
+
+impl<'a> Standing<'a> {
+    fn new(ticket: &'a ChangeTicket, world: &'a World<'a>, now: Timestamp) -> Self {
+        let mut status = ticket.status.clone().unwrap_or_default();
+        status.observed_generation = ticket.metadata.generation;
+        let job = match &world.job {
+            Ok(job) => Ok(job.as_ref()),
+            // What was started goes on whatever becomes of its Job.
+            Err(_) if status.started.is_some() => Ok(None),
+            Err(refusal) => Err(refusal.clone()),
+        };
+        let content = job.map(|job| Content::of(ticket, job));
+        let read = content.as_ref().ok();
+        let of = |content| Reviewed::of(ticket, content, world.approvals, now);
+        let reviewed = read.map(of).unwrap_or_default();
+        let mut standing = Self {
+            ticket,
+            world,
+            now,
+            content,
+            reviewed,
+            status,
+        };
+        if let Some(run) = world.run {
+            standing.status.run.clone_from(&run.metadata.name);
+        }
+        standing.approve_anew();
+        standing
+    }
+
+    /// A change that was made after the start holds once it is approved, too.
+    fn approve_anew(&mut self) {
+        let (closes, approved) = (self.closes(), self.reviewed.is_approved());
+        let (Some(started), Ok(content)) = (&mut self.status.started, &self.content) else {
+            return;
+        };
+        if approved && started.digest != content.digest {
+            started.digest.clone_from(&content.digest);
+            started.closes = Time(closes);
+            started.on_close = self.ticket.spec.window.on_close;
+            started.level = self.ticket.spec.level;
+        }
+    }
+
+    /// When the window closes: nothing is started from then on.
+    fn closes(&self) -> Timestamp {
+        let window = &self.ticket.spec.window;
+        let reserve = SignedDuration::try_from(window.reserve.get()).unwrap_or(SignedDuration::MAX);
+        let closes = window.end.0.saturating_sub(reserve);
+        closes.unwrap_or(Timestamp::MIN)
+    }
+
+    fn is_approved(&self) -> bool {
+        let Ok(content) = &self.content else {
+            return false;
+        };
+        let started = self.status.started.as_ref();
+        started.is_some_and(|s| s.digest == content.digest) || self.reviewed.is_approved()
+    }
+
+    fn has_taken(&self, verb: ChangeVerb) -> bool {
+        self.status.actions.iter().any(|taken| taken.action == verb)
+    }
+
+    /// Has it started by now. The run is created in the turn after that, when this is written.
+    fn start(&mut self, by: &str) {
+        let Ok(content) = &self.content else {
+            return;
+        };
+        let uid = self.ticket.metadata.uid.as_deref().unwrap_or_default();
+        let planned = self.ticket.spec.plan.job.as_ref();
+        self.status.job_revision.clone_from(&content.revision);
+        self.status.started = Some(ChangeStarted {
+            at: Time(self.now),
+            by: by.to_owned(),
+            digest: content.digest.clone(),
+            closes: Time(self.closes()),
+            on_close: self.ticket.spec.window.on_close,
+            level: self.ticket.spec.level,
+            run: planned.map(|_| run_name(self.name(), uid)),
+        });
+    }
+
+    /// What is done now, which the status tells of from this turn on. It goes by what was started, whatever the ticket says by now.
+    fn effect(&mut self, stage: &Stage) -> Option<Effect> {
+        let before = self.ticket.status.as_ref()?;
+        let (was_started, started) = (before.started.as_ref()?, self.status.started.as_ref()?);
+        let name = was_started.run.as_ref()?;
+        match (stage, self.world.run) {
+            (Stage::Executing(_), None) if self.status.run.is_none() => {
+                // What was changed in between is not what was agreed to.
+                let content = self.content.as_ref().ok()?;
+                let same = content.digest == was_started.digest;
+                self.status.run = same.then(|| name.clone());
+                same.then_some(Effect::Create)
+            }
+            (Stage::Cancelling, Some(run)) => {
+                let mut taken = before.actions.iter();
+                let is_written = taken.any(|taken| taken.action == ChangeVerb::Cancel);
+                let asked = run.status.as_ref().and_then(|s| s.asked);
+                (is_written && asked != Some(Asked::Cancel)).then_some(Effect::Cancel)
+            }
+            (Stage::Executing(_), Some(_))
+                if self.now >= started.closes.0 && self.status.closed_at.is_none() =>
+            {
+                let effect = match started.on_close {
+                    OnClose::Finish => return None,
+                    OnClose::Pause => Effect::Suspend,
+                    OnClose::Abort => Effect::Abort,
+                };
+                self.status.closed_at = Some(Time(self.now));
+                Some(effect)
+            }
+            _ => None,
+        }
+    }
+
+    /// When there may be something to do without anybody's word.
+    fn again(&self, stage: &Stage, effect: Option<Effect>) -> Option<Timestamp> {
+        if matches!(stage, Stage::Ended(_) | Stage::Draft) {
+            return None;
+        }
+        let written = self.ticket.status.as_ref();
+        let begun = self.status.started.is_some();
+        let unwritten = written.map(|s| (&s.started, &s.actions))
+            != Some((&self.status.started, &self.status.actions));
+        if begun && unwritten || effect.is_some() {
+            return Some(self.now);
+        }
+        let window = &self.ticket.spec.window;
+        let opens = self.world.calendars.closed(self.now);
+        let times = [
+            Some(window.start.0),
+            Some(self.closes()),
+            Some(window.end.0),
+            self.status.started.as_ref().map(|s| s.closes.0),
+            opens.and_then(|(_, opens)| opens).filter(|_| !begun),
+            self.reviewed.expires.filter(|_| !begun),
+        ];
+        times
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > self.now)
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Who agrees to a change: people of its levels who neither wrote any of it nor carry it out.
+
+use std::collections::BTreeSet;
+
+use crds::v1alpha1::{
+    Approval, ChangeTicket, Decision, LevelStatus, Requester, ReviewLevel, ReviewRule, SubjectKind,
+};
+use jiff::Timestamp;
+
+use super::Content;
+use crate::{Refusal, approval};
+
+/// People that a status names of a level.
+const NAMED: usize = 20;
+
+/// How far the review of one content is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reviewed {
+    pub levels: Vec<LevelStatus>,
+    pub rejected: Option<Refusal>,
+    /// When the first decision that counts ends.
+    pub expires: Option<Timestamp>,
+}
+
+impl Reviewed {
+    pub fn of(
+        ticket: &ChangeTicket,
+        content: &Content,
+        approvals: &[Approval],
+        now: Timestamp,
+    ) -> Self {
+        let counting = |a: &&Approval| counts(ticket, content, a, now).is_ok();
+        let counting: Vec<_> = approvals.iter().filter(counting).collect();
+        let mut no = counting
+            .iter()
+            .filter(|a| a.spec.decision == Decision::Reject);
+        let rejected = no.next().map(|by| rejected(by));
+        let yes: Vec<_> = counting
+            .iter()
+            .filter(|a| a.spec.decision == Decision::Approve)
+            .filter_map(|a| a.spec.requested_by.as_ref())
+            .collect();
+        let levels = ticket.spec.review.iter();
+        let ends = counting.iter().filter_map(|a| a.spec.expires.as_ref());
+        Self {
+            levels: levels.map(|level| how_far(level, &yes)).collect(),
+            rejected,
+            expires: ends.map(|at| at.0).min(),
+        }
+    }
+
+    pub fn is_approved(&self) -> bool {
+        let mut levels = self.levels.iter();
+        self.rejected.is_none() && levels.all(|level| level.approved >= level.needed)
+    }
+}
+
+/// Whether a decision about a ticket is one that counts.
+pub fn counts(
+    ticket: &ChangeTicket,
+    content: &Content,
+    approval: &Approval,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let name = ticket.metadata.name.as_deref().unwrap_or_default();
+    let subject = &approval.spec.subject;
+    if subject.kind != SubjectKind::ChangeTicket || subject.name != name {
+        return Err(Refusal::new("NotFound", "it is about another object"));
+    }
+    let said = approval::Content {
+        kind: SubjectKind::ChangeTicket,
+        name,
+        step: None,
+        digest: &content.digest,
+        writers: &content.writers,
+    };
+    said.counts(approval, now)?;
+    let Some(by) = &approval.spec.requested_by else {
+        return Err(Refusal::new("OwnWork", "nobody knows who decided"));
+    };
+    if is_implementer(ticket, by) {
+        let message = format!(
+            "{} carries the change out (spec.implementers); somebody else has to decide",
+            by.user
+        );
+        return Err(Refusal::new("Implementer", message));
+    }
+    if !ticket.spec.review.iter().any(|level| is_of(level, by)) {
+        let message = format!(
+            "{} is of no level of spec.review; have one of these decide: {}",
+            by.user,
+            everyone(ticket)
+        );
+        return Err(Refusal::new("NotReviewer", message));
+    }
+    Ok(())
+}
+
+/// Whether somebody carries the change out.
+pub fn is_implementer(ticket: &ChangeTicket, by: &Requester) -> bool {
+    let of = &ticket.spec.implementers;
+    is_among(&of.users, &of.groups, by)
+}
+
+fn is_of(level: &ReviewLevel, by: &Requester) -> bool {
+    is_among(&level.users, &level.groups, by)
+}
+
+fn is_among(users: &[String], groups: &[String], by: &Requester) -> bool {
+    users.contains(&by.user) || groups.iter().any(|group| by.groups.contains(group))
+}
+
+fn how_far(level: &ReviewLevel, yes: &[&Requester]) -> LevelStatus {
+    let mut by: Vec<_> = yes.iter().filter(|by| is_of(level, by)).collect();
+    by.sort_by_key(|by| &by.user);
+    by.dedup_by_key(|by| &by.user);
+    let of_group = by.iter().any(|by| is_among(&[], &level.groups, by));
+    let (approved, needed) = match level.rule {
+        ReviewRule::Any => (by.len().min(1), 1),
+        ReviewRule::All => {
+            let named = |user: &&String| by.iter().any(|by| by.user == **user);
+            let named = level.users.iter().filter(named).count();
+            let groups = usize::from(!level.groups.is_empty());
+            (named + usize::from(of_group), level.users.len() + groups)
+        }
+    };
+    let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    LevelStatus {
+        name: level.name.clone(),
+        approved: number(approved),
+        needed: number(needed),
+        by: by.iter().take(NAMED).map(|by| by.user.clone()).collect(),
+    }
+}
+
+/// The first level that can never agree, since those whom it names are kept from it by what else they do.
+pub fn impossible(ticket: &ChangeTicket, writers: &BTreeSet<String>) -> Option<Refusal> {
+    let kept_out =
+        |user: &&String| writers.contains(*user) || ticket.spec.implementers.users.contains(user);
+    let never = |level: &&ReviewLevel| {
+        let mut users = level.users.iter();
+        match level.rule {
+            ReviewRule::All => users.any(|user| kept_out(&user)),
+            ReviewRule::Any => level.groups.is_empty() && users.all(|user| kept_out(&user)),
+        }
+    };
+    let level = ticket.spec.review.iter().find(never)?;
+    let names: Vec<_> = level.users.iter().filter(kept_out).cloned().collect();
+    let message = format!(
+        "spec.review: level {} can never agree, since {} wrote part of the change or carry it out; name others",
+        level.name,
+        names.join(", ")
+    );
+    Some(Refusal::new("NobodyToReview", message))
+}
+
+/// What is still to be decided, and by whom.
+pub fn left(ticket: &ChangeTicket, reviewed: &Reviewed) -> String {
+    let levels = ticket.spec.review.iter().zip(&reviewed.levels);
+    let open = levels.filter(|(_, told)| told.approved < told.needed);
+    let told = |(level, told): (&ReviewLevel, &LevelStatus)| {
+        format!(
+            "{} {} of {} ({})",
+            level.name,
+            told.approved,
+            told.needed,
+            people(level)
+        )
+    };
+    let open: Vec<_> = open.map(told).collect();
+    format!(
+        "have these decide (kubectl pilothouse approve ticket/{}): {}",
+        ticket.metadata.name.as_deref().unwrap_or_default(),
+        open.join("; ")
+    )
+}
+
+fn everyone(ticket: &ChangeTicket) -> String {
+    let all: Vec<_> = ticket.spec.review.iter().map(people).collect();
+    all.join(", ")
+}
+
+fn people(level: &ReviewLevel) -> String {
+    let all = match level.rule {
+        ReviewRule::Any => "any of ",
+        ReviewRule::All => "all of ",
+    };
+    let groups = level.groups.iter().map(|group| format!("group {group}"));
+    let names: Vec<_> = level.users.iter().cloned().chain(groups).collect();
+    format!("{all}{}", names.join(", "))
+}
+
+fn rejected(by: &Approval) -> Refusal {
+    let message = format!(
+        "rejected by {}: {}; change it, and have it reviewed anew",
+        by.spec.requested_by.as_ref().map_or("", |by| &by.user),
+        by.spec.reason.as_deref().unwrap_or_default()
+    );
+    Refusal::new("Rejected", message)
+}

@@ -1,0 +1,200 @@
+//! What a ChangeTicket's status says.
+
+use crds::v1alpha1::{ChangeTicket, ChangeTicketStatus, Verdict, find_condition, set_condition};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Stage, Standing};
+
+impl Standing<'_> {
+    /// The status at this stage.
+    pub(super) fn told(&self, stage: &Stage) -> ChangeTicketStatus {
+        let mut status = self.status.clone();
+        let is_draft = *stage == Stage::Draft;
+        if let Ok(content) = &self.content {
+            status.writers = content.authors.iter().cloned().collect();
+        }
+        match self.content.as_ref().ok().filter(|_| !is_draft) {
+            Some(content) => {
+                status.digest = Some(content.digest.clone());
+                status.job_revision.clone_from(&content.revision);
+                if status.started.is_none() || self.reviewed.is_approved() {
+                    status.levels.clone_from(&self.reviewed.levels);
+                }
+            }
+            None if status.started.is_none() => {
+                (status.digest, status.job_revision) = (None, None);
+                status.levels = Vec::new();
+            }
+            None => {}
+        }
+        status.live = Some(self.is_live(stage));
+        status.next_flip = self.next_flip(stage).map(Time);
+        if let Stage::Ended(end) = stage {
+            status.result.clone_from(&end.result);
+            status.finished_at.get_or_insert(Time(self.now));
+        }
+        status.summary = Some(word(stage).to_owned());
+        self.condition(&mut status, stage);
+        status
+    }
+
+    fn is_live(&self, stage: &Stage) -> bool {
+        let window = &self.ticket.spec.window;
+        let within = self.now >= window.start.0 && self.now < window.end.0;
+        let is_going = matches!(
+            stage,
+            Stage::Startable(_) | Stage::Executing(_) | Stage::Verifying(_)
+        );
+        within && is_going && self.is_approved()
+    }
+
+    fn next_flip(&self, stage: &Stage) -> Option<Timestamp> {
+        let window = &self.ticket.spec.window;
+        match stage {
+            Stage::Scheduled(_) => Some(window.start.0),
+            Stage::Startable(_) => Some(self.closes()),
+            _ if self.is_live(stage) => Some(window.end.0),
+            _ => None,
+        }
+    }
+
+    fn condition(&self, status: &mut ChangeTicketStatus, stage: &Stage) {
+        let generation = self.ticket.metadata.generation;
+        let mut verdicts = vec![submitted(stage), self.approved(stage), executing(stage)];
+        verdicts.extend(end(stage));
+        let ready = ready(stage);
+        let kept = match ready.status {
+            "Unknown" => Some("Reconciling"),
+            "False" => Some("Stalled"),
+            _ => None,
+        };
+        for type_ in ["Reconciling", "Stalled"] {
+            status
+                .conditions
+                .retain(|c| c.type_ != type_ || kept == Some(type_));
+        }
+        let told = kept.map(|type_| Verdict::yes(type_, ready.reason, &ready.message));
+        for verdict in verdicts.iter().chain(&told).chain([&ready]) {
+            set_condition(&mut status.conditions, verdict, generation, self.now);
+        }
+    }
+
+    fn approved(&self, stage: &Stage) -> Verdict {
+        match stage {
+            Stage::Draft => Verdict::no("Approved", "Draft", ""),
+            Stage::InReview(left) => Verdict::no("Approved", "AwaitingApproval", left),
+            Stage::Rejected(why) => Verdict::no("Approved", why.reason, &why.message),
+            _ if self.is_approved() => Verdict::yes("Approved", "Approved", ""),
+            _ if self.status.started.is_some() => Verdict::no(
+                "Approved",
+                "Changed",
+                "the ticket was changed after its start; what goes on is what was approved, and what it says now is not",
+            ),
+            Stage::Blocked(why) => Verdict::unknown("Approved", why.reason, &why.message),
+            _ => Verdict::no("Approved", "AwaitingApproval", ""),
+        }
+    }
+}
+
+/// One word for people.
+fn word(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Draft => "Draft",
+        Stage::Blocked(_) => "Blocked",
+        Stage::Rejected(_) => "Rejected",
+        Stage::InReview(_) => "InReview",
+        Stage::Scheduled(_) | Stage::Held(_) | Stage::Due => "Scheduled",
+        Stage::Startable(_) => "Startable",
+        Stage::Executing(_) => "Executing",
+        Stage::Cancelling => "Cancelling",
+        Stage::Verifying(_) => "Verifying",
+        Stage::Ended(end) if end.is_well() => "Succeeded",
+        Stage::Ended(end) => match end.reason {
+            reason @ ("Cancelled" | "Expired") => reason,
+            _ => "Failed",
+        },
+    }
+}
+
+fn submitted(stage: &Stage) -> Verdict {
+    if *stage == Stage::Draft {
+        return Verdict::no("Submitted", "Draft", "spec.submit is false");
+    }
+    Verdict::yes("Submitted", "Submitted", "")
+}
+
+fn executing(stage: &Stage) -> Verdict {
+    match stage {
+        Stage::Executing(how) => Verdict::yes("Executing", "Started", how),
+        Stage::Cancelling => Verdict::yes("Executing", "Cancelling", ""),
+        Stage::Verifying(_) | Stage::Ended(_) => Verdict::no("Executing", "Ended", ""),
+        _ => Verdict::no("Executing", "NotStarted", ""),
+    }
+}
+
+fn end(stage: &Stage) -> Option<Verdict> {
+    let Stage::Ended(end) = stage else {
+        return None;
+    };
+    let type_ = if end.is_well() { "Complete" } else { "Failed" };
+    Some(Verdict::yes(type_, end.reason, &end.message))
+}
+
+/// A wait is Unknown, and somebody's correction is False; a draft is as somebody wants it.
+fn ready(stage: &Stage) -> Verdict {
+    match stage {
+        Stage::Draft => Verdict::yes(
+            "Ready",
+            "Draft",
+            "it does nothing until spec.submit is true",
+        ),
+        Stage::Blocked(why) | Stage::Rejected(why) => {
+            Verdict::no("Ready", why.reason, &why.message)
+        }
+        Stage::InReview(left) => Verdict::unknown("Ready", "AwaitingApproval", left),
+        Stage::Scheduled(when) => Verdict::unknown("Ready", "WaitingForWindow", when),
+        Stage::Held(why) => Verdict::unknown("Ready", why.reason, &why.message),
+        Stage::Due => Verdict::unknown("Ready", "Starting", ""),
+        Stage::Startable(who) => Verdict::unknown("Ready", "AwaitingStart", who),
+        Stage::Executing(how) => Verdict::unknown("Ready", "Executing", how),
+        Stage::Cancelling => Verdict::unknown("Ready", "Cancelling", "its run is being cancelled"),
+        Stage::Verifying(left) => Verdict::unknown("Ready", "AwaitingResult", left),
+        Stage::Ended(end) if end.is_well() => Verdict::yes("Ready", end.reason, &end.message),
+        Stage::Ended(end) => Verdict::no("Ready", end.reason, &end.message),
+    }
+}
+
+/// A turn that failed says so, and changes nothing else.
+pub fn failed(
+    ticket: &ChangeTicket,
+    category: &'static str,
+    message: &str,
+    now: Timestamp,
+) -> ChangeTicketStatus {
+    let mut status = ticket.status.clone().unwrap_or_default();
+    let generation = ticket.metadata.generation;
+    for type_ in ["Reconciling", "Ready"] {
+        let status_ = if type_ == "Ready" { "Unknown" } else { "True" };
+        let verdict = Verdict {
+            type_,
+            status: status_,
+            reason: category,
+            message: message.to_owned(),
+        };
+        set_condition(&mut status.conditions, &verdict, generation, now);
+    }
+    status.conditions.retain(|c| c.type_ != "Stalled");
+    status
+}
+
+/// Where a ticket has moved to, by its Ready: whether that is bad, the reason and why.
+pub fn moved<'a>(
+    before: Option<&ChangeTicketStatus>,
+    after: &'a ChangeTicketStatus,
+) -> Option<(bool, &'a str, &'a str)> {
+    let now = find_condition(&after.conditions, "Ready")?;
+    let before = before.and_then(|status| find_condition(&status.conditions, "Ready"));
+    let moved = before.is_none_or(|before| before.reason != now.reason);
+    moved.then_some((now.status == "False", &now.reason, &now.message))
+}

@@ -1,0 +1,540 @@
+//! Story: a change is reviewed by others as it is, carried out once and within its window, and closed with a result.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use crds::v1alpha1::{Approval, ChangeOutcome, ChangeTicket, ChangeTicketStatus, find_condition};
+use e2e::{
+    Guest, Manifest, Replica, Stage, Terminal, accepted, eventually,
+    health::{Expected, assert_told},
+    refused, rights,
+    stage::PATIENCE,
+    wait_for,
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams},
+};
+use serde_json::{Value, json};
+
+const WORK: &str = r#"
+apiVersion: pilothouse.dev/v1alpha1
+kind: Script
+metadata: {name: move}
+spec: {content: 'echo "$RUN" >> /var/tmp/NAMESPACE', parameters: [{name: RUN}]}
+---
+apiVersion: pilothouse.dev/v1alpha1
+kind: Job
+metadata: {name: move}
+spec: {sharing: Shared, targets: {hosts: {names: [vm1]}}, steps: [{name: move, script: {name: move, parameters: {RUN: "{{ run.name }}"}}}]}
+---
+apiVersion: pilothouse.dev/v1alpha1
+kind: Job
+metadata: {name: endless}
+spec: {sharing: Shared, targets: {hosts: {names: [vm1]}}, steps: [{name: wait, timeout: 10m, inline: {content: 'while :; do sleep 0.2; done'}}]}
+"#;
+
+/// Rita writes tickets, bob and carol review them, ivan carries them out.
+struct Scene {
+    stage: Stage,
+    tickets: Api<ChangeTicket>,
+    rita: Client,
+    bob: Terminal,
+    carol: Terminal,
+    ivan: Terminal,
+}
+
+async fn scene(story: &str) -> Scene {
+    let stage = Stage::set(story).await;
+    let person = async |name: &str, role: &str, may| {
+        let role = json!({"kind": "ClusterRole", "name": role});
+        rights::bind(&stage.client, stage.name(), name, &role).await;
+        let client = stage.cluster.as_user(name, &["testers"]);
+        rights::hold(&client, stage.name(), may, None, true).await;
+        client
+    };
+    let rita = person("rita", "pilothouse-admin", ("create", "changetickets")).await;
+    let decides = ("approve", "changetickets");
+    person("bob", "pilothouse-approver", decides).await;
+    person("carol", "pilothouse-approver", decides).await;
+    let starts = ("start", "changetickets");
+    person("ivan", "pilothouse-implementer", starts).await;
+    stage.hosts_seen().await;
+    let scene = Scene {
+        tickets: Api::namespaced(stage.client.clone(), stage.name()),
+        bob: Terminal::of("bob", stage.name()),
+        carol: Terminal::of("carol", stage.name()),
+        ivan: Terminal::of("ivan", stage.name()),
+        stage,
+        rita,
+    };
+    scene.writes(WORK).await;
+    scene
+}
+
+/// A ticket of level C with a window, reviewed by bob and by carol.
+fn ticket((start, end): (i64, i64), over: &Value) -> Value {
+    let mut spec = json!({
+        "title": "Move the shop", "type": "Regular", "level": "C", "submit": true,
+        "window": {"start": soon(start), "end": soon(end)},
+        "plan": {"job": {"jobRef": {"name": "move"}}},
+        "implementers": {"users": ["ivan"]},
+        "review": [{"name": "leads", "users": ["bob"]}, {"name": "cab", "users": ["carol"], "rule": "All"}],
+    });
+    let over = over.as_object().expect("fields").clone();
+    spec.as_object_mut().expect("a spec").extend(over);
+    spec
+}
+
+/// A time of UTC, so many seconds from now.
+fn soon(seconds: i64) -> String {
+    let at = Timestamp::now() + SignedDuration::from_secs(seconds);
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+impl Scene {
+    async fn writes(&self, yaml: &str) {
+        let yaml = yaml.replace("NAMESPACE", self.stage.name());
+        for manifest in Manifest::read(&yaml) {
+            let manifest = manifest.within(self.stage.name());
+            accepted(manifest.apply(&self.rita).await);
+        }
+    }
+
+    async fn plans(&self, name: &str, spec: &Value) {
+        let ticket = Manifest::of("ChangeTicket", name, spec).within(self.stage.name());
+        accepted(ticket.apply(&self.rita).await);
+    }
+
+    async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        is: impl Fn(&ChangeTicketStatus) -> bool,
+    ) -> ChangeTicket {
+        let seen = |ticket: Option<&ChangeTicket>| {
+            let told = ticket.and_then(|t| Some((t.metadata.generation, t.status.as_ref()?)));
+            told.is_some_and(|(generation, status)| {
+                status.observed_generation == generation && is(status)
+            })
+        };
+        wait_for(self.tickets.clone(), name, what, PATIENCE, seen).await
+    }
+
+    /// Waits until a ticket says this of itself; how it stands then, and in which words.
+    async fn ready(&self, name: &str, reason: &str) -> (ChangeTicketStatus, String) {
+        let is = |status: &ChangeTicketStatus| {
+            find_condition(&status.conditions, "Ready").is_some_and(|c| c.reason == reason)
+        };
+        let status = self.until(name, reason, is).await.status;
+        let status = status.expect("it was looked at");
+        let ready = find_condition(&status.conditions, "Ready").expect("it says so");
+        let message = ready.message.clone();
+        (status, message)
+    }
+
+    async fn agreed(&self, name: &str) {
+        let named = format!("ticket/{name}");
+        for person in [&self.bob, &self.carol] {
+            // What there is to decide on stands in its status, which a change empties for a moment.
+            eventually("a decision", PATIENCE, || async {
+                let said = person.pilothouse(&["approve", &named]).await;
+                (said.code == Some(0)).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// The runs that left a line on the host.
+    fn lines(&self) -> Vec<String> {
+        let file = format!("cat /var/tmp/{} 2>/dev/null; true", self.stage.name());
+        let lines = Guest("vm1").sh(&file);
+        lines.lines().map(str::to_owned).collect()
+    }
+
+    async fn counts(&self, name: &str, reason: &str) {
+        let approvals: Api<Approval> =
+            Api::namespaced(self.stage.client.clone(), self.stage.name());
+        let says = |approval: Option<&Approval>| {
+            let status = approval.and_then(|a| a.status.as_ref());
+            let counts = status.and_then(|s| find_condition(&s.conditions, "Counts"));
+            counts.is_some_and(|c| c.reason == reason)
+        };
+        wait_for(approvals, name, reason, PATIENCE, says).await;
+    }
+
+    /// Somebody agrees who may decide, by the role, and has another part in it.
+    async fn agrees_in_vain(&self, person: &str, digest: &str, reason: &str) {
+        let role = json!({"kind": "ClusterRole", "name": "pilothouse-approver"});
+        rights::bind(&self.stage.client, self.stage.name(), person, &role).await;
+        let client = self.stage.cluster.as_user(person, &["testers"]);
+        let may = ("approve", "changetickets");
+        rights::hold(&client, self.stage.name(), may, None, true).await;
+        let spec = json!({"subject": {"kind": "ChangeTicket", "name": "move"}, "digest": digest, "decision": "Approve"});
+        let name = format!("of-{person}");
+        let given = Manifest::of("Approval", &name, &spec).within(self.stage.name());
+        accepted(given.create(&client).await);
+        self.counts(&name, reason).await;
+    }
+}
+
+fn digest(status: &ChangeTicketStatus) -> String {
+    status
+        .digest
+        .clone()
+        .expect("there is something to decide on")
+}
+
+#[tokio::test]
+async fn every_level_agrees_to_what_is_done_and_it_is_done_once() {
+    let scene = scene("reviewed").await;
+    let draft = ticket(
+        (-60, 900),
+        &json!({"submit": false, "scope": {"hosts": ["vm1"]}}),
+    );
+    scene.plans("move", &draft).await;
+    let (status, _) = scene.ready("move", "Draft").await;
+    assert_eq!((status.digest, status.live), (None, Some(false)));
+    let said = scene.bob.pilothouse(&["approve", "ticket/move"]).await;
+    assert_eq!(
+        said.code,
+        Some(4),
+        "there is nothing to decide on: {said:#?}"
+    );
+
+    let mut handed_in = draft.clone();
+    handed_in["submit"] = true.into();
+    scene.plans("move", &handed_in).await;
+    let (status, told) = scene.ready("move", "AwaitingApproval").await;
+    for word in [
+        "leads 0 of 1",
+        "bob",
+        "cab 0 of 1",
+        "carol",
+        "approve ticket/move",
+    ] {
+        assert!(told.contains(word), "no {word:?} in {told:?}");
+    }
+    let before = digest(&status);
+    scene.agrees_in_vain("rita", &before, "OwnWork").await;
+    scene.agrees_in_vain("ivan", &before, "Implementer").await;
+    scene.agrees_in_vain("dora", &before, "NotReviewer").await;
+
+    // One level has agreed, and then its script says something else.
+    let said = scene.bob.pilothouse(&["approve", "ticket/move"]).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let one = |s: &ChangeTicketStatus| s.levels.iter().any(|l| l.approved == 1 && l.by == ["bob"]);
+    scene.until("move", "one level", one).await;
+    scene.writes(&WORK.replace("echo", "echo -n; echo")).await;
+    let fell = |s: &ChangeTicketStatus| {
+        s.digest.is_some()
+            && s.digest.as_ref() != Some(&before)
+            && s.levels.iter().all(|l| l.approved == 0)
+    };
+    scene.until("move", "a new review", fell).await;
+    // And so with its window.
+    scene.agreed_by_bob_alone("move").await;
+    handed_in["window"]["end"] = soon(1200).into();
+    scene.plans("move", &handed_in).await;
+    let none = |s: &ChangeTicketStatus| s.levels.iter().all(|l| l.approved == 0);
+    scene.until("move", "a new review", none).await;
+    assert!(scene.lines().is_empty());
+
+    scene.agreed("move").await;
+    let (status, _) = scene.ready("move", "Succeeded").await;
+    let name = status.run.clone().expect("a run");
+    let run = scene.stage.ends(&name).await;
+    let origin = &run.spec.on_behalf_of[0];
+    assert_eq!((&*origin.kind, &*origin.name), ("ChangeTicket", "move"));
+    assert_eq!(origin.requested_by.user, "rita");
+    assert_eq!(run.spec.job_revision, status.job_revision);
+    assert_eq!(scene.lines(), [name]);
+    let result = status.result.expect("a result");
+    assert_eq!(result.outcome, ChangeOutcome::Success);
+
+    // An end is an end.
+    handed_in["title"] = "Move it back".into();
+    scene.plans("move", &handed_in).await;
+    let ended = scene
+        .until("move", "its end", |s| s.finished_at.is_some())
+        .await;
+    assert_eq!(scene.lines().len(), 1);
+    let ended = serde_json::to_value(ended).expect("an object is plain data");
+    let title = "a ticket that has succeeded".to_owned();
+    assert_told(&[Expected {
+        title,
+        object: ended,
+        kstatus: "Current",
+        argo: "Healthy",
+    }]);
+}
+
+impl Scene {
+    async fn agreed_by_bob_alone(&self, name: &str) {
+        let named = format!("ticket/{name}");
+        let said = self.bob.pilothouse(&["approve", &named]).await;
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        let one = |s: &ChangeTicketStatus| s.levels.iter().any(|l| l.approved == 1);
+        self.until(name, "one level", one).await;
+    }
+}
+
+#[tokio::test]
+async fn its_job_runs_once_in_the_window_whoever_leads() {
+    let scene = scene("leads").await;
+    scene.plans("move", &ticket((30, 900), &json!({}))).await;
+    scene.ready("move", "AwaitingApproval").await;
+    scene.agreed("move").await;
+    let (status, _) = scene.ready("move", "WaitingForWindow").await;
+    let opens = status.next_flip.expect("it is foreseen").0;
+    assert!(status.run.is_none() && scene.lines().is_empty());
+    for _ in 0..3 {
+        let leader = Replica::leader(&scene.stage.client).await;
+        let left = opens.duration_since(Timestamp::now()).as_millis().max(0);
+        let left = u64::try_from(left).expect("no negative time").min(20_000);
+        let moment = rand::random_range(0..2000);
+        tokio::time::sleep(Duration::from_millis(left + moment)).await;
+        leader.killed().await;
+    }
+    let (status, _) = scene.ready("move", "Succeeded").await;
+    assert!(status.started.expect("it says when").at.0 >= opens);
+    let all = scene.stage.runs().list(&ListParams::default()).await;
+    let names = all.expect("runs are listed").items;
+    let names: BTreeSet<_> = names.iter().map(kube::ResourceExt::name_any).collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    assert_eq!(scene.lines(), [status.run.expect("a run")]);
+}
+
+#[tokio::test]
+async fn by_hand_an_implementer_starts_it_and_says_how_it_went() {
+    let scene = scene("by-hand").await;
+    let over = json!({"start": "Manual", "level": "B"});
+    scene.plans("move", &ticket((45, 900), &over)).await;
+    let start = ["ticket", "start", "move"];
+    let told = async |person: &Terminal, words: &[&str], reason: &str| {
+        let said = person.pilothouse(words).await;
+        assert_eq!(said.code, Some(3), "{said:#?}");
+        assert!(said.err.contains(reason), "no {reason}: {said:#?}");
+    };
+    scene.ready("move", "AwaitingApproval").await;
+    told(&scene.ivan, &start, "NotApproved").await;
+    scene.agreed("move").await;
+    scene.ready("move", "WaitingForWindow").await;
+    told(&scene.ivan, &start, "WindowNotOpen").await;
+    let (status, told_to) = scene.ready("move", "AwaitingStart").await;
+    assert!(told_to.contains("ticket start move"), "{told_to}");
+    assert_eq!((status.live, status.run), (Some(true), None));
+    told(&scene.bob, &start, "cannot create resource").await;
+    let rita = Terminal::of("rita", scene.stage.name());
+    told(&rita, &start, "NotImplementer").await;
+    assert!(scene.lines().is_empty());
+
+    let said = scene.ivan.pilothouse(&start).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    told(&scene.ivan, &start, "AlreadyStarted").await;
+    let (status, _) = scene.ready("move", "AwaitingResult").await;
+    assert_eq!(status.started.expect("it says by whom").by, "ivan");
+    assert_eq!(scene.lines().len(), 1);
+    let well = [
+        "ticket",
+        "complete",
+        "move",
+        "--verified",
+        "in-window",
+        "--note",
+        "orders come in",
+    ];
+    told(&rita, &well, "NotImplementer").await;
+    let said = scene.ivan.pilothouse(&well).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let (status, message) = scene.ready("move", "Succeeded").await;
+    assert!(
+        message.contains("ivan") && message.contains("orders come in"),
+        "{message}"
+    );
+    assert_eq!(status.live, Some(false));
+    told(&scene.ivan, &["ticket", "cancel", "move"], "TicketEnded").await;
+}
+
+#[tokio::test]
+async fn it_is_sent_back_cancelled_or_too_late() {
+    let scene = scene("ends").await;
+    let mut rejected = ticket((-60, 900), &json!({}));
+    scene.plans("rejected", &rejected).await;
+    scene.ready("rejected", "AwaitingApproval").await;
+    let no = [
+        "reject",
+        "ticket/rejected",
+        "--reason",
+        "not before the holidays",
+    ];
+    let said = scene.carol.pilothouse(&no).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let (_, told) = scene.ready("rejected", "Rejected").await;
+    assert!(
+        told.contains("carol") && told.contains("not before the holidays"),
+        "{told}"
+    );
+    rejected["description"] = "After the holidays.".into();
+    scene.plans("rejected", &rejected).await;
+    scene.ready("rejected", "AwaitingApproval").await;
+
+    scene
+        .plans("cancelled", &ticket((600, 900), &json!({})))
+        .await;
+    scene.ready("cancelled", "AwaitingApproval").await;
+    scene.agreed("cancelled").await;
+    scene.ready("cancelled", "WaitingForWindow").await;
+    let rita = Terminal::of("rita", scene.stage.name());
+    let cancel = [
+        "ticket",
+        "cancel",
+        "cancelled",
+        "--reason",
+        "no longer needed",
+    ];
+    let said = rita.pilothouse(&cancel).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let (_, told) = scene.ready("cancelled", "Cancelled").await;
+    assert!(
+        told.contains("rita") && told.contains("no longer needed"),
+        "{told}"
+    );
+
+    scene.plans("expired", &ticket((-60, 8), &json!({}))).await;
+    let (status, _) = scene.ready("expired", "Expired").await;
+    assert_eq!(status.summary.as_deref(), Some("Expired"));
+    assert!(scene.lines().is_empty());
+}
+
+#[tokio::test]
+async fn when_the_window_closes_a_run_is_paused_or_aborted() {
+    let scene = scene("closes").await;
+    for (name, on_close) in [("paused", "Pause"), ("aborted", "Abort")] {
+        let window =
+            json!({"start": soon(-60), "end": soon(90), "reserve": "30s", "onClose": on_close});
+        let over = json!({"window": window, "plan": {"job": {"jobRef": {"name": "endless"}}}});
+        scene.plans(name, &ticket((0, 1), &over)).await;
+        scene.ready(name, "AwaitingApproval").await;
+        scene.agreed(name).await;
+    }
+    let (paused, _) = scene.ready("paused", "Executing").await;
+    let closes = paused.started.expect("it says when").closes.0;
+    let has_run = |s: &ChangeTicketStatus| s.run.is_some();
+    let run = scene.until("paused", "a run", has_run).await.status;
+    let run = run.and_then(|s| s.run).expect("a run");
+    scene.stage.becomes(&run, &["Running"]).await;
+    scene.stage.becomes(&run, &["Suspended"]).await;
+    assert!(Timestamp::now() >= closes);
+    let (aborted, told) = scene.ready("aborted", "WindowClosed").await;
+    assert!(told.contains("Cancelled"), "{told}");
+    assert_eq!(
+        aborted.result.expect("a result").outcome,
+        ChangeOutcome::Failed
+    );
+
+    // A ticket that is deleted in the middle stays with its run, which goes on as it was.
+    let gone = DeleteParams::foreground();
+    let deleted = scene.tickets.delete("paused", &gone).await;
+    assert!(deleted.expect("an administrator may").left().is_some());
+    tokio::time::timeout(Duration::from_secs(5), scene.stage.gone(&run))
+        .await
+        .expect_err("the run goes on");
+    scene.stage.becomes(&run, &["Suspended"]).await;
+    scene.stage.act(&run, "Cancel").await;
+    scene.stage.ends(&run).await;
+    eventually("the end of the ticket", PATIENCE, || async {
+        let left = scene.tickets.get_opt("paused").await.ok()?;
+        left.is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_the_middle_it_is_cancelled_with_its_run() {
+    let scene = scene("middle").await;
+    let over = json!({"level": "A", "plan": {"job": {"jobRef": {"name": "endless"}}}});
+    scene.plans("move", &ticket((-60, 900), &over)).await;
+    scene.ready("move", "AwaitingApproval").await;
+    scene.agreed("move").await;
+    let has_run = |s: &ChangeTicketStatus| s.run.is_some();
+    let run = scene.until("move", "a run", has_run).await.status;
+    let run = run.and_then(|s| s.run).expect("a run");
+    scene.stage.becomes(&run, &["Running"]).await;
+    let said = scene.ivan.pilothouse(&["ticket", "cancel", "move"]).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let ended = scene.stage.ends(&run).await;
+    assert_eq!(
+        ended.status.and_then(|s| s.summary).as_deref(),
+        Some("Cancelled")
+    );
+    scene.ready("move", "Cancelled").await;
+}
+
+#[tokio::test]
+async fn a_guide_is_followed_by_hand_and_closed_with_a_result() {
+    let scene = scene("guide").await;
+    let over = json!({"plan": {"guide": "1. Drain rack 4. 2. Change the switch."}});
+    scene.plans("switch", &ticket((-60, 900), &over)).await;
+    scene.ready("switch", "AwaitingApproval").await;
+    scene.agreed("switch").await;
+    scene.ready("switch", "AwaitingStart").await;
+    let said = scene.ivan.pilothouse(&["ticket", "start", "switch"]).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let (status, _) = scene.ready("switch", "Executing").await;
+    assert_eq!((status.live, status.run), (Some(true), None));
+    let bad = [
+        "ticket",
+        "complete",
+        "switch",
+        "--failed",
+        "--note",
+        "the old switch is back",
+    ];
+    let said = scene.ivan.pilothouse(&bad).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let (status, told) = scene.ready("switch", "ChangeFailed").await;
+    assert!(told.contains("the old switch is back"), "{told}");
+    assert_eq!(
+        status.result.expect("a result").outcome,
+        ChangeOutcome::Failed
+    );
+}
+
+#[tokio::test]
+async fn whoever_may_not_act_as_its_account_has_nothing_done() {
+    let scene = scene("account").await;
+    let stage = &scene.stage;
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "mallory"},
+        "rules": [{"apiGroups": ["pilothouse.dev"], "resources": ["changetickets", "jobs", "jobruns"], "verbs": ["get", "create", "patch", "update"]},
+            {"apiGroups": ["pilothouse.dev"], "resources": ["hosts"], "verbs": ["use"]}]});
+    let role = Manifest::from_json(role).within(stage.name());
+    accepted(role.create(&stage.client).await);
+    let bound = json!({"kind": "Role", "name": "mallory"});
+    rights::bind(&stage.client, stage.name(), "mallory", &bound).await;
+    let mallory = stage.cluster.as_user("mallory", &["testers"]);
+    rights::hold(&mallory, stage.name(), ("patch", "jobs"), None, true).await;
+    let wanted = ticket((-60, 900), &json!({}));
+    let hers = Manifest::of("ChangeTicket", "hers", &wanted).within(stage.name());
+    let rule = ["Rule pilothouse-account", "may not impersonate"];
+    refused(hers.try_create(&mallory).await, &rule);
+
+    // What is agreed to is not run once somebody has written it who may not.
+    scene.plans("move", &wanted).await;
+    scene.ready("move", "AwaitingApproval").await;
+    let job = json!({"sharing": "Shared", "targets": {"hosts": {"names": ["vm1"]}}, "steps": [{"name": "a", "inline": {"content": "true"}}]});
+    let job = Manifest::of("Job", "move", &job).within(stage.name());
+    accepted(job.apply(&mallory).await);
+    let (status, told) = scene.ready("move", "WriterNotEntitled").await;
+    assert!(told.contains("mallory"), "{told}");
+    assert_eq!((status.live, status.run), (Some(false), None));
+    let all = stage.runs().list(&ListParams::default()).await;
+    let none = all.expect("runs are listed").items;
+    assert!(
+        none.is_empty(),
+        "{:?}",
+        none.iter()
+            .map(kube::ResourceExt::name_any)
+            .collect::<Vec<_>>()
+    );
+}

@@ -1,0 +1,138 @@
+//! ChangeTicket: reviewed, started within its window, closed with a result. Its run is created in the turn after the one that has written down that it starts, under a name that comes from the ticket.
+
+mod act;
+mod observe;
+
+use std::sync::Arc;
+
+use crds::v1alpha1::{ChangeAction, ChangeCalendar, ChangeTicket, ChangeTicketStatus, Job};
+use decide::change;
+use jiff::Timestamp;
+use kube::{
+    Resource as _, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
+};
+
+pub use observe::{content, knows};
+
+use super::valid;
+use crate::{
+    context::{Context, Ticket},
+    error::{Result, chain},
+    report, scope,
+};
+
+/// Has a ticket looked at when a calendar that it refers to, or its Job, was written. A Job says so of itself when what it names was.
+pub fn following(
+    tickets: Controller<DeserializeGuard<ChangeTicket>>,
+    ctx: &Context,
+    part: &str,
+) -> Controller<DeserializeGuard<ChangeTicket>> {
+    let known = tickets.store();
+    let naming =
+        move |namespace: Option<String>, name: &str, has: fn(&ChangeTicket, &str) -> bool| {
+            let names = |ticket: &Arc<DeserializeGuard<ChangeTicket>>| {
+                let readable = ticket.0.as_ref().ok()?;
+                let names = ticket.namespace() == namespace && has(readable, name);
+                names.then(|| ObjectRef::from_obj(&**ticket))
+            };
+            known.state().iter().filter_map(names).collect::<Vec<_>>()
+        };
+    let of_calendar = naming.clone();
+    tickets
+        .watches(
+            scope::within::<DeserializeGuard<ChangeCalendar>>(&ctx.client, part),
+            watcher::Config::default(),
+            move |calendar| {
+                let name = calendar.name_any();
+                of_calendar(calendar.namespace(), &name, refers_to)
+            },
+        )
+        .watches(
+            scope::within::<DeserializeGuard<Job>>(&ctx.client, part),
+            watcher::Config::default(),
+            move |job| naming(job.namespace(), &job.name_any(), runs),
+        )
+}
+
+fn refers_to(ticket: &ChangeTicket, calendar: &str) -> bool {
+    let mut refs = ticket.spec.calendar_refs.iter();
+    refs.any(|of| of.name == calendar)
+}
+
+fn runs(ticket: &ChangeTicket, job: &str) -> bool {
+    let planned = ticket.spec.plan.job.as_ref();
+    planned.is_some_and(|planned| planned.job_ref.name == job)
+}
+
+/// The ticket that an action is about.
+pub fn of_action(action: DeserializeGuard<ChangeAction>) -> Option<Ticket> {
+    let action = action.0.ok()?;
+    Some(Ticket::new(&action.spec.ticket_ref.name).within(&action.namespace()?))
+}
+
+pub async fn reconcile(
+    ticket: Arc<DeserializeGuard<ChangeTicket>>,
+    ctx: Arc<Context>,
+) -> Result<Action> {
+    let ticket = valid(&ticket)?;
+    let now = Timestamp::now();
+    let turn = turn(ticket, &ctx, now).await;
+    let (observed, status) = match &turn {
+        Ok(Some(turn)) => (&turn.ticket, turn.decided.status.clone()),
+        // Nothing is left of it.
+        Ok(None) => return Ok(Action::await_change()),
+        Err(error) if error.is_conflict() || ticket.is_finished() => (ticket, told(ticket)),
+        Err(error) => {
+            let status = change::failed(ticket, error.category(), &chain(error), now);
+            (ticket, status)
+        }
+    };
+    if observed.status.as_ref() != Some(&status) {
+        report::status(&ctx.client, observed, "pilothouse-changeticket", &status).await?;
+        tell(&ctx, observed, &status).await;
+    }
+    let Some(turn) = turn? else {
+        return Ok(Action::await_change());
+    };
+    act::answer(&ctx, &turn, now).await?;
+    ctx.succeeded(ticket);
+    Ok(act::again(&turn.decided, now))
+}
+
+fn told(ticket: &ChangeTicket) -> ChangeTicketStatus {
+    ticket.status.clone().unwrap_or_default()
+}
+
+/// What a turn came to, of the ticket as it was by then.
+struct Turn {
+    ticket: ChangeTicket,
+    decided: change::Turn,
+    actions: Vec<ChangeAction>,
+}
+
+async fn turn(ticket: &ChangeTicket, ctx: &Context, now: Timestamp) -> Result<Option<Turn>> {
+    let seen = observe::look(ctx, ticket).await?;
+    let Some(ticket) = act::hold(ctx, ticket, &seen).await? else {
+        return Ok(None);
+    };
+    let decided = change::turn(&ticket, &seen.world(), now);
+    if let Some(effect) = decided.effect {
+        act::carry_out(ctx, &ticket, &decided, effect, seen.run.as_ref()).await?;
+    }
+    Ok(Some(Turn {
+        ticket,
+        decided,
+        actions: seen.actions,
+    }))
+}
+
+/// Tells where the ticket has moved to.
+async fn tell(ctx: &Context, ticket: &ChangeTicket, status: &ChangeTicketStatus) {
+    let Some((bad, reason, note)) = change::moved(ticket.status.as_ref(), status) else {
+        return;
+    };
+    let about = ticket.object_ref(&());
+    ctx.events.tell(&about, bad, reason, "Proceed", note).await;
+}
