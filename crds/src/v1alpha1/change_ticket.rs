@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangeResult, Duration, LocalRef, Requester, SecretKeyRef, condition_is_true,
-    job_run::default_runner, schema,
+    ChangeResult, Duration, LocalRef, ProtectedOperation, Requester, SecretKeyRef,
+    condition_is_true, job_run::default_runner, schema,
 };
 
 /// A change, who has to agree to it, and when it may be carried out.
@@ -79,7 +79,7 @@ pub struct ChangeTicketSpec {
     pub plan: ChangePlan,
     /// implementers are those who start the change, work by hand within allow, and report its result. What one of them says in review does not count.
     pub implementers: Implementers,
-    /// allow is what implementers may do by hand while status.live is true, to objects that a policy protects. Empty is nothing.
+    /// allow is what implementers may do by hand in the namespace while status.live is true, to objects that a ProtectionPolicy protects by require.ticket. Empty is nothing.
     #[serde(default)]
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -282,21 +282,7 @@ pub struct Allowed {
     /// operations are Create, Update (also patches), Delete, Scale, Evict, Exec, Attach, PortForward and EphemeralContainers.
     #[schemars(length(min = 1, max = 9))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    pub operations: Vec<AllowedOperation>,
-}
-
-/// Something that is done to an object by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum AllowedOperation {
-    Create,
-    Update,
-    Delete,
-    Scale,
-    Evict,
-    Exec,
-    Attach,
-    PortForward,
-    EphemeralContainers,
+    pub operations: Vec<ProtectedOperation>,
 }
 
 /// Observed state of a ChangeTicket.

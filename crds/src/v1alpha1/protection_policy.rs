@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BreakGlass, CalendarState, PolicyMode, Requester, Selector};
+use super::{Allowed, BreakGlass, CalendarState, PolicyMode, Requester, Selector};
 
 /// Objects and operations that are frozen at times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -148,7 +148,7 @@ impl ProtectedOperation {
 /// What makes a policy open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("[has(self.openCalendars), has(self.nobody)].filter(x, x).size() == 1").message("require is exactly one of openCalendars and nobody"))]
+#[x_kube(validation = Rule::new("[has(self.openCalendars), has(self.nobody), has(self.ticket)].filter(x, x).size() == 1").message("require is exactly one of openCalendars, nobody and ticket"))]
 pub struct ProtectionRequire {
     /// openCalendars are ChangeCalendars that all have to be open, 8 at most. One that is not there or cannot be read is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,6 +158,9 @@ pub struct ProtectionRequire {
     /// nobody: the policy is never open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nobody: Option<Nobody>,
+    /// ticket: the policy is closed, and implementers of a live ChangeTicket of the namespace pass with what its allow lists. Who may approve tickets there thereby says what is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticketed>,
 }
 
 /// A ChangeCalendar of any namespace.
@@ -171,6 +174,10 @@ pub struct CalendarRef {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
+
+/// A live ChangeTicket lets its implementers pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ticketed {}
 
 /// Nothing opens the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -198,4 +205,33 @@ pub struct ProtectionPolicyStatus {
     /// nextFlip is when state changes next; nothing where no change is foreseen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_flip: Option<Time>,
+    /// passes are what live ChangeTickets let pass, 64 at most; the API server reads them here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub passes: Vec<Pass>,
+}
+
+/// What a live ChangeTicket lets pass, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pass {
+    /// namespace of the ticket, and of what passes.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// ticket by its name.
+    #[schemars(length(max = 253))]
+    pub ticket: String,
+    /// users who implement it.
+    #[schemars(length(max = 50), inner(length(max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub users: Vec<String>,
+    /// groups of people who implement it.
+    #[schemars(length(max = 20), inner(length(max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub groups: Vec<String>,
+    /// allow is what they do by hand.
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub allow: Vec<Allowed>,
 }

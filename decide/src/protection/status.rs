@@ -1,8 +1,8 @@
 //! What a ProtectionPolicy's status says. Whatever cannot be known closes it.
 
 use crds::v1alpha1::{
-    CalendarRef, CalendarState, ChangeCalendarSpec, ProtectionPolicy, ProtectionPolicyStatus,
-    Verdict, clip, set_condition,
+    CalendarRef, CalendarState, ChangeCalendarSpec, ChangeTicket, Pass, ProtectionPolicy,
+    ProtectionPolicyStatus, Verdict, clip, set_condition,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -26,35 +26,33 @@ pub struct Told {
     pub again: Option<Timestamp>,
 }
 
+/// Tickets that can let somebody pass at once.
+const PASSES: usize = 64;
+
 /// What holds at an instant.
+#[derive(Default)]
 struct Standing {
     open: bool,
     reason: Option<String>,
     flip: Option<Timestamp>,
     again: Option<Timestamp>,
+    passes: Vec<Pass>,
 }
 
-/// The status at an instant, by the calendars that the policy refers to, in their order there.
+/// The status at an instant, by the calendars that the policy refers to, in their order there, and by all tickets.
 pub fn status<'a>(
     policy: &ProtectionPolicy,
     found: impl IntoIterator<Item = (&'a CalendarRef, Found<'a>)>,
+    tickets: impl IntoIterator<Item = &'a ChangeTicket>,
     now: Timestamp,
 ) -> Told {
     let read = calendars(found);
+    let require = &policy.spec.require;
     let standing = match &read {
-        _ if policy.spec.require.nobody.is_some() => Standing {
-            open: false,
-            reason: Some("spec.require.nobody: it is never open".to_owned()),
-            flip: None,
-            again: None,
-        },
+        _ if require.nobody.is_some() => closed("spec.require.nobody: it is never open"),
+        _ if require.ticket.is_some() => with_tickets(policy, tickets, now),
         Ok(calendars) => by(calendars, now),
-        Err(refusal) => Standing {
-            open: false,
-            reason: Some(refusal.message.clone()),
-            flip: None,
-            again: None,
-        },
+        Err(refusal) => closed(&refusal.message),
     };
     let again = standing.again;
     let status = worded(policy, standing, read.err(), now);
@@ -74,6 +72,7 @@ fn worded(
         state: Some(CalendarState::of(standing.open)),
         reason: standing.reason.map(|reason| clip(&reason, REASON)),
         next_flip: standing.flip.map(Time),
+        passes: standing.passes,
     };
     // Nothing of the policy itself has to be corrected, so it is not stalled: it waits.
     let ready = match lacking {
@@ -82,6 +81,56 @@ fn worded(
     };
     set_condition(&mut status.conditions, &ready, generation, now);
     status
+}
+
+fn closed(reason: &str) -> Standing {
+    Standing {
+        reason: Some(reason.to_owned()),
+        ..Standing::default()
+    }
+}
+
+/// What live tickets let pass; the end of a window is kept to also by those whose status is behind.
+fn with_tickets<'a>(
+    policy: &ProtectionPolicy,
+    tickets: impl IntoIterator<Item = &'a ChangeTicket>,
+    now: Timestamp,
+) -> Standing {
+    let spec = &policy.spec;
+    let named = |namespace: &String| {
+        spec.namespace_selector.is_some()
+            || spec.namespaces.is_empty()
+            || spec.namespaces.contains(namespace)
+    };
+    let live = |ticket: &&ChangeTicket| {
+        let told = ticket.status.as_ref();
+        let told = told.filter(|s| s.observed_generation == ticket.metadata.generation);
+        told.and_then(|s| s.live) == Some(true)
+            && ticket.spec.window.end.0 > now
+            && ticket.metadata.namespace.as_ref().is_some_and(named)
+            && !ticket.spec.allow.is_empty()
+    };
+    let mut live: Vec<_> = tickets.into_iter().filter(live).collect();
+    live.sort_by_key(|ticket| (&ticket.metadata.namespace, &ticket.metadata.name));
+    live.truncate(PASSES);
+    Standing {
+        again: live.iter().map(|ticket| ticket.spec.window.end.0).min(),
+        passes: live.into_iter().map(pass).collect(),
+        ..closed(
+            "only what a live ChangeTicket of the namespace allows is done, by its implementers",
+        )
+    }
+}
+
+fn pass(ticket: &ChangeTicket) -> Pass {
+    let implementers = &ticket.spec.implementers;
+    Pass {
+        namespace: ticket.metadata.namespace.clone().unwrap_or_default(),
+        ticket: ticket.metadata.name.clone().unwrap_or_default(),
+        users: implementers.users.clone(),
+        groups: implementers.groups.clone(),
+        allow: ticket.spec.allow.clone(),
+    }
 }
 
 /// All of them, or the first that is not as it should be.
@@ -120,15 +169,16 @@ fn by(calendars: &Calendars, now: Timestamp) -> Standing {
     match calendars.closed(now) {
         None => Standing {
             open: true,
-            reason: None,
             flip: again,
             again,
+            ..Standing::default()
         },
         Some(closed) => Standing {
             open: false,
             reason: Some(closed.to_string()),
             flip: closed.opens,
             again,
+            ..Standing::default()
         },
     }
 }

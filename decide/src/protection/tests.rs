@@ -1,7 +1,7 @@
 //! Tables: by which calendars a policy is open, what closes it, and when that changes.
 
 use crds::v1alpha1::{
-    CalendarRef, CalendarState, ChangeCalendarSpec, ProtectionPolicy, find_condition,
+    CalendarRef, CalendarState, ChangeCalendarSpec, ChangeTicket, ProtectionPolicy, find_condition,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ fn told(found: &[(&str, Result<Option<ChangeCalendarSpec>, &str>)], now: &str) -
         Ok(spec) => Ok(spec.as_ref()),
         Err(why) => Err(*why),
     });
-    status(&policy, refs.iter().zip(found), at(now))
+    status(&policy, refs.iter().zip(found), [], at(now))
 }
 
 /// State, reason and next flip.
@@ -140,10 +140,46 @@ fn what_is_not_there_or_cannot_be_read_closes_and_says_so() {
 #[test]
 fn nobody_opens_a_policy_that_is_never_open() {
     let policy = policy(&json!({"nobody": {}}));
-    let told = status(&policy, [], at("2026-06-01T00:00:00Z"));
+    let told = status(&policy, [], [], at("2026-06-01T00:00:00Z"));
     let expected = ("Closed", "spec.require.nobody: it is never open", None);
     assert_eq!(words(&told), expected);
     assert_eq!(ready(&told), ("True", "InForce"));
+}
+
+/// A ticket of a namespace that ivan implements, whose window ends at four; `live` is what its status says.
+fn ticket(namespace: &str, live: bool) -> ChangeTicket {
+    let spec = json!({"title": "t", "type": "Regular", "level": "C", "plan": {"guide": "g"}, "implementers": {"users": ["ivan"]},
+        "window": {"start": "2026-06-01T00:00:00Z", "end": "2026-06-01T04:00:00Z"}, "review": [{"name": "leads", "groups": ["leads"]}],
+        "allow": [{"groups": ["apps"], "resources": ["deployments"], "names": ["web"], "operations": ["Delete"]}]});
+    let mut ticket = ChangeTicket::new("move", serde_json::from_value(spec).expect("a spec"));
+    ticket.metadata.namespace = Some(namespace.to_owned());
+    ticket.metadata.generation = Some(2);
+    let status = json!({"observedGeneration": 2, "live": live});
+    ticket.status = Some(serde_json::from_value(status).expect("a status"));
+    ticket
+}
+
+#[test]
+fn live_tickets_of_the_namespace_let_their_implementers_pass_until_the_window_ends() {
+    let mut policy = policy(&json!({"ticket": {}}));
+    policy.spec.namespaces = vec!["shop".to_owned()];
+    let passes = |ticket: &ChangeTicket, now: &str| {
+        let told = status(&policy, [], [ticket], at(now));
+        assert_eq!(words(&told).0, "Closed");
+        (told.status.passes.len(), told.again)
+    };
+    let (shop, end) = (ticket("shop", true), at("2026-06-01T04:00:00Z"));
+    assert_eq!(passes(&shop, "2026-06-01T01:00:00Z"), (1, Some(end)));
+    assert_eq!(passes(&shop, "2026-06-01T04:00:00Z"), (0, None));
+    let now = "2026-06-01T01:00:00Z";
+    assert_eq!(passes(&ticket("shop", false), now).0, 0);
+    assert_eq!(passes(&ticket("bank", true), now).0, 0);
+    let mut changed = shop.clone();
+    changed.metadata.generation = Some(3);
+    assert_eq!(passes(&changed, now).0, 0, "nobody has looked at it since");
+    let mut nothing = shop;
+    nothing.spec.allow.clear();
+    assert_eq!(passes(&nothing, now).0, 0);
 }
 
 #[test]
@@ -159,6 +195,7 @@ fn what_was_corrected_is_in_force() {
     let told = status(
         &policy,
         [(&of, Ok(Some(&found)))],
+        [],
         at("2026-06-01T00:00:01Z"),
     );
     assert_eq!(ready(&told), ("True", "InForce"));

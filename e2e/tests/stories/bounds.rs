@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 /// Specs that together use every field that people write.
-const FULL: [(&str, &str); 26] = [
+const FULL: [(&str, &str); 27] = [
     (
         "Host",
         r"{type: PhysicalMachine, address: 192.0.2.1, port: 22, user: root, escalation: Sudo, credentialsRef: {name: key},
@@ -102,6 +102,10 @@ const FULL: [(&str, &str); 26] = [
     (
         "ProtectionPolicy",
         r"{reason: r, rules: [{resources: ['*']}], require: {nobody: {}}}",
+    ),
+    (
+        "ProtectionPolicy",
+        r"{reason: r, rules: [{resources: ['*']}], require: {ticket: {}}}",
     ),
     (
         "ChangeTicket",

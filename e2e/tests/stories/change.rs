@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crds::v1alpha1::{Approval, ChangeOutcome, ChangeTicket, ChangeTicketStatus, find_condition};
 use e2e::{
-    Guest, Manifest, Replica, Stage, Terminal, accepted, eventually,
+    Guest, Manifest, Protection, Replica, Stage, Terminal, accepted, eventually,
     health::{Expected, assert_told},
     refused, rights,
     stage::PATIENCE,
@@ -499,6 +499,72 @@ async fn a_guide_is_followed_by_hand_and_closed_with_a_result() {
         status.result.expect("a result").outcome,
         ChangeOutcome::Failed
     );
+}
+
+const SETTINGS: &str = r"
+{apiVersion: v1, kind: ConfigMap, metadata: {name: web}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: back}}
+";
+
+#[tokio::test]
+async fn implementers_of_a_live_ticket_do_by_hand_what_it_allows_and_nobody_else_does() {
+    let scene = scene("by-hand").await;
+    let (stage, namespace) = (&scene.stage, scene.stage.name());
+    stage.apply(SETTINGS).await;
+    let edit = json!({"kind": "ClusterRole", "name": "edit"});
+    for person in ["ivan", "bob"] {
+        rights::bind(&stage.client, namespace, person, &edit).await;
+    }
+    let policy = json!({"require": {"ticket": {}}, "rules": [{"resources": ["configmaps"], "operations": ["Update", "Delete"]}]});
+    let policy = Protection::written(&stage.cluster, namespace, "tickets", &policy).await;
+    let deletes = async |person: &Terminal, name: &str| {
+        let words = ["delete", "configmap", name, "--dry-run=server"];
+        person.kubectl(&words).await
+    };
+    let until = async |wanted: Option<i32>| {
+        eventually("the API server to hear of it", PATIENCE, || async {
+            let said = deletes(&scene.ivan, "web").await;
+            (said.code == wanted).then_some(said)
+        })
+        .await
+    };
+    let said = until(Some(1)).await;
+    assert!(said.err.contains("Write a ChangeTicket"), "{}", said.err);
+
+    let allow = json!([{"groups": [""], "resources": ["configmaps"], "names": ["web"], "operations": ["Delete"]}]);
+    let over = json!({"plan": {"guide": "Take the settings away."}, "allow": allow});
+    scene.plans("tidy", &ticket((-60, 900), &over)).await;
+    scene.ready("tidy", "AwaitingApproval").await;
+    let said = deletes(&scene.ivan, "web").await;
+    assert_eq!(said.code, Some(1), "nobody has agreed yet");
+    scene.agreed("tidy").await;
+    until(Some(0)).await;
+    policy
+        .until("a pass", |status| status.passes.len() == 1)
+        .await;
+    for (person, name) in [(&scene.ivan, "back"), (&scene.bob, "web")] {
+        let said = deletes(person, name).await;
+        assert_eq!(said.code, Some(1), "{}", said.err);
+    }
+    let labels = ["label", "configmap", "web", "a=b", "--dry-run=server"];
+    let said = scene.ivan.kubectl(&labels).await;
+    assert_eq!(said.code, Some(1), "it may be deleted, and not changed");
+
+    let start = ["ticket", "start", "tidy"];
+    assert_eq!(scene.ivan.pilothouse(&start).await.code, Some(0));
+    scene.ready("tidy", "Executing").await;
+    let complete = [
+        "ticket",
+        "complete",
+        "tidy",
+        "--verified",
+        "in-window",
+        "--note",
+        "done",
+    ];
+    assert_eq!(scene.ivan.pilothouse(&complete).await.code, Some(0));
+    until(Some(1)).await;
 }
 
 #[tokio::test]

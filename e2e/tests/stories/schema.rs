@@ -535,7 +535,7 @@ fn protection_cases() -> Vec<Case> {
             kind,
             accept: json!({"require": {"nobody": null, "openCalendars": calendars}}),
             reject: json!({"require": {"openCalendars": calendars}}),
-            message: "require is exactly one of openCalendars and nobody",
+            message: "require is exactly one of openCalendars, nobody and ticket",
         },
     ]
 }

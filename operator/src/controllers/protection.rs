@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crds::v1alpha1::{
-    CalendarRef, CalendarState, ChangeCalendar, ProtectionPolicy, ProtectionPolicyStatus,
+    CalendarRef, CalendarState, ChangeCalendar, ChangeTicket, ProtectionPolicy,
+    ProtectionPolicyStatus,
 };
 use decide::protection;
 use futures::StreamExt as _;
@@ -18,7 +19,8 @@ use super::valid;
 use crate::{
     context::Context,
     error::{Error, Result, chain},
-    heard, report,
+    heard::{self, Known},
+    report,
 };
 
 /// Turns without a flip, so that a clock that was set is noticed.
@@ -31,7 +33,8 @@ pub async fn drive(ctx: &Arc<Context>) {
     }
     let (known, news) = heard::follow(Api::all(ctx.client.clone()));
     let calendars = Api::<DeserializeGuard<ChangeCalendar>>::all(ctx.client.clone());
-    let policies = known.clone();
+    let (tickets, news_of_tickets) = heard::follow(Api::all(ctx.client.clone()));
+    let (policies, ticketed) = (known.clone(), known.clone());
     let turns = Controller::for_stream(news, known)
         .watches(calendars, watcher::Config::default(), move |calendar| {
             let of = (
@@ -49,7 +52,19 @@ pub async fn drive(ctx: &Arc<Context>) {
                 .filter_map(refers)
                 .collect::<Vec<_>>()
         })
-        .run(reconcile, super::policy, ctx.clone());
+        .watches_stream(news_of_tickets, move |_| {
+            let asks = |policy: &Arc<DeserializeGuard<ProtectionPolicy>>| {
+                let spec = &policy.0.as_ref().ok()?.spec;
+                let asks = spec.require.ticket.is_some();
+                asks.then(|| ObjectRef::from_obj(&**policy))
+            };
+            ticketed.state().iter().filter_map(asks).collect::<Vec<_>>()
+        })
+        .run(
+            move |policy, ctx| reconcile(policy, ctx, tickets.clone()),
+            super::policy,
+            ctx.clone(),
+        );
     turns
         .for_each(async |turn| {
             if let Err(error) = turn {
@@ -66,6 +81,7 @@ fn refs(policy: &ProtectionPolicy) -> &[CalendarRef] {
 async fn reconcile(
     policy: Arc<DeserializeGuard<ProtectionPolicy>>,
     ctx: Arc<Context>,
+    tickets: Known<ChangeTicket>,
 ) -> Result<Action> {
     let policy = valid(&policy)?;
     if policy.metadata.deletion_timestamp.is_some() {
@@ -80,7 +96,9 @@ async fn reconcile(
         Err(why) => Err(why.as_str()),
     });
     let now = Timestamp::now();
-    let told = protection::status(policy, refs(policy).iter().zip(found), now);
+    let tickets = heard::all(&tickets).await?;
+    let tickets = tickets.iter().filter_map(|ticket| ticket.0.as_ref().ok());
+    let told = protection::status(policy, refs(policy).iter().zip(found), tickets, now);
     if policy.status.as_ref() != Some(&told.status) {
         let all = Api::all(ctx.client.clone());
         report::status_of(&all, policy, "pilothouse-protectionpolicy", &told.status).await?;
