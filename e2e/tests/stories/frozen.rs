@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crds::v1alpha1::CalendarState;
 use e2e::{Cluster, Manifest, People, Protection, TestNamespace, accepted, eventually};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams},
     client::Body,
 };
 use serde_json::{Value, json};
@@ -473,7 +474,9 @@ async fn a_namespace_that_is_chosen_is_neither_deleted_nor_changed_so_that_it_is
         .await;
     assert!(said.contains(RULE), "{said}");
     let other = TestNamespace::create(&scene.people.cluster, "unchosen").await;
-    other.removed(Duration::from_mins(1)).await;
+    let all: Api<Namespace> = Api::all(scene.people.cluster.client());
+    let deleted = all.delete(other.name(), &DeleteParams::default()).await;
+    deleted.expect("nobody protects it");
 }
 
 #[tokio::test]
