@@ -26,8 +26,9 @@ pub struct Told {
     pub again: Option<Timestamp>,
 }
 
-/// Tickets that can let somebody pass at once.
+/// Tickets that can let somebody pass at once, and bytes that they take together: a status that is too large to be written would keep what has ended.
 const PASSES: usize = 64;
+const PASSES_BYTES: usize = 48 << 10;
 
 /// What holds at an instant.
 #[derive(Default)]
@@ -112,14 +113,40 @@ fn with_tickets<'a>(
     };
     let mut live: Vec<_> = tickets.into_iter().filter(live).collect();
     live.sort_by_key(|ticket| (&ticket.metadata.namespace, &ticket.metadata.name));
-    live.truncate(PASSES);
+    let again = live.iter().map(|ticket| ticket.spec.window.end.0).min();
+    let (passes, left_out) = fitting(live.into_iter().map(pass));
+    if let Some(first) = left_out {
+        let reason = format!(
+            "ChangeTicket {first} lets nobody pass: live tickets are too many or list too much in allow; shorten it, or wait until others are complete"
+        );
+        return Standing {
+            again,
+            passes,
+            ..closed(&reason)
+        };
+    }
     Standing {
-        again: live.iter().map(|ticket| ticket.spec.window.end.0).min(),
-        passes: live.into_iter().map(pass).collect(),
+        again,
+        passes,
         ..closed(
             "only what a live ChangeTicket of the namespace allows is done, by its implementers",
         )
     }
+}
+
+/// As many as there is room for, and the first for which there is none.
+fn fitting(all: impl Iterator<Item = Pass>) -> (Vec<Pass>, Option<String>) {
+    let (mut passes, mut room, mut left_out) = (Vec::new(), PASSES_BYTES, None);
+    for pass in all {
+        let size = serde_json::to_vec(&pass).map_or(usize::MAX, |text| text.len());
+        if passes.len() < PASSES && size <= room {
+            room -= size;
+            passes.push(pass);
+        } else {
+            left_out.get_or_insert(format!("{}/{}", pass.namespace, pass.ticket));
+        }
+    }
+    (passes, left_out)
 }
 
 fn pass(ticket: &ChangeTicket) -> Pass {

@@ -183,6 +183,28 @@ fn live_tickets_of_the_namespace_let_their_implementers_pass_until_the_window_en
 }
 
 #[test]
+fn a_ticket_for_which_there_is_no_room_is_named_and_takes_no_place_from_others() {
+    let policy = policy(&json!({"ticket": {}}));
+    let (mut long, short) = (ticket("bank", true), ticket("shop", true));
+    let names = (0..50).map(|n| format!("{n}{}", "x".repeat(240)));
+    long.spec.allow[0].names = names.collect();
+    long.spec.allow = vec![long.spec.allow[0].clone(); 20];
+    let now = at("2026-06-01T01:00:00Z");
+    let told = status(&policy, [], [&long, &short], now);
+    let passing: Vec<_> = told.status.passes.iter().map(|p| &p.namespace).collect();
+    assert_eq!(passing, ["shop"]);
+    assert!(
+        words(&told)
+            .1
+            .starts_with("ChangeTicket bank/move lets nobody pass")
+    );
+    let many: Vec<_> = (10..75).map(|n| ticket(&format!("n{n}"), true)).collect();
+    let told = status(&policy, [], &many, now);
+    assert_eq!(told.status.passes.len(), 64);
+    assert!(words(&told).1.starts_with("ChangeTicket n74/move"));
+}
+
+#[test]
 fn what_was_corrected_is_in_force() {
     let lacking = told(&[("freezes", Ok(None))], "2026-06-01T00:00:00Z");
     let of = CalendarRef {
