@@ -170,13 +170,13 @@ async fn decisions_are_found_and_so_is_who_alters_them() {
     assert_eq!(code, 0, "{told}");
 }
 
-/// A run that is held, and begins once somebody else says so; the place of the entry that says that it was held.
+/// A run that is held, and begins once somebody else says so; the place of the entry that says that it may, which is never the first of the audit.
 async fn somebody_decides(scene: &Scene) -> i64 {
     scene.runs("held", "hostname").await;
     scene.stage.waits("held", "AwaitingApproval").await;
     let held = scene.entries("held", "Held").await;
     assert_eq!(held.len(), 1, "it is on disk before the status says so");
-    let (user, rule, place) = scene.entry("held", "Held").await;
+    let (user, rule, _) = scene.entry("held", "Held").await;
     assert_eq!((&*user, &*rule), ("ann", "ask-first"));
     let said = scene
         .bob
@@ -185,7 +185,7 @@ async fn somebody_decides(scene: &Scene) -> i64 {
     assert_eq!(said.code, Some(0), "{said:#?}");
     let ended = scene.stage.ends("held").await.status.expect("a status");
     assert_eq!(ended.summary.as_deref(), Some("Succeeded"), "{ended:#?}");
-    let (user, rule, _) = scene.entry("held", "Allowed").await;
+    let (user, rule, place) = scene.entry("held", "Allowed").await;
     assert_eq!((&*user, &*rule), ("ann", "ask-first"));
     assert_eq!(scene.entry("held", "Approved").await.0, "bob");
     assert_eq!(scene.entries("held", "Held").await.len(), 1, "once");
