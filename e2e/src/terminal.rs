@@ -44,7 +44,8 @@ impl Terminal {
         Self::with(kubeconfig(), "administrator", namespace)
     }
 
-    fn with(mut config: Kubeconfig, person: &str, namespace: &str) -> Self {
+    /// Sits somebody down whom this kubeconfig is about.
+    pub(crate) fn with(mut config: Kubeconfig, person: &str, namespace: &str) -> Self {
         for context in config
             .contexts
             .iter_mut()

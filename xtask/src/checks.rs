@@ -8,7 +8,7 @@ use crate::{
     checkout::Checkout,
     daemon::Daemons,
     down,
-    error::{About, Result},
+    error::{About, Error, Result},
     fuzz,
     guests::Guests,
     install::{At, Cluster},
@@ -176,7 +176,13 @@ fn beside(
     thread::scope(|scope| {
         let fed = scope.spawn(fuzz);
         let played = play();
-        played.and(fed.join().expect("a step does not panic"))
+        match (played, fed.join().expect("a step does not panic")) {
+            (Err(first), Err(other)) => Err(Error::Both {
+                first: first.into(),
+                other: other.into(),
+            }),
+            (played, fed) => played.and(fed),
+        }
     })
 }
 

@@ -13,6 +13,12 @@ pub enum Error {
         #[source]
         cause: Box<Error>,
     },
+    #[error("{first}; and not only that")]
+    Both {
+        first: Box<Error>,
+        #[source]
+        other: Box<Error>,
+    },
     #[error("cannot start `{line}`")]
     Start {
         line: String,

@@ -19,6 +19,7 @@ mod image;
 mod install;
 mod network;
 mod packages;
+mod panics;
 mod pki;
 mod plane;
 mod preload;

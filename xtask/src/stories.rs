@@ -1,13 +1,17 @@
 //! The stories of `e2e`: one program, because linking one for each takes longer than most of them play. They are played one after the other, since some stop what others need.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use crate::{
-    bench::seen,
     checkout::Checkout,
     error::{Error, Result},
+    panics::Panics,
     product,
-    steps::Steps,
+    steps::{Steps, line},
 };
 
 /// The story that needs the version before.
@@ -67,16 +71,39 @@ impl Stories {
             program.args(&self.options).arg("--exact");
             program.args(tests.iter().map(|(_, test)| test));
             set(&mut program);
-            if seen(&mut program).is_err() {
-                failed.push(story.as_str());
+            if let Some(panics) = played(&mut program)? {
+                failed.push((story.as_str(), panics));
             }
         }
         if failed.is_empty() {
             return Ok(());
         }
+        for (story, panics) in &failed {
+            println!("\nStory {story} has failed:\n{}", panics.kept().join("\n"));
+        }
+        let failed: Vec<_> = failed.iter().map(|(story, _)| *story).collect();
         Err(Error::Refused(format!(
             "these stories failed: {}",
             failed.join(", ")
         )))
     }
+}
+
+/// Shows what a program prints while it runs, and what its tests said that failed if any did.
+fn played(program: &mut Command) -> Result<Option<Panics>> {
+    let title = line(program);
+    let start = |source| Error::Start {
+        line: title.clone(),
+        source,
+    };
+    let mut running = program.stdout(Stdio::piped()).spawn().map_err(start)?;
+    let printed = running.stdout.take().expect("it was piped");
+    let mut panics = Panics::default();
+    for line in BufReader::new(printed).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        panics.hear(&line);
+    }
+    let status = running.wait().map_err(start)?;
+    Ok((!status.success()).then_some(panics))
 }

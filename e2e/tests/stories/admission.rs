@@ -199,6 +199,22 @@ async fn a_command_in_a_container_is_judged_however_it_is_asked_for() {
     assert!(said.err.contains("rule unknown"), "{}", said.err);
     whoever_breaks_the_glass_passes(&scene).await;
     what_a_run_does_was_judged_when_it_began(&scene).await;
+    a_kubelet_asks_nobody(&scene).await;
+}
+
+/// The one way into a container that nothing guards but the right to it, as docs/coverage.md says.
+async fn a_kubelet_asks_nobody(scene: &Scene) {
+    let pods: Api<Pod> = Api::namespaced(scene.stage.client.clone(), scene.stage.name());
+    let pod = pods.get("db-0").await.expect("the pod is there");
+    let node = pod.spec.and_then(|spec| spec.node_name).expect("a node");
+    let path = format!(
+        "/api/v1/nodes/{node}/proxy/run/{}/db-0/main?cmd=sh%20-c%20beep",
+        scene.stage.name()
+    );
+    let request = Request::post(path).body(Vec::new()).expect("a request");
+    let said = scene.stage.client.request_text(request).await;
+    let said = format!("{said:?}");
+    assert!(said.contains("beep: not found"), "it was run: {said}");
 }
 
 async fn whoever_breaks_the_glass_passes(scene: &Scene) {

@@ -51,6 +51,7 @@ mod steps;
 mod store_away;
 mod sub_runs;
 mod traces;
+mod undisturbed;
 mod uninstall;
 mod upgrade;
 mod walls;
