@@ -8,6 +8,7 @@ mod analysis;
 mod bounds;
 mod builtin;
 mod carrier;
+mod delimiters;
 mod expansion;
 mod filter;
 mod interpreter;

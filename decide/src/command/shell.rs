@@ -12,8 +12,8 @@ use brush_parser::{
 use crds::v1alpha1::CommandShape;
 
 use super::{
-    At, Command, Why, Word, bounds, expansion::Mode, names::Value, stream::Stream, subshells,
-    walker::Walker,
+    At, Command, Why, Word, bounds, delimiters, expansion::Mode, names::Value, stream::Stream,
+    subshells, walker::Walker,
 };
 
 /// What redirections change.
@@ -36,6 +36,9 @@ pub fn parse(text: &str, roomy: bool) -> Result<ast::Program, Option<Why>> {
     }
     if !roomy && !bounds::is_shallow(depth) {
         return Err(None);
+    }
+    if !delimiters::are_plain(text) {
+        return Err(Some(Why::Unparsed));
     }
     let options = ParserOptions::default();
     let tokens = uncached_tokenize_str(text, &options.tokenizer_options());
