@@ -31,6 +31,13 @@ pub struct AuditEntry {
     pub statement: Statement,
 }
 
+impl AuditEntry {
+    /// By which people name it; no two have the same, since starts are chosen at random.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.source.start, self.number)
+    }
+}
+
 /// One start of one replica; another start counts anew under another name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,6 +112,8 @@ pub enum AuditDecision {
     Held,
     /// It never begins.
     Denied,
+    /// It passed although a rule refuses it, since who asked may break the glass.
+    BrokeGlass,
     /// Somebody let it begin.
     Approved,
     /// Somebody had it not begin.
@@ -122,6 +131,7 @@ impl AuditDecision {
             Self::WouldDeny => "WouldDeny",
             Self::Held => "Held",
             Self::Denied => "Denied",
+            Self::BrokeGlass => "BrokeGlass",
             Self::Approved => "Approved",
             Self::Rejected => "Rejected",
             Self::Refused => "Refused",
@@ -380,6 +390,7 @@ mod tests {
             serde_json::from_value::<AuditEntry>(told).expect("an entry"),
             entry()
         );
+        assert_eq!(entry().id(), "a1-7");
         let mut long = entry().statement;
         long.actor.groups = vec!["g\n".repeat(TEXT_BYTES); 3 * GROUPS];
         long.reason = "é\0".repeat(REASON_BYTES);

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::{
     Refusal,
+    command::Finding,
     gate::{Answer, DENIED, Found},
 };
 
@@ -62,6 +63,52 @@ pub fn ruling(answer: &Answer, found: &[Found<'_>]) -> Option<Ruling> {
     }
 }
 
+/// The ruling in what policies find in a request at a door of the API server, which nobody can approve later; none where none would have done anything about it.
+pub fn at_the_door(findings: &[Finding], refused: bool) -> Option<Ruling> {
+    let done = findings.iter().map(|finding| finding.effect).max()?;
+    let asked = findings.iter().map(|finding| finding.action).max()?;
+    let decision = match (done, asked) {
+        _ if refused => AuditDecision::Denied,
+        (CommandAction::Allow, CommandAction::Allow | CommandAction::Warn) => return None,
+        (CommandAction::Allow, CommandAction::Deny) => AuditDecision::WouldDeny,
+        (CommandAction::Allow, _) => AuditDecision::WouldHold,
+        _ => AuditDecision::Warned,
+    };
+    let decided = |finding: &&Finding| match done {
+        CommandAction::Allow => finding.action == asked,
+        _ => finding.effect == done,
+    };
+    let mut by: Vec<_> = findings.iter().filter(decided).collect();
+    by.dedup_by(|a, b| a.rule == b.rule);
+    let first = by.first()?;
+    Some(Ruling {
+        decision,
+        policy: first.policy.clone(),
+        rule: first.rule.clone(),
+        reason: named(&by, |finding| why(finding)),
+    })
+}
+
+/// Why, and what to do instead, without the command.
+fn why(finding: &Finding) -> String {
+    let reason = finding.reason.trim_end_matches('.');
+    let safer = finding.safer.as_ref();
+    let safer = safer.map(|safer| format!("; instead: {}", safer.trim_end_matches('.')));
+    format!(
+        "rule {}: {reason}{}",
+        finding.rule,
+        safer.unwrap_or_default()
+    )
+}
+
+/// The first ones, and how many more there are.
+fn named<T>(all: &[T], one: impl Fn(&T) -> String) -> String {
+    let more = all.len().checked_sub(NAMED).filter(|more| *more > 0);
+    let more = more.map(|more| format!("{more} more"));
+    let first = all.iter().take(NAMED).map(one);
+    first.chain(more).collect::<Vec<_>>().join("; and ")
+}
+
 /// Where, which rule and why, of the first ones.
 fn words(found: &[&Found<'_>]) -> String {
     let one = |found: &&Found<'_>| {
@@ -72,10 +119,7 @@ fn words(found: &[&Found<'_>]) -> String {
             at.line, at.column, finding.rule, finding.policy, finding.reason
         )
     };
-    let more = found.len().checked_sub(NAMED).filter(|more| *more > 0);
-    let more = more.map(|more| format!("{more} more"));
-    let named = found.iter().take(NAMED).map(one);
-    named.chain(more).collect::<Vec<_>>().join("; and ")
+    named(found, one)
 }
 
 /// A ruling about a run and its plan. Who asked is who wrote the schedule, or whatever else made the run, where it was not a person.

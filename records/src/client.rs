@@ -159,6 +159,15 @@ impl Client {
         self.post("audit", &batch).await
     }
 
+    /// The same of what a replica of the webhook has decided, which may tell of nothing else.
+    pub async fn decisions(&self, entries: Vec<AuditEntry>) -> Result<(), Error> {
+        let batch = Batch {
+            audit: entries,
+            ..Batch::default()
+        };
+        self.post("decisions", &batch).await
+    }
+
     async fn post(&self, path: &str, batch: &Batch) -> Result<(), Error> {
         let _place = self.places.acquire().await;
         let request = self

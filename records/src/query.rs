@@ -181,6 +181,7 @@ pub(crate) const SOURCES: std::time::Duration = std::time::Duration::from_hours(
 /// Properties by which entries of the audit are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditColumn {
+    Id,
     Decision,
     User,
     Kind,
@@ -193,6 +194,7 @@ impl AuditColumn {
     /// The name that every store gives it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Id => "id",
             Self::Decision => "decision",
             Self::User => "actor",
             Self::Kind => "kind",

@@ -1,5 +1,5 @@
 //! The audit's way out of a replica: entries are numbered at this one place, leave in that order, and are acknowledged once they are on disk. Nothing is given up while records are away;
-//! what does not fit is not taken and has no number, and what records refuse for good is missing by its number.
+//! what does not fit is not taken and has no number, or is missing by its number where nobody could wait, as is what records refuse for good.
 
 use std::{
     collections::VecDeque,
@@ -17,6 +17,8 @@ use crate::{MAX_BATCH_AUDIT, client::Error};
 
 /// Entries that wait at most.
 const LINE: usize = 10_000;
+/// Those of a line to which entries come that cannot wait: whoever asks a lot must not fill the memory.
+const NOTED: usize = 2_000;
 /// Waits between tries while records are away, in milliseconds.
 const RETRY: [u64; 5] = [100, 250, 500, 1000, 2000];
 
@@ -48,6 +50,14 @@ enum Fate {
     Waits,
     OnDisk,
     Refused,
+}
+
+/// An entry that nobody waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    pub id: String,
+    /// Whether there was room for it.
+    pub kept: bool,
 }
 
 /// An entry that was taken.
@@ -85,18 +95,47 @@ impl Trail {
         if line.waiting.len() >= LINE {
             return None;
         }
-        line.last += 1;
-        let entry = AuditEntry {
-            version: VERSION,
-            source: self.0.source.clone(),
-            number: line.last,
-            statement: statement.bounded(),
-        };
+        let entry = line.numbered(&self.0.source, statement);
         let (tell, told) = watch::channel(Fate::Waits);
         line.waiting.push_back((entry, tell));
         drop(line);
         self.0.filled.notify_one();
         Some(Told(told))
+    }
+
+    /// Numbers a statement whose effect cannot wait, and has it delivered where there is room.
+    pub fn note(&self, statement: Statement) -> Noted {
+        let mut line = self.0.line();
+        let entry = line.numbered(&self.0.source, statement);
+        let (id, kept) = (entry.id(), line.waiting.len() < NOTED);
+        if kept {
+            line.waiting
+                .push_back((entry, watch::Sender::new(Fate::Waits)));
+        }
+        drop(line);
+        self.0.filled.notify_one();
+        Noted { id, kept }
+    }
+
+    /// Whether all that was told so far is on its way no more, within a time.
+    pub async fn emptied(&self, patience: Duration) -> bool {
+        let last = self.0.last();
+        match last {
+            Some(mut last) => last.settled(patience).await,
+            None => true,
+        }
+    }
+}
+
+impl Line {
+    fn numbered(&mut self, source: &Source, statement: Statement) -> AuditEntry {
+        self.last += 1;
+        AuditEntry {
+            version: VERSION,
+            source: source.clone(),
+            number: self.last,
+            statement: statement.bounded(),
+        }
     }
 }
 
@@ -110,6 +149,13 @@ impl Shared {
         let line = self.line();
         let first = line.waiting.iter().take(most);
         first.map(|(entry, _)| entry.clone()).collect()
+    }
+
+    /// The one that waits behind all others.
+    fn last(&self) -> Option<Told> {
+        let line = self.line();
+        let last = line.waiting.back();
+        last.map(|(_, tell)| Told(tell.subscribe()))
     }
 
     fn settle(&self, count: usize, fate: Fate) {
@@ -236,5 +282,24 @@ mod tests {
         let taken = records.taken.lock().expect("no holder panics").clone();
         let all: Vec<i64> = (1..=i64::try_from(LINE).expect("small") + 1).collect();
         assert_eq!(taken, all, "each once, in order, without a gap");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_wait_is_numbered_whether_or_not_there_is_room() {
+        let records = Records::default();
+        let trail = trail(&records);
+        assert!(trail.emptied(Duration::ZERO).await, "nothing was told");
+        records.away.store(true, Ordering::SeqCst);
+        let noted: Vec<_> = (0..=NOTED).map(|_| trail.note(about("a"))).collect();
+        assert_eq!((&*noted[0].id, noted[0].kept), ("s-1", true));
+        let last = &noted[NOTED];
+        assert_eq!((last.id.as_str(), last.kept), ("s-2001", false));
+        assert!(!trail.emptied(Duration::from_millis(20)).await);
+        records.away.store(false, Ordering::SeqCst);
+        assert!(trail.emptied(Duration::from_secs(10)).await);
+        assert!(trail.note(about("b")).kept);
+        assert!(trail.emptied(Duration::from_secs(1)).await);
+        let taken = records.taken.lock().expect("no holder panics").clone();
+        assert_eq!(taken[NOTED - 2..], [1_999, 2_000, 2_002]);
     }
 }

@@ -49,6 +49,13 @@ const COLUMNS: &[Column] = &[
         1,
         "digest of the content that was decided on",
     ),
+    (
+        "ID",
+        "string",
+        "",
+        1,
+        "by which a refusal names it to whoever is refused",
+    ),
 ];
 
 pub async fn all(
@@ -133,7 +140,7 @@ pub fn following(sequence: i64) -> Result<String, Failure> {
 fn chosen(parameters: &Parameters) -> Result<AuditQuery, Failure> {
     let wrong = |what: &str| {
         Failure::BadRequest(format!(
-            "{what}: entries are chosen by the fields metadata.name, decision, user, kind, subject, policy and rule, each by field=value"
+            "{what}: entries are chosen by the fields metadata.name, id, decision, user, kind, subject, policy and rule, each by field=value"
         ))
     };
     let labels = parameters.label_selector.as_deref();
@@ -151,6 +158,7 @@ fn chosen(parameters: &Parameters) -> Result<AuditQuery, Failure> {
                 query.sequence = Some(place(value).unwrap_or(0));
                 continue;
             }
+            "id" => AuditColumn::Id,
             "decision" => AuditColumn::Decision,
             "user" => AuditColumn::User,
             "kind" => AuditColumn::Kind,
@@ -243,12 +251,8 @@ fn line(link: &Link, include: Include) -> Value {
     let age = of("/at").parse().ok();
     let age = age.map(|at: Timestamp| table::short(table::millis(at, Timestamp::now())));
     let number = link.entry.get("number").and_then(Value::as_i64);
-    let source = format!(
-        "{}/{}#{}",
-        of("/source/replica"),
-        of("/source/start"),
-        number.unwrap_or_default()
-    );
+    let (start, number) = (of("/source/start"), number.unwrap_or_default());
+    let source = format!("{}/{start}#{number}", of("/source/replica"));
     let cells = json!([
         name(link.sequence),
         of("/decision"),
@@ -263,6 +267,7 @@ fn line(link: &Link, include: Include) -> Value {
         of("/reason"),
         source,
         of("/digest"),
+        format!("{start}-{number}"),
     ]);
     match include {
         Include::Nothing => json!({"cells": cells}),

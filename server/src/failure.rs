@@ -18,6 +18,8 @@ pub enum Failure {
     Unauthorized(#[source] CallerError),
     #[error("User {found:?} may not speak to the store here, only {wanted:?}")]
     Stranger { found: String, wanted: String },
+    #[error("the token of {0:?} is bound to no pod, so that nobody knows which replica tells")]
+    Unbound(String),
     #[error("{0}")]
     Forbidden(String),
     #[error("{what} {name:?} not found")]
@@ -63,7 +65,7 @@ impl Failure {
             | Self::Waiting(_)
             | Self::Store(_)
             | Self::Away(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
-            Self::Unauthorized(_) | Self::Stranger { .. } => {
+            Self::Unauthorized(_) | Self::Stranger { .. } | Self::Unbound(_) => {
                 (StatusCode::UNAUTHORIZED, "Unauthorized")
             }
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "Forbidden"),

@@ -1,5 +1,5 @@
-//! Where the operator hands over what happened. One account may write, proven by a token made for this audience before any of the body is read; the
-//! answer comes after the sync. Few bodies are in memory at once.
+//! Where the operator hands over what happened, and replicas of the webhook what they have decided. One account may write each, proven by a token made for this audience before any of
+//! the body is read; the answer comes after the sync. Few bodies are in memory at once.
 
 use std::{
     sync::Arc,
@@ -23,7 +23,10 @@ use records::{MAX_BATCH_BYTES, MAX_BATCHES};
 use serving::Review;
 use tokio::{sync::Semaphore, time};
 
-use crate::{door, failure::Failure, metrics::Metrics, slot::Slot, volume::Volume};
+use crate::{
+    decisions, door, failure::Failure, metrics::Metrics, namespaces::Namespaces, slot::Slot,
+    volume::Volume,
+};
 
 /// Time for a batch; its sender gives up as soon.
 const TIME: Duration = Duration::from_secs(30);
@@ -35,23 +38,34 @@ pub struct Ingest {
     pub review: Arc<dyn Review>,
     /// The one user that may write.
     pub operator: Arc<str>,
+    /// The one whose pods tell of their own decisions.
+    pub webhook: Arc<str>,
     pub metrics: Metrics,
     pub volume: Volume,
+    pub namespaces: Namespaces,
 }
 
 /// All paths.
 pub fn router(ingest: Ingest) -> Router {
-    let places = Arc::new(Semaphore::new(MAX_BATCHES));
-    let in_turn = from_fn(move |request, next| in_turn(Arc::clone(&places), request, next));
+    let within = |places| {
+        let places = Arc::new(Semaphore::new(places));
+        from_fn(move |request, next| in_turn(Arc::clone(&places), request, next))
+    };
+    // Whoever answers the whole cluster has a place of its own, and takes none of the operator's.
+    let decisions = Router::new()
+        .route("/ingest/v1/decisions", post(decisions::add))
+        .layer(within(1))
+        .route_layer(from_fn_with_state(ingest.clone(), decisions::admitted));
     Router::new()
         .route("/ingest/v1/batches", post(append))
         .route("/ingest/v1/archives", post(append))
         .route("/ingest/v1/audit", post(append))
-        .layer(in_turn)
+        .layer(within(MAX_BATCHES))
         .route("/ingest/v1/receipts", post(claim))
         .route("/ingest/v1/runs/{uid}", get(rows))
-        .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES))
         .route_layer(from_fn_with_state(ingest.clone(), admitted))
+        .merge(decisions)
+        .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES))
         .with_state(ingest)
 }
 
@@ -80,13 +94,20 @@ async fn append(
     State(ingest): State<Ingest>,
     body: Bytes,
 ) -> Result<Json<Acknowledgement>, Failure> {
-    let mut batch: Batch =
-        serde_json::from_slice(&body).map_err(|e| Failure::BadRequest(format!("batch: {e}")))?;
+    let mut batch = read(&body)?;
     drop(body);
     if ingest.volume.fullness() == Fullness::Scarce {
         let output = batch.logs.drain(..).map(|log| log.data.len()).sum();
         ingest.metrics.given_up(output);
     }
+    stored(&ingest, batch).await
+}
+
+pub fn read(body: &[u8]) -> Result<Batch, Failure> {
+    serde_json::from_slice(body).map_err(|e| Failure::BadRequest(format!("batch: {e}")))
+}
+
+pub async fn stored(ingest: &Ingest, batch: Batch) -> Result<Json<Acknowledgement>, Failure> {
     let (id, rows) = (batch.id.clone(), batch.rows.len());
     let began = Instant::now();
     let stored = ingest.slot.store()?.append(batch).await;

@@ -7,6 +7,7 @@ mod archive;
 mod audit;
 mod checkpoints;
 mod command;
+mod decisions;
 mod discovery;
 mod door;
 mod failure;

@@ -98,6 +98,9 @@ pub struct Options {
     /// User that may write records; the operator's account in this namespace when absent.
     #[arg(long, env = "PILOTHOUSE_OPERATOR_ACCOUNT")]
     pub operator_account: Option<String>,
+    /// User whose pods may add to the audit what each of them has decided, and write nothing else; the account pilothouse-webhook in this namespace when absent.
+    #[arg(long, env = "PILOTHOUSE_WEBHOOK_ACCOUNT")]
+    pub webhook_account: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -110,6 +113,12 @@ pub enum TlsMode {
 }
 
 impl Options {
+    /// Full name of the account whose pods tell of what they have decided.
+    pub fn webhook(&self) -> String {
+        let default = || self.account("pilothouse-webhook");
+        self.webhook_account.clone().unwrap_or_else(default)
+    }
+
     /// Where records are kept.
     pub fn keeping(&self) -> Keeping {
         match &self.postgres_url_file {

@@ -100,14 +100,15 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
     let secret = format!("{}-audit", options.service_name);
     let client = ground.client.clone();
     let keys = signing::follow(client, &options.namespace, secret, shutdown.clone());
+    let known = namespaces::follow(
+        ground.client.clone(),
+        options.namespaces.clone(),
+        shutdown.clone(),
+    );
     let api = Api {
         keys: keys.clone(),
         slot: slot.clone(),
-        namespaces: namespaces::follow(
-            ground.client.clone(),
-            options.namespaces.clone(),
-            shutdown.clone(),
-        ),
+        namespaces: known.clone(),
         review: Arc::clone(&ground.review),
         front: options.front().into(),
         shutdown: shutdown.clone(),
@@ -116,6 +117,8 @@ async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
         slot: slot.clone(),
         review: Arc::clone(&ground.review),
         operator: options.operator().into(),
+        webhook: options.webhook().into(),
+        namespaces: known,
         metrics: metrics.clone(),
         volume: volume.clone(),
     };

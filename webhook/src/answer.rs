@@ -10,12 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use crds::v1alpha1::CommandAction;
+use crds::{audit::AuditDecision, v1alpha1::CommandAction};
 use decide::admission::{self, Answer, Door, Request, Unreadable};
 use serving::telemetry::chain;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
+    audit::Audit,
     book::{Book, Known},
     metrics::Metrics,
     review::{self, Answered, Question, Review},
@@ -30,6 +31,7 @@ const SHORT: usize = 16 << 10;
 #[derive(Clone)]
 pub struct Doors {
     pub known: Known,
+    pub audit: Arc<Audit>,
     pub metrics: Metrics,
 }
 
@@ -54,25 +56,55 @@ pub enum Failure {
 pub fn router(doors: Doors) -> Router {
     Router::new()
         .route("/commands/{policy}/{door}", post(asked))
+        .route("/commands/{policy}/{door}/glass", post(broken))
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(doors)
 }
 
+/// How somebody comes by.
+#[derive(Clone, Copy)]
+struct Way {
+    door: Door,
+    /// They may break the glass, so that nothing refuses them.
+    glass: bool,
+}
+
 async fn asked(
     State(doors): State<Doors>,
-    Path((policy, door)): Path<(String, String)>,
+    Path(path): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Answered>, Failure> {
+    reviewed(doors, path, false, body).await
+}
+
+async fn broken(
+    State(doors): State<Doors>,
+    Path(path): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Answered>, Failure> {
+    reviewed(doors, path, true, body).await
+}
+
+async fn reviewed(
+    doors: Doors,
+    (policy, door): (String, String),
+    glass: bool,
     body: Bytes,
 ) -> Result<Json<Answered>, Failure> {
     let began = Instant::now();
     let door: Door = door.parse().map_err(Failure::NoDoor)?;
+    let way = Way { door, glass };
     let book = doors.known.borrow().get(&policy).cloned();
     let answered = match book {
         None => Err(Failure::NoPolicy(policy)),
-        Some(book) if body.len() <= SHORT => judged(door, &body, &book),
-        Some(book) => spawn_blocking(move || judged(door, &body, &book))
-            .await
-            .map_err(Failure::Ended)
-            .flatten(),
+        Some(book) if body.len() <= SHORT => judged(way, &body, &book, &doors.audit),
+        Some(book) => {
+            let audit = Arc::clone(&doors.audit);
+            spawn_blocking(move || judged(way, &body, &book, &audit))
+                .await
+                .map_err(Failure::Ended)
+                .flatten()
+        }
     };
     let decision = answered
         .as_ref()
@@ -82,7 +114,12 @@ async fn asked(
 }
 
 /// The answer, and what it is in a word.
-fn judged(door: Door, body: &[u8], book: &Arc<Book>) -> Result<(Answered, &'static str), Failure> {
+fn judged(
+    Way { door, glass }: Way,
+    body: &[u8],
+    book: &Arc<Book>,
+    audit: &Audit,
+) -> Result<(Answered, &'static str), Failure> {
     let review: Review<'_> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
     let asked = &review.request;
     let book = book
@@ -94,18 +131,30 @@ fn judged(door: Door, body: &[u8], book: &Arc<Book>) -> Result<(Answered, &'stat
         object: review::text(asked.object).unwrap_or("{}"),
         before: review::text(asked.old_object),
     };
-    let answer = admission::answer(door, &request, book)?;
-    let decision = decision(&answer);
-    if decision != "Allowed" {
-        tell(door, &book.policy, asked, &answer, decision);
+    let mut answer = admission::answer(door, &request, book)?;
+    if glass {
+        answer = answer.through_glass();
     }
-    Ok((
-        answered(asked.uid.clone(), &book.policy, answer, decision),
-        decision,
-    ))
+    let decision = decision(&answer);
+    let id = audit.told(door, asked, answer.ruling.as_ref());
+    if decision != "Allowed" {
+        tell(
+            door,
+            &book.policy,
+            asked,
+            &answer,
+            (decision, id.as_deref()),
+        );
+    }
+    let answered = answered(asked, &book.policy, answer, (decision, id));
+    Ok((answered, decision))
 }
 
 fn decision(answer: &Answer) -> &'static str {
+    let ruling = answer.ruling.as_ref();
+    if ruling.is_some_and(|ruling| ruling.decision == AuditDecision::BrokeGlass) {
+        return "BrokeGlass";
+    }
     match (&answer.refused, answer.asked) {
         (Some(_), _) => "Refused",
         (None, CommandAction::Allow) => "Allowed",
@@ -115,7 +164,13 @@ fn decision(answer: &Answer) -> &'static str {
 }
 
 /// Commands may hold what nobody should read in a log, so only the rules are told.
-fn tell(door: Door, policy: &str, asked: &Question<'_>, answer: &Answer, decision: &str) {
+fn tell(
+    door: Door,
+    policy: &str,
+    asked: &Question<'_>,
+    answer: &Answer,
+    (decision, id): (&str, Option<&str>),
+) {
     tracing::info!(
         %door,
         policy,
@@ -124,11 +179,21 @@ fn tell(door: Door, policy: &str, asked: &Question<'_>, answer: &Answer, decisio
         name = asked.name,
         rules = answer.rules.join(","),
         decision,
+        id,
         "a request was judged"
     );
 }
 
-fn answered(uid: String, policy: &str, answer: Answer, decision: &'static str) -> Answered {
+/// The ID of an entry leads whoever is refused to it, and from the API server's audit log as well.
+fn answered(
+    asked: &Question<'_>,
+    policy: &str,
+    answer: Answer,
+    (decision, id): (&'static str, Option<String>),
+) -> Answered {
+    let namespace = asked.namespace.as_deref().unwrap_or_default();
+    let more = id.as_ref();
+    let more = more.map(|id| format!("; kubectl pilothouse explain denial {id} -n {namespace}"));
     let told = [
         ("decision", decision.to_owned()),
         ("policy", policy.to_owned()),
@@ -136,15 +201,16 @@ fn answered(uid: String, policy: &str, answer: Answer, decision: &'static str) -
         ("rules", answer.rules.join(",")),
     ];
     let told = told.into_iter().filter(|_| decision != "Allowed");
+    let told = told.chain(id.map(|id| ("id", id)));
     Answered::with(review::Response {
-        uid,
+        uid: asked.uid.clone(),
         allowed: answer.refused.is_none(),
         audit_annotations: told.collect(),
         warnings: answer.warnings,
         status: answer.refused.map(|message| review::Status {
             code: 403,
             reason: "Forbidden",
-            message,
+            message: message + &more.unwrap_or_default(),
         }),
     })
 }

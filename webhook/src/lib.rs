@@ -2,6 +2,7 @@
 //! hears of policies, and one that knows nothing yet is not ready.
 
 mod answer;
+mod audit;
 mod book;
 mod metrics;
 pub mod options;

@@ -20,6 +20,7 @@ struct Labels {
 pub struct Metrics {
     requests: Family<Labels, Counter>,
     seconds: Histogram,
+    unwritten: Counter,
 }
 
 impl Metrics {
@@ -28,6 +29,7 @@ impl Metrics {
         let metrics = Self {
             requests: Family::default(),
             seconds: Histogram::new([0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0]),
+            unwritten: Counter::default(),
         };
         let webhook = registry.sub_registry_with_prefix("pilothouse_webhook");
         webhook.register(
@@ -36,7 +38,16 @@ impl Metrics {
             metrics.requests.clone(),
         );
         webhook.register("seconds", "Time for an answer", metrics.seconds.clone());
+        webhook.register(
+            "unwritten",
+            "Decisions that are in no entry of the audit, because records were away for long or one user was refused too often",
+            metrics.unwritten.clone(),
+        );
         metrics
+    }
+
+    pub fn unwritten(&self) {
+        self.unwritten.inc();
     }
 
     pub fn answered(&self, door: Door, decision: &'static str, time: Duration) {

@@ -18,6 +18,13 @@ pub struct Review<'a> {
 pub struct Question<'a> {
     pub uid: String,
     #[serde(default)]
+    pub kind: Kind,
+    #[serde(default)]
+    pub operation: String,
+    /// Whether nothing comes of it.
+    #[serde(default)]
+    pub dry_run: bool,
+    #[serde(default)]
     pub sub_resource: Option<String>,
     #[serde(default)]
     pub namespace: Option<String>,
@@ -31,11 +38,22 @@ pub struct Question<'a> {
     pub old_object: Option<&'a RawValue>,
 }
 
+/// Of what kind the object is.
+#[derive(Default, Deserialize)]
+pub struct Kind {
+    #[serde(default)]
+    pub group: String,
+    #[serde(default)]
+    pub kind: String,
+}
+
 /// Who makes it.
 #[derive(Default, Deserialize)]
 pub struct Asker {
     #[serde(default)]
     pub username: String,
+    #[serde(default)]
+    pub groups: Vec<String>,
 }
 
 /// What the API server is answered.

@@ -1,13 +1,16 @@
 //! Puts the webhook together: binds, follows the policies, serves until the first signal.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use kube::Client;
 use prometheus_client::registry::Registry;
-use serving::{Certificates, Health, ListenError, Listeners, Publication, Source, shutdown};
+use serving::{
+    Certificates, Health, ListenError, Listeners, Publication, Published, Source, shutdown,
+};
 
 use crate::{
     answer::{self, Doors},
+    audit::{Audit, Records},
     book,
     metrics::Metrics,
     options::Options,
@@ -15,6 +18,8 @@ use crate::{
 
 /// The API server still calls while the cluster is told that this one goes.
 const LINGER: Duration = Duration::from_secs(5);
+/// What was decided last may still be told.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// Why the webhook cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +39,13 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         .map_err(|e| RunError::Client(Box::new(e)))?;
     let identity = certificates(&options, client.clone()).keep(shutdown.clone());
     let (mut registry, health) = (Registry::default(), Health::default());
+    let metrics = Metrics::new(&mut registry);
+    let records = records(&options, client.clone());
+    let audit = Arc::new(Audit::open(records, &options.pod, metrics.clone()));
     let doors = Doors {
         known: book::follow(client, health.gate("policies"), shutdown.clone()),
-        metrics: Metrics::new(&mut registry),
+        audit: Arc::clone(&audit),
+        metrics,
     };
     let mut listeners = Listeners::new(identity, shutdown).lingering(LINGER);
     listeners
@@ -45,7 +54,14 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     listeners
         .health(options.health_addr, health, registry)
         .await?;
-    Ok(listeners.until_ended().await?)
+    listeners.until_ended().await?;
+    audit.flushed(FLUSH).await;
+    Ok(())
+}
+
+fn records(options: &Options, client: Client) -> Records {
+    let published = Published::new(client, &options.namespace, &options.records_ca);
+    Records::new(published, &options.records_url, &options.records_token)
 }
 
 fn certificates(options: &Options, client: Client) -> Certificates {

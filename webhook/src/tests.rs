@@ -16,11 +16,16 @@ use tower::ServiceExt as _;
 
 use crate::{
     answer::{Doors, router},
+    audit::{Audit, tests::Kept},
     book::Books,
     metrics::Metrics,
 };
 
 fn doors(registry: &mut Registry) -> Router {
+    telling(registry, Kept::default())
+}
+
+fn telling(registry: &mut Registry, kept: Kept) -> Router {
     let spec = json!({"applyTo": ["PodExec", "Workloads"], "builtIn": {"packs": []},
         "rules": [{"name": "beep", "match": {"commands": ["beep"]}, "action": "Deny", "why": "w"}]});
     let book = Rulebook::of("p", &serde_json::from_value(spec).unwrap()).unwrap();
@@ -30,9 +35,11 @@ fn doors(registry: &mut Registry) -> Router {
         ("wrong".to_owned(), Arc::new(wrong)),
     ]);
     let (_, known) = watch::channel(Arc::new(books));
+    let metrics = Metrics::new(registry);
     router(Doors {
         known,
-        metrics: Metrics::new(registry),
+        audit: Arc::new(Audit::open(kept, "w-1", metrics.clone())),
+        metrics,
     })
 }
 
@@ -55,17 +62,41 @@ async fn asked(router: Router, path: &str, body: &Value) -> (StatusCode, String)
 #[tokio::test]
 async fn a_review_is_answered_with_the_reason_and_a_copy_for_the_audit_log() {
     let mut registry = Registry::default();
-    let doors = doors(&mut registry);
+    let kept = Kept::default();
+    let doors = telling(&mut registry, kept.clone());
     let path = "/commands/p/exec";
+    let mut tried = review(&["beep"]);
+    tried["request"]["dryRun"] = json!(true);
+    let (_, body) = asked(doors.clone(), path, &tried).await;
+    assert!(
+        !body.contains("denial"),
+        "what is only tried is not written down: {body}"
+    );
     let (status, body) = asked(doors.clone(), path, &review(&["beep"])).await;
     assert_eq!(status, StatusCode::OK);
     let answer: Value = serde_json::from_str(&body).unwrap();
+    let id = answer["response"]["auditAnnotations"]["id"]
+        .as_str()
+        .unwrap();
     assert_eq!(
         answer,
         json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {
             "uid": "u-1", "allowed": false,
-            "status": {"code": 403, "reason": "Forbidden", "message": "rule beep of CommandPolicy p: w: beep"},
-            "auditAnnotations": {"asked": "Deny", "decision": "Refused", "policy": "p", "rules": "beep"}}})
+            "status": {"code": 403, "reason": "Forbidden", "message": format!("rule beep of CommandPolicy p: w: beep; kubectl pilothouse explain denial {id} -n shop")},
+            "auditAnnotations": {"asked": "Deny", "decision": "Refused", "id": id, "policy": "p", "rules": "beep"}}})
+    );
+    let told = async || loop {
+        if let Some(entry) = kept.0.lock().unwrap().first().cloned() {
+            break entry;
+        }
+        tokio::task::yield_now().await;
+    };
+    let entry = told().await;
+    assert_eq!((entry.id().as_str(), entry.number), (id, 1));
+    let statement = &entry.statement;
+    assert_eq!(
+        (statement.actor.user.as_str(), statement.reason.as_str()),
+        ("bob", "rule beep: w")
     );
     let (_, body) = asked(doors, path, &review(&["true"])).await;
     let answer: Value = serde_json::from_str(&body).unwrap();
@@ -73,11 +104,39 @@ async fn a_review_is_answered_with_the_reason_and_a_copy_for_the_audit_log() {
     let mut told = String::new();
     encode(&mut told, &registry).unwrap();
     for line in [
-        "pilothouse_webhook_requests_total{door=\"exec\",decision=\"Refused\"} 1",
+        "pilothouse_webhook_requests_total{door=\"exec\",decision=\"Refused\"} 2",
         "pilothouse_webhook_requests_total{door=\"exec\",decision=\"Allowed\"} 1",
     ] {
         assert!(told.contains(line), "{told}");
     }
+}
+
+#[tokio::test]
+async fn whoever_breaks_the_glass_passes_is_told_so_and_noted() {
+    let mut registry = Registry::default();
+    let doors = doors(&mut registry);
+    let path = "/commands/p/exec/glass";
+    let (_, body) = asked(doors.clone(), path, &review(&["beep"])).await;
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    let answer = &answer["response"];
+    assert_eq!(
+        (&answer["allowed"], &answer["status"]),
+        (&json!(true), &Value::Null)
+    );
+    let told = answer["warnings"][0].as_str().unwrap();
+    assert!(
+        told.starts_with("passed by breaking the glass: rule beep"),
+        "{told}"
+    );
+    let noted = &answer["auditAnnotations"];
+    assert_eq!(noted["decision"], "BrokeGlass");
+    assert!(
+        noted["id"].as_str().is_some_and(|id| id.ends_with("-1")),
+        "{noted}"
+    );
+    let (_, body) = asked(doors, path, &review(&["true"])).await;
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(answer["response"], json!({"uid": "u-1", "allowed": true}));
 }
 
 #[tokio::test]

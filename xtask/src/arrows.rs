@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
         &["crds", "decide", "reach", "records", "serving"],
     ),
     ("server", &["crds", "decide", "records", "serving"]),
-    ("webhook", &["crds", "decide", "serving"]),
+    ("webhook", &["crds", "decide", "records", "serving"]),
     ("cli", &["crds", "decide"]),
     ("e2e", &["crds", "records"]),
     ("xtask", &[]),

@@ -11,11 +11,14 @@ mod workload;
 mod tests;
 
 pub use door::{Door, JUDGED, NoDoor};
-pub use webhooks::{Place, webhooks};
+pub use webhooks::{FREE, Place, asks, webhooks};
 
-use crds::v1alpha1::CommandAction;
+use crds::{audit::AuditDecision, v1alpha1::CommandAction};
 
-use crate::command::{Finding, Rulebook};
+use crate::{
+    audit::{self, Ruling},
+    command::{Finding, Rulebook},
+};
 
 /// Warnings that an answer has; kubectl prints each on a line of its own.
 const WARNINGS: usize = 5;
@@ -40,6 +43,8 @@ pub struct Answer {
     pub rules: Vec<String>,
     /// What the strictest of them asks for, whatever the mode of the policy makes of it.
     pub asked: CommandAction,
+    /// What the audit is told; nothing where no policy would do anything about it.
+    pub ruling: Option<Ruling>,
 }
 
 /// The object is not what the API server said it was.
@@ -55,6 +60,20 @@ pub fn answer(door: Door, request: &Request, book: &Rulebook) -> Result<Answer, 
         Door::Script => script::findings(request, book)?,
     };
     Ok(door.answer(&findings))
+}
+
+impl Answer {
+    /// The same to somebody who breaks the glass: they pass, are told so, and it is noted.
+    #[must_use]
+    pub fn through_glass(mut self) -> Self {
+        if let Some(refused) = self.refused.take() {
+            self.warnings = vec![format!("passed by breaking the glass: {refused}")];
+            if let Some(ruling) = &mut self.ruling {
+                ruling.decision = AuditDecision::BrokeGlass;
+            }
+        }
+        self
+    }
 }
 
 impl Door {
@@ -80,6 +99,7 @@ impl Door {
                 .collect(),
             rules: worst.map(|finding| finding.rule.clone()).collect(),
             asked: asked.unwrap_or(CommandAction::Allow),
+            ruling: audit::at_the_door(findings, refused.is_some()),
             refused,
         }
     }

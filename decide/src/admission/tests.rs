@@ -104,6 +104,47 @@ fn a_refusal_names_the_rule_the_reason_and_the_way_out() {
 }
 
 #[test]
+fn the_audit_is_told_the_rule_and_the_reason_and_never_the_command() {
+    use crds::audit::AuditDecision::{Denied, Warned, WouldDeny, WouldHold};
+    let told = |door: Door, words: &[&str], mode: &str| {
+        let (text, object) = (words.join(" "), json!({"command": words}));
+        let object = match door {
+            Door::Script => json!({"spec": {"content": text}}).to_string(),
+            _ => object.to_string(),
+        };
+        let request = Request {
+            object: &object,
+            ..Request::default()
+        };
+        let ruling = asked(door, &request, &house(&json!({"mode": mode}))).ruling;
+        ruling.map(|ruling| (ruling.decision, ruling.rule, ruling.reason))
+    };
+    for (door, words, mode, wanted) in [
+        (Door::Exec, "beep", "Enforce", Some((Denied, "beep"))),
+        (Door::Exec, "knock", "Enforce", Some((Denied, "knock"))),
+        (Door::Exec, "hum", "Enforce", Some((Warned, "hum"))),
+        (Door::Exec, "beep", "Warn", Some((Warned, "beep"))),
+        (Door::Exec, "beep", "Audit", Some((WouldDeny, "beep"))),
+        (Door::Exec, "knock", "Audit", Some((WouldHold, "knock"))),
+        (Door::Exec, "hum", "Audit", None),
+        (Door::Exec, "true", "Enforce", None),
+        (Door::Script, "beep", "Enforce", Some((Warned, "beep"))),
+    ] {
+        let told = told(door, &[words, "secret"], mode);
+        let wanted =
+            wanted.map(|(decision, rule)| (decision, rule.to_owned(), format!("rule {rule}: w")));
+        assert_eq!(told, wanted, "{words} in {mode}");
+    }
+    let several = told(Door::Exec, &["sh", "-c", "beep; beep; knock"], "Enforce");
+    let reason = several.map(|(_, _, reason)| reason);
+    assert_eq!(
+        reason.as_deref(),
+        Some("rule beep: w"),
+        "the strictest, once"
+    );
+}
+
+#[test]
 fn containers_are_found_wherever_an_object_has_them() {
     let of = |kind: &str, words: &[&str]| {
         let pod = json!({"containers": [{"name": "a", "command": words}]});
@@ -284,6 +325,43 @@ fn the_api_server_asks_for_what_policies_apply_to_and_for_nothing_else() {
         told[0]["clientConfig"]["service"]["path"],
         "/commands/b/exec"
     );
+}
+
+#[test]
+fn who_breaks_the_glass_is_noted_and_never_held_up() {
+    let glass = json!({"groups": ["on-call"]});
+    let spec =
+        json!({"applyTo": ["PodExec", "Scripts"], "failurePolicy": "Fail", "breakGlass": glass});
+    let told = told(&[("p", spec)]);
+    let names: Vec<_> = told.iter().map(|one| one["name"].as_str()).collect();
+    let expected = [
+        "exec.p.commands.pilothouse.dev",
+        "glass.exec.p.commands.pilothouse.dev",
+        "script.p.commands.pilothouse.dev",
+    ];
+    assert_eq!(names, expected.map(Some));
+    let noted = &told[1];
+    assert_eq!(noted["failurePolicy"], "Ignore");
+    assert_eq!(
+        noted["clientConfig"]["service"]["path"],
+        "/commands/p/exec/glass"
+    );
+    let last = |one: &Value| {
+        let conditions = one["matchConditions"].as_array().expect("conditions");
+        conditions[conditions.len() - 1]["expression"].clone()
+    };
+    let (door, noted) = (last(&told[0]), last(noted));
+    assert_eq!(noted, format!("!({})", door.as_str().expect("CEL")));
+
+    let object = json!({"command": ["beep"]}).to_string();
+    let request = Request {
+        object: &object,
+        ..Request::default()
+    };
+    let answer = asked(Door::Exec, &request, &house(&json!({}))).through_glass();
+    assert_eq!((word(&answer), answer.refused), ("warned", None));
+    let ruling = answer.ruling.expect("it is told");
+    assert_eq!(ruling.decision, crds::audit::AuditDecision::BrokeGlass);
 }
 
 #[test]

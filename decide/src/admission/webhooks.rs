@@ -1,6 +1,10 @@
 //! What the API server has to be told so that it asks: one webhook for each door of each policy, no wider than the policy.
 
-use crds::v1alpha1::{CommandPolicy, FailurePolicy, Operator, PolicyMode, Requirement, Selector};
+use std::collections::BTreeMap;
+
+use crds::v1alpha1::{
+    CommandPolicy, FailurePolicy, Operator, PolicyMode, Requester, Requirement, Selector,
+};
 use k8s_openapi::{
     ByteString,
     api::admissionregistration::v1::{
@@ -13,8 +17,10 @@ use k8s_openapi::{
 use super::{Door, JUDGED};
 
 /// Namespaces that no policy closes: the cluster repairs itself from there.
-const FREE: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+pub const FREE: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 const NAME: &str = "kubernetes.io/metadata.name";
+/// Name of the condition that leaves out whoever breaks the glass.
+const UNBROKEN: &str = "glass-not-broken";
 /// Seconds for an answer.
 const TIMEOUT: i32 = 2;
 
@@ -40,11 +46,30 @@ pub fn webhooks<'a>(
         .flat_map(|policy| {
             let doors = Door::ALL.into_iter();
             let doors = doors.filter(|door| policy.spec.apply_to.contains(&door.place()));
-            doors.map(|door| webhook(policy, door, place))
+            doors.flat_map(|door| {
+                let noted = noted(policy, door, place);
+                noted.into_iter().chain([webhook(policy, door, place)])
+            })
         })
         .collect();
     webhooks.sort_by(|a, b| a.name.cmp(&b.name));
     webhooks
+}
+
+/// Whether the API server asks a policy about somebody at a door, in a namespace with these labels that is none of the free ones.
+pub fn asks(
+    policy: &CommandPolicy,
+    door: Door,
+    labels: &BTreeMap<String, String>,
+    by: &Requester,
+) -> bool {
+    let spec = &policy.spec;
+    let selector = spec.namespace_selector.as_ref();
+    let mut glass = spec.break_glass.iter().flat_map(|glass| &glass.groups);
+    spec.mode != PolicyMode::Disabled
+        && spec.apply_to.contains(&door.place())
+        && selector.is_none_or(|selector| selector.matches(labels))
+        && !glass.any(|group| by.groups.contains(group))
 }
 
 fn webhook(policy: &CommandPolicy, door: Door, place: &Place) -> ValidatingWebhook {
@@ -71,9 +96,33 @@ fn webhook(policy: &CommandPolicy, door: Door, place: &Place) -> ValidatingWebho
         namespace_selector: Some(selector(spec.namespace_selector.as_ref(), &place.namespace)),
         object_selector: None,
         rules: Some(rules(door)),
-        side_effects: "None".to_owned(),
+        // What was refused is written down.
+        side_effects: "NoneOnDryRun".to_owned(),
         timeout_seconds: Some(TIMEOUT),
     }
+}
+
+/// Beside a door that somebody may break: of them it is noted what they do there, and never refused, whoever answers or does not.
+fn noted(policy: &CommandPolicy, door: Door, place: &Place) -> Option<ValidatingWebhook> {
+    let spec = &policy.spec;
+    let breaks = spec.break_glass.is_some() && spec.mode == PolicyMode::Enforce;
+    if !breaks || door == Door::Script {
+        return None;
+    }
+    let mut webhook = webhook(policy, door, place);
+    webhook.name = format!("glass.{}", webhook.name);
+    webhook.failure_policy = Some("Ignore".to_owned());
+    let service = webhook.client_config.service.as_mut();
+    if let Some(path) = service.and_then(|service| service.path.as_mut()) {
+        path.push_str("/glass");
+    }
+    for condition in webhook.match_conditions.iter_mut().flatten() {
+        if condition.name == UNBROKEN {
+            "glass-broken".clone_into(&mut condition.name);
+            condition.expression = format!("!({})", condition.expression);
+        }
+    }
+    Some(webhook)
 }
 
 fn rules(door: Door) -> Vec<RuleWithOperations> {
@@ -128,7 +177,7 @@ fn conditions(policy: &CommandPolicy, door: Door, operator: &str) -> Vec<MatchCo
         };
         let groups: Vec<_> = glass.groups.iter().map(quoted).collect();
         all.push(condition(
-            "glass-not-broken",
+            UNBROKEN,
             format!(
                 "!(has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in [{}]))",
                 groups.join(", ")

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::v1alpha1::{CommandAction, CommandPlace, CommandPolicySpec, CommandRule, PolicyMode};
 
-use super::{pack, pattern::Subject};
+use super::{UNKNOWN, pack, pattern::Subject};
 use crate::Refusal;
 
 /// The rules of one policy.
@@ -73,6 +73,13 @@ impl Rulebook {
     /// Whether it is asked of what stands in a place.
     pub fn asks(&self, place: CommandPlace) -> bool {
         self.places.contains(&place)
+    }
+
+    /// What a rule of this name asks for today; `unknown` is what cannot be known.
+    pub fn action(&self, rule: &str) -> Option<CommandAction> {
+        let mut rules = self.own.iter().chain(&self.built_in);
+        let found = rules.find(|one| one.name == rule).map(|one| one.action);
+        found.or_else(|| (rule == UNKNOWN).then_some(self.on_unknown))
     }
 
     /// How many rules of its own it has, and how many built-in ones.

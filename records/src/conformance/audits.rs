@@ -202,6 +202,7 @@ pub(super) async fn entries_are_chosen_by_what_they_say(store: &dyn Store) {
         places.collect::<Vec<_>>()
     };
     for (column, value, wanted) in [
+        (AuditColumn::Id, "start-1", vec![1]),
         (AuditColumn::Decision, "Held", vec![1]),
         (AuditColumn::User, "bob", vec![2]),
         (AuditColumn::Kind, "Script", vec![2]),

@@ -87,8 +87,8 @@ async fn insert(
 ) -> Result<(), Failed> {
     let (told, body) = (&entry.statement, crds::audit::canonical(&link.entry));
     turn.execute(
-        "INSERT INTO audit_entries (sequence, previous, hash, namespace_uid, decision, actor, kind, subject, policy, rule, committed_at, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "INSERT INTO audit_entries (sequence, previous, hash, namespace_uid, decision, actor, kind, subject, policy, rule, committed_at, body, id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         &[
             &link.sequence,
             &link.previous,
@@ -102,6 +102,7 @@ async fn insert(
             &told.rule,
             &now.as_millisecond(),
             &body,
+            &entry.id(),
         ],
     )
     .await?;

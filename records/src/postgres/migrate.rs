@@ -115,6 +115,7 @@ const TABLES: [Table; 9] = [
             ("subject", Type::TEXT),
             ("policy", Type::TEXT),
             ("rule", Type::TEXT),
+            ("id", Type::TEXT),
             ("committed_at", Type::INT8),
             ("body", Type::TEXT),
         ],

@@ -106,6 +106,8 @@ const ADDITIONS: &str = r#"
         body          text NOT NULL
     );
     CREATE INDEX IF NOT EXISTS audit_by_namespace ON audit_entries (namespace_uid, sequence);
+    ALTER TABLE audit_entries ADD COLUMN IF NOT EXISTS id text COLLATE "C" NOT NULL DEFAULT '';
+    CREATE INDEX IF NOT EXISTS audit_by_id ON audit_entries (id);
     CREATE TABLE IF NOT EXISTS audit_checkpoints (
         sequence  bigint PRIMARY KEY,
         at        bigint NOT NULL,

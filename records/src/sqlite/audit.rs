@@ -71,8 +71,8 @@ fn insert(
 ) -> rusqlite::Result<()> {
     let told = &entry.statement;
     tx.prepare_cached(
-        "INSERT INTO audit_entries (sequence, previous, hash, namespace_uid, decision, actor, kind, subject, policy, rule, committed_at, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT INTO audit_entries (sequence, previous, hash, namespace_uid, decision, actor, kind, subject, policy, rule, committed_at, body, id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?
     .execute(params![
         link.sequence,
@@ -86,7 +86,8 @@ fn insert(
         told.policy,
         told.rule,
         now.as_millisecond(),
-        crds::audit::canonical(&link.entry)
+        crds::audit::canonical(&link.entry),
+        entry.id()
     ])?;
     Ok(())
 }

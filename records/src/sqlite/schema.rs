@@ -167,6 +167,10 @@ pub fn migrate(connection: &mut Connection, now: Timestamp) -> Result<(), Schema
     if !tx.column_exists(None, "logs", "run_uid")? {
         tx.execute_batch("ALTER TABLE logs ADD COLUMN run_uid TEXT")?;
     }
+    if !tx.column_exists(None, "audit_entries", "id")? {
+        tx.execute_batch("ALTER TABLE audit_entries ADD COLUMN id TEXT NOT NULL DEFAULT ''")?;
+    }
+    tx.execute_batch("CREATE INDEX IF NOT EXISTS audit_by_id ON audit_entries (id)")?;
     if found == 0 {
         begin_positions(&tx, now)?;
     }

@@ -3,6 +3,7 @@
 
 mod archives;
 mod auditing;
+mod deciding;
 mod fronting;
 mod ingesting;
 mod logs;
@@ -56,6 +57,8 @@ const ADMIN: [(&str, &str); 2] = for_user("admin");
 const READER: [(&str, &str); 2] = for_user("reader");
 const OPERATOR: &str = "system:serviceaccount:ops:pilothouse-operator";
 
+const WEBHOOK: &str = "system:serviceaccount:ops:pilothouse-webhook";
+
 const fn for_user(name: &str) -> [(&str, &str); 2] {
     [
         (
@@ -66,7 +69,7 @@ const fn for_user(name: &str) -> [(&str, &str); 2] {
     ]
 }
 
-/// Tokens are names; `reader` may do everything in namespace `a`, `admin` everywhere.
+/// Tokens are names, those of pods with @ and the pod; `reader` may do everything in namespace `a`, `admin` everywhere.
 struct Rights;
 
 impl Review for Rights {
@@ -75,8 +78,14 @@ impl Review for Rights {
         token: &'a str,
         audience: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Option<User>, ReviewError>> {
+        let (name, pod) = token.split_once('@').unzip();
+        let pod = pod.map(|pod: &str| {
+            let key = "authentication.kubernetes.io/pod-name".to_owned();
+            (key, vec![pod.to_owned()])
+        });
         let user = User {
-            name: token.to_owned(),
+            name: name.unwrap_or(token).to_owned(),
+            extra: pod.into_iter().collect(),
             ..User::default()
         };
         let meant = audience.is_none_or(|a| a == RECORDS_AUDIENCE && token.starts_with("system:"));
@@ -142,7 +151,7 @@ impl World {
         let keys = watch::channel(Some(Arc::clone(&key))).1;
         let api = api::router(Api {
             slot: slot.clone(),
-            namespaces: heard,
+            namespaces: heard.clone(),
             review: Arc::new(Rights),
             keys,
             front: FRONT.into(),
@@ -152,6 +161,8 @@ impl World {
             slot,
             review: Arc::new(Rights),
             operator: OPERATOR.into(),
+            webhook: WEBHOOK.into(),
+            namespaces: heard,
             metrics: Metrics::new(&mut Registry::default()),
             volume: Volume {
                 folder: folder.path().to_owned(),

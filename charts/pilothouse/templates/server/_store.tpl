@@ -37,6 +37,7 @@ spec:
         - --service-name=pilothouse-server
         - --operator-account={{ include "pilothouse.operatorAccount" . }}
         - --front-account=system:serviceaccount:{{ .Release.Namespace }}:pilothouse-front
+        - --webhook-account=system:serviceaccount:{{ .Release.Namespace }}:pilothouse-webhook
         - --retention-age={{ .Values.server.retention.age }}
         - --retention-audit-age={{ .Values.server.retention.auditAge }}
         - --retention-size={{ .Values.server.retention.size }}
