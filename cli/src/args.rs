@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use crds::{
     names::DEFAULT_RUNNER,
-    v1alpha1::{self, CommandSeverity, Duration, Selector},
+    v1alpha1::{self, CommandSeverity, Duration, ProtectedOperation, Selector},
 };
 
 use crate::{approve::Named, connection::Connection, output::Format, parameters::Given, selector};
@@ -62,11 +62,10 @@ pub enum Command {
     Ticket(TicketCommand),
     /// Say what CommandPolicies make of a script, before it is applied
     Check(CheckArgs),
-    /// Say what a run waits for or why it failed, and what to do next
-    Explain {
-        /// Name of the JobRun
-        run: String,
-    },
+    /// Say what a run waits for or why it failed, or why something was refused, and what to do next
+    Explain(ExplainArgs),
+    /// Say whether you may change an object now, and if not, why and until when; exits 1 where not
+    CanIChange(CanIChangeArgs),
     /// What Parameters said before, and how they differ from those of other clusters
     #[command(subcommand)]
     Parameter(ParameterCommand),
@@ -268,6 +267,68 @@ impl From<Verified> for v1alpha1::Verified {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct ExplainArgs {
+    /// Name of the JobRun
+    #[arg(required = true)]
+    pub run: Option<String>,
+    #[command(subcommand)]
+    pub about: Option<ExplainCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ExplainCommand {
+    /// Say who was refused what, by which rule and why, and what can be done now
+    Denial {
+        /// ID that the refusal named
+        id: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CanIChangeArgs {
+    /// The object: deployment/web, pod/db-0, ns/shop, deployments.apps/web
+    pub object: String,
+    /// What you would do to it
+    #[arg(long, value_enum, default_value_t = Operation::Update)]
+    pub verb: Operation,
+    /// Namespace that Pilothouse is installed in
+    #[arg(long, value_name = "NAMESPACE", default_value = "pilothouse-system")]
+    pub system_namespace: String,
+    /// What you would exec in the pod, behind --
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// What is done to an object.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Operation {
+    Update,
+    Delete,
+    Scale,
+    Evict,
+    Exec,
+    Attach,
+    PortForward,
+    EphemeralContainers,
+}
+
+impl From<Operation> for ProtectedOperation {
+    fn from(typed: Operation) -> Self {
+        match typed {
+            Operation::Update => Self::Update,
+            Operation::Delete => Self::Delete,
+            Operation::Scale => Self::Scale,
+            Operation::Evict => Self::Evict,
+            Operation::Exec => Self::Exec,
+            Operation::Attach => Self::Attach,
+            Operation::PortForward => Self::PortForward,
+            Operation::EphemeralContainers => Self::EphemeralContainers,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// File with the script; - is standard input
     pub file: PathBuf,
@@ -426,6 +487,24 @@ mod tests {
     #[test]
     fn the_command_line_hangs_together() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_and_a_denial_are_explained_and_one_of_them_is_named() {
+        let typed = |words: &[&str]| match Args::try_parse_from([&["k", "explain"], words].concat())
+        {
+            Ok(Args {
+                command: Command::Explain(asked),
+                ..
+            }) => Some((asked.run, asked.about.is_some())),
+            _ => None,
+        };
+        let run = Some("restart".to_owned());
+        assert_eq!(typed(&["restart", "-n", "shop"]), Some((run, false)));
+        assert_eq!(typed(&["denial", "a1-7", "-n", "shop"]), Some((None, true)));
+        for wrong in [&[][..], &["denial"], &["restart", "denial", "a1-7"]] {
+            assert_eq!(typed(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

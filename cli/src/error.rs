@@ -36,6 +36,10 @@ pub enum Error {
         name: String,
         namespace: String,
     },
+    #[error(
+        "there is no object {0:?}; write KIND/NAME as in deployment/web, or deployments.apps/web, and give the namespace with -n"
+    )]
+    NoObject(String),
     #[error("JobRun {0} was deleted")]
     Deleted(String),
     #[error("there are both a Job and a JobRun named {0}; write job/{0} or run/{0}")]

@@ -1,5 +1,6 @@
 //! kubectl-pilothouse: runs, watches and explains work with the caller's own rights. It holds none itself.
 
+mod access;
 mod action;
 mod again;
 mod age;
@@ -9,10 +10,12 @@ mod args;
 mod audit;
 mod calendar;
 mod caller;
+mod can_i_change;
 mod check;
 mod choice;
 mod cluster;
 mod connection;
+mod denial;
 mod doctor;
 mod error;
 mod exec;
@@ -24,6 +27,7 @@ mod known;
 mod lines;
 mod logs;
 mod lookup;
+mod object;
 mod outcome;
 mod output;
 mod parameter;
@@ -39,6 +43,7 @@ mod story;
 mod table;
 mod terminal;
 mod ticket;
+mod trial;
 mod uninstall;
 mod watch;
 
@@ -48,7 +53,7 @@ use clap::{CommandFactory as _, Parser as _};
 use crds::v1alpha1::{Action, Decision};
 
 use action::Wanted;
-use args::{Args, Command};
+use args::{Args, Command, ExplainCommand};
 use cluster::Cluster;
 use error::{Error, Result};
 
@@ -138,7 +143,13 @@ async fn dispatch(args: Args) -> Result<u8> {
         }
         Command::Ticket(asked) => ticket::ticket(&cluster, &asked, format).await,
         Command::Check(asked) => check::check(&cluster, &asked, format).await,
-        Command::Explain { run } => explain::explain(&cluster, &run, format).await,
+        Command::Explain(asked) => match (asked.about, asked.run) {
+            (Some(ExplainCommand::Denial { id }), _) => {
+                denial::explain(&cluster, &id, format).await
+            }
+            (None, run) => explain::explain(&cluster, &run.unwrap_or_default(), format).await,
+        },
+        Command::CanIChange(asked) => can_i_change::answer(&cluster, &asked, format).await,
         Command::Parameter(asked) => parameter::parameter(&cluster, &asked, format).await,
         Command::Calendar(asked) => calendar::calendar(&cluster, &asked, format).await,
         Command::Posture(asked) => {

@@ -1,13 +1,10 @@
 //! What the caller may do in the namespace, asked of the API server right by right.
 
 use futures::future::join_all;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
-use kube::{Api, api::PostParams};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 
 use super::{Finding, Level, installation::KINDS};
-use crate::{args::DoctorArgs, cluster::Cluster, scope::Scope};
+use crate::{access, args::DoctorArgs, cluster::Cluster, scope::Scope};
 
 /// Rights that belong together: who holds one of them usually holds all.
 struct Topic {
@@ -161,17 +158,7 @@ async fn allowed(cluster: &Cluster, right: &Right) -> Result<bool, kube::Error> 
         name: right.name.clone(),
         ..ResourceAttributes::default()
     };
-    let spec = SelfSubjectAccessReviewSpec {
-        resource_attributes: Some(attributes),
-        ..SelfSubjectAccessReviewSpec::default()
-    };
-    let review = SelfSubjectAccessReview {
-        spec,
-        ..SelfSubjectAccessReview::default()
-    };
-    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
-    let answer = api.create(&PostParams::default(), &review).await?;
-    Ok(answer.status.is_some_and(|s| s.allowed))
+    access::holds(cluster, attributes).await
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub struct Scene {
     pub stage: Stage,
     _policy: OfTheCluster,
     /// May edit what is in the namespace.
-    bob: Terminal,
+    pub bob: Terminal,
     pub administrator: Terminal,
 }
 

@@ -425,6 +425,27 @@ fn with_postgresql_the_store_is_pods_without_a_volume_that_may_reach_it() {
     assert_eq!(ways.count(), 1);
 }
 
+#[test]
+fn the_webhook_reaches_the_store_to_tell_of_its_decisions() {
+    let rendered = rendered(SETTINGS[6]);
+    let policy = |of: &str| {
+        let title = format!("NetworkPolicy pilothouse-{of}");
+        let found = rendered.iter().find(|(name, _)| *name == title);
+        found.expect("it is rendered").1["spec"].clone()
+    };
+    let store = json!([{"port": "store"}]);
+    let ways = |policy: &Value, direction: &str| -> Vec<Value> {
+        let ways = policy[direction].as_array().expect("ways").iter();
+        let ways = ways.filter(|way| way["ports"] == store);
+        ways.cloned().collect()
+    };
+    assert_eq!(ways(&policy("webhook"), "egress").len(), 1);
+    let into = ways(&policy("server"), "ingress")[0]["from"].to_string();
+    for component in ["front", "operator", "webhook"] {
+        assert!(into.contains(component), "{component}: {into}");
+    }
+}
+
 fn titles(settings: &[&str]) -> Vec<String> {
     rendered(settings)
         .into_iter()

@@ -14,6 +14,7 @@ mod change;
 mod charts;
 mod command_line;
 mod control;
+mod denials;
 mod disk_full;
 mod doors;
 mod drains;
