@@ -1,7 +1,7 @@
 //! Why a request was refused at the door of the API server, as the audit has it, and what its sender can do now. Read with the caller's rights.
 
 use crds::{
-    audit::{AuditDecision, AuditEntry},
+    audit::{AuditDecision, AuditEntry, Statement},
     v1alpha1::{CommandAction, CommandPolicy, PolicyMode, Requester},
 };
 use decide::command::Rulebook;
@@ -47,8 +47,7 @@ pub async fn explain(cluster: &Cluster, id: &str, format: Option<Format>) -> Res
         unknown: Vec::new(),
         entry,
     };
-    let name = &denial.entry.statement.policy;
-    match look(cluster, name).await {
+    match look(cluster, &denial.entry.statement).await {
         Ok((policy, by)) => denial.next = next(&denial.entry, policy.as_ref(), &by),
         Err(error) => denial.unknown.push(error::report(&error)),
     }
@@ -78,8 +77,12 @@ async fn found(cluster: &Cluster, id: &str) -> Result<Placed> {
     })
 }
 
-/// The policy as it is now, if it still is, and who asks.
-async fn look(cluster: &Cluster, policy: &str) -> Result<(Option<CommandPolicy>, Requester)> {
+/// The policy as it is now, if it still is, and who asks; of what was not refused there is nothing to look up.
+async fn look(cluster: &Cluster, told: &Statement) -> Result<(Option<CommandPolicy>, Requester)> {
+    if told.decision != AuditDecision::Denied {
+        return Ok((None, Requester::default()));
+    }
+    let policy = &told.policy;
     let policies: Api<CommandPolicy> = Api::all(cluster.client.clone());
     let found = policies.get_opt(policy).await;
     let found = found.map_err(doing(format!("read CommandPolicy {policy}")))?;
@@ -144,6 +147,10 @@ fn ways(entry: &AuditEntry) -> Vec<String> {
         "ask whoever keeps CommandPolicy {} for an exception: a rule of its own with action Allow",
         told.policy
     );
+    if told.subject.kind == "JobRun" {
+        let explain = cluster::command(namespace, &format!("explain {}", told.subject.name));
+        return vec![format!("look at the run: {explain}"), exception];
+    }
     if told.subject.kind != "Pod" || !matches!(told.verb.as_str(), "exec" | "attach") {
         return vec![exception];
     }
@@ -283,6 +290,9 @@ mod tests {
                 assert!(found.contains(word), "no {word:?} in {found}");
             }
         }
+        let run = json!({"verb": "run", "subject": {"group": "pilothouse.dev", "kind": "JobRun", "namespace": "shop", "name": "nightly"}});
+        let found = told(&run, Some(&policy(&plain)));
+        assert!(found.contains("explain nightly -n shop"), "{found}");
         let deployment = json!({"verb": "update", "subject": {"group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web"}});
         let found = told(&deployment, Some(&policy(&plain)));
         assert!(

@@ -131,7 +131,6 @@ async fn glass_is_broken_on_the_record(scene: &Scene) {
     ];
     let said = scene.administrator.kubectl(&words).await;
     assert_eq!(said.code, Some(0), "{said:#?}");
-    assert_tells(&said.err, &["passed by breaking the glass: rule no-knock"]);
     let chosen = "user=carol,decision=BrokeGlass";
     let told = eventually("an entry of that", PATIENCE, || async {
         let words = ["get", "auditentries", "--field-selector", chosen];
@@ -178,7 +177,7 @@ async fn calendar(stage: &Stage, over: &Value) {
 
 /// What somebody is answered who asks whether they may, and whether that is a yes.
 async fn asked(person: &Terminal, words: &[&str]) -> (bool, Value) {
-    let words = [&["can-i-change"], words, &["-o", "json"]].concat();
+    let words = [&["can-i-change", "-o", "json"], words].concat();
     let said = person.pilothouse(&words).await;
     let answer = serde_json::from_str(&said.out);
     let answer: Value = answer.unwrap_or_else(|_| panic!("{said:#?}"));
