@@ -16,6 +16,7 @@ use serde_json::json;
 
 const RECORDS: &str = "/apis/records.pilothouse.dev/v1alpha1";
 const INGEST: &str = "/ingest/v1/batches";
+const DECISIONS: &str = "/ingest/v1/decisions";
 
 /// Says the code of the answer to a request with these words for `wget`.
 const KNOCK: &str = r#"
@@ -25,11 +26,16 @@ knock() { busybox wget --no-check-certificate -S -O /dev/null "$@" 2>&1 | sed -n
 
 /// A token of an ordinary account for an audience.
 async fn token(stage: &Stage, audiences: &[&str]) -> String {
-    let accounts: Api<ServiceAccount> = Api::namespaced(stage.client.clone(), stage.name());
+    token_of(stage, (stage.name(), "pilothouse-runner"), audiences).await
+}
+
+/// A token that is bound to no pod.
+async fn token_of(stage: &Stage, (namespace, name): (&str, &str), audiences: &[&str]) -> String {
+    let accounts: Api<ServiceAccount> = Api::namespaced(stage.client.clone(), namespace);
     let request = json!({"spec": {"audiences": audiences, "expirationSeconds": 600}});
     let request: TokenRequest = serde_json::from_value(request).expect("a literal request");
     let how = PostParams::default();
-    let made = accounts.create_token_request("pilothouse-runner", &how, &request);
+    let made = accounts.create_token_request(name, &how, &request);
     let made = made.await.expect("an administrator makes tokens");
     made.status.expect("it was made").token
 }
@@ -71,14 +77,22 @@ async fn knocks(stage: &Stage) -> Vec<(String, &'static str)> {
             "404",
         );
     }
+    // Of no pod, so that nobody knows which replica tells.
+    let of_webhooks = (SYSTEM, "pilothouse-webhook");
+    let unbound = token_of(stage, of_webhooks, &["pilothouse-records"]).await;
     for store in addresses(stage, "server").await {
         for who in [
             String::new(),
             bearer("forged"),
             bearer(&ordinary),
             bearer(&records),
+            bearer(&unbound),
         ] {
-            for path in [own.as_str(), &format!("--post-data {{}} {INGEST}")] {
+            for path in [
+                own.as_str(),
+                &format!("--post-data {{}} {INGEST}"),
+                &format!("--post-data {{}} {DECISIONS}"),
+            ] {
                 let (post, path) = path.rsplit_once(' ').unwrap_or(("", path));
                 all.push((
                     format!("$forged {who} {post} https://{store}:7443{path}"),
