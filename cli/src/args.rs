@@ -6,10 +6,13 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use crds::{
     names::DEFAULT_RUNNER,
-    v1alpha1::{self, CommandSeverity, Duration, ProtectedOperation, Selector},
+    v1alpha1::{self, CommandSeverity, Duration, Selector},
 };
 
-use crate::{approve::Named, connection::Connection, output::Format, parameters::Given, selector};
+use crate::{
+    approve::Named, can_i_change::CanIChangeArgs, connection::Connection, output::Format,
+    parameters::Given, selector,
+};
 
 /// Run, watch and explain operations work. Everything is done with your own rights.
 #[derive(Debug, Parser)]
@@ -283,49 +286,6 @@ pub enum ExplainCommand {
         /// ID that the refusal named
         id: String,
     },
-}
-
-#[derive(Debug, clap::Args)]
-pub struct CanIChangeArgs {
-    /// The object: deployment/web, pod/db-0, ns/shop, deployments.apps/web
-    pub object: String,
-    /// What you would do to it
-    #[arg(long, value_enum, default_value_t = Operation::Update)]
-    pub verb: Operation,
-    /// Namespace that Pilothouse is installed in
-    #[arg(long, value_name = "NAMESPACE", default_value = "pilothouse-system")]
-    pub system_namespace: String,
-    /// What you would exec in the pod, behind --
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
-}
-
-/// What is done to an object.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Operation {
-    Update,
-    Delete,
-    Scale,
-    Evict,
-    Exec,
-    Attach,
-    PortForward,
-    EphemeralContainers,
-}
-
-impl From<Operation> for ProtectedOperation {
-    fn from(typed: Operation) -> Self {
-        match typed {
-            Operation::Update => Self::Update,
-            Operation::Delete => Self::Delete,
-            Operation::Scale => Self::Scale,
-            Operation::Evict => Self::Evict,
-            Operation::Exec => Self::Exec,
-            Operation::Attach => Self::Attach,
-            Operation::PortForward => Self::PortForward,
-            Operation::EphemeralContainers => Self::EphemeralContainers,
-        }
-    }
 }
 
 #[derive(Debug, clap::Args)]

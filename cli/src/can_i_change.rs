@@ -8,7 +8,6 @@ use crds::v1alpha1::{
 };
 use decide::{
     admission::{self, Door, FREE},
-    command::Rulebook,
     protection::{self, Asked, Stand},
 };
 use k8s_openapi::{
@@ -20,15 +19,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
-    access,
-    args::CanIChangeArgs,
-    caller,
+    access, caller,
     cluster::Cluster,
+    commands::Commands,
     error::{self, Error, Result, doing, status},
     object::Named,
     output::{self, Format},
     table::table,
-    trial::trial,
+    trial::{Operation, trial},
 };
 
 /// Exit code of a no.
@@ -36,6 +34,21 @@ const NO: u8 = 1;
 const HEAD: [&str; 7] = ["POLICY", "MODE", "STATE", "YOU", "UNTIL", "WHY", "TICKETS"];
 
 type Labels = BTreeMap<String, String>;
+
+#[derive(Debug, clap::Args)]
+pub struct CanIChangeArgs {
+    /// The object: deployment/web, pod/db-0, ns/shop, deployments.apps/web
+    pub object: String,
+    /// What you would do to it
+    #[arg(long, value_enum, default_value_t = Operation::Update)]
+    pub verb: Operation,
+    /// Namespace that Pilothouse is installed in
+    #[arg(long, value_name = "NAMESPACE", default_value = "pilothouse-system")]
+    pub system_namespace: String,
+    /// What you would exec in the pod, behind --
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
 
 /// All that was found.
 #[derive(Serialize)]
@@ -361,48 +374,6 @@ fn until(protection: &[Protection]) -> Option<Time> {
     all?.into_iter().max()
 }
 
-/// What CommandPolicies say.
-#[derive(Default)]
-struct Commands {
-    refused: Option<String>,
-    notes: Vec<String>,
-}
-
-impl Commands {
-    fn unasked(asking: &[CommandPolicy]) -> Self {
-        let note = |policy: &CommandPolicy| {
-            format!(
-                "CommandPolicy {} judges what is typed: give the command behind --",
-                policy.name_any()
-            )
-        };
-        Self {
-            refused: None,
-            notes: asking.iter().map(note).collect(),
-        }
-    }
-
-    fn judged(asking: &[CommandPolicy], request: &admission::Request<'_>) -> Self {
-        let mut commands = Self::default();
-        for policy in asking {
-            let name = policy.name_any();
-            let book = Rulebook::of(&name, &policy.spec).map_err(|refusal| refusal.message);
-            let answer = book.and_then(|book| {
-                let answer = admission::answer(Door::Exec, request, &book);
-                answer.map_err(|unreadable| unreadable.to_string())
-            });
-            match answer {
-                Ok(answer) => {
-                    commands.refused = commands.refused.or(answer.refused);
-                    commands.notes.extend(answer.warnings);
-                }
-                Err(why) => commands.notes.push(format!("CommandPolicy {name}: {why}")),
-            }
-        }
-        commands
-    }
-}
-
 impl Answer {
     fn page(&self) -> String {
         let answer = if self.allowed { "yes" } else { "no" };
@@ -514,29 +485,5 @@ shop     Enforce   Closed   Closed   2027-01-03T00:00:00Z   the books are closed
 note: look here
 ";
         assert_eq!(answer.page(), wanted);
-    }
-
-    #[test]
-    fn commands_are_judged_by_every_policy_that_is_asked() {
-        let policy = |name: &str, action: &str| {
-            let spec = json!({"applyTo": ["PodExec"], "builtIn": {"packs": []},
-                "rules": [{"name": "beep", "match": {"commands": ["beep"]}, "action": action, "why": "w"}]});
-            CommandPolicy::new(name, serde_json::from_value(spec).expect("a spec"))
-        };
-        let asking = [policy("a", "Warn"), policy("b", "Deny")];
-        let object = json!({"command": ["env", "beep"]}).to_string();
-        let request = admission::Request {
-            subresource: "exec",
-            object: &object,
-            before: None,
-        };
-        let judged = Commands::judged(&asking, &request);
-        let refused = judged.refused.expect("b refuses");
-        assert!(
-            refused.contains("rule beep of CommandPolicy b"),
-            "{refused}"
-        );
-        assert_eq!(judged.notes.len(), 1, "a warns");
-        assert_eq!(Commands::unasked(&asking).notes.len(), 2);
     }
 }

@@ -14,6 +14,7 @@ mod can_i_change;
 mod check;
 mod choice;
 mod cluster;
+mod commands;
 mod connection;
 mod denial;
 mod doctor;

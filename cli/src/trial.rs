@@ -1,5 +1,6 @@
 //! Doing something without doing it: the API server answers as it would, with everything that it asks on the way, and nothing comes of it.
 
+use clap::ValueEnum;
 use crds::v1alpha1::ProtectedOperation;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -16,6 +17,34 @@ use crate::{
 
 /// What no object has, so that an update is one: what changes nothing is not judged.
 const MARK: &str = "pilothouse.dev/can-i-change";
+
+/// What is done to an object.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Operation {
+    Update,
+    Delete,
+    Scale,
+    Evict,
+    Exec,
+    Attach,
+    PortForward,
+    EphemeralContainers,
+}
+
+impl From<Operation> for ProtectedOperation {
+    fn from(typed: Operation) -> Self {
+        match typed {
+            Operation::Update => Self::Update,
+            Operation::Delete => Self::Delete,
+            Operation::Scale => Self::Scale,
+            Operation::Evict => Self::Evict,
+            Operation::Exec => Self::Exec,
+            Operation::Attach => Self::Attach,
+            Operation::PortForward => Self::PortForward,
+            Operation::EphemeralContainers => Self::EphemeralContainers,
+        }
+    }
+}
 
 /// What the API server answered: nothing against it, or why not. None where it has no way to be asked, since a dry run of it would open what it asks for.
 pub async fn trial(

@@ -207,8 +207,12 @@ async fn whoever_asks_beforehand_is_told_whether_they_may_and_until_when() {
     let ann = Terminal::of("ann", stage.name());
     let delete = ["configmap/settings", "--verb", "delete"];
     let exec = ["pod/db-0", "--verb", "exec", "--", "true"];
-    let (yes, answer) = asked(&ann, &delete).await;
-    assert!(yes, "{answer:#}");
+    // API servers hear of it a moment later.
+    let answer = eventually("a yes", PATIENCE, || async {
+        let (yes, answer) = asked(&ann, &delete).await;
+        yes.then_some(answer)
+    })
+    .await;
     assert_eq!(answer["knownBy"], "DryRun");
     assert!(asked(&ann, &exec).await.0, "it is open");
 
