@@ -21,7 +21,7 @@ impl Walker {
                 if program.is_known() && text.trim().is_empty() {
                     return Some(Stream::Nothing);
                 }
-                Some(self.assembled("eval", &program, call.at))
+                Some(self.assembled_here("eval", &program, call.at))
             }
             "source" | "." => Some(self.source(call)),
             "cd" | "pushd" => {
@@ -53,9 +53,11 @@ impl Walker {
         let words = call.arguments();
         let shown = || joined(&call.argv).shown();
         match name {
-            "let" | "test" | "[" | "unset" | "wait" => {
+            "unset" => {
                 self.indexes(words, call.at);
+                self.unset(words, call.at);
             }
+            "let" | "test" | "[" | "wait" => self.indexes(words, call.at),
             "enable" | "bind" if words.iter().any(|w| matches!(w.beginning(), "-f" | "-x")) => {
                 self.unknown(Why::OtherLanguage, &shown(), call.at);
             }
@@ -63,6 +65,18 @@ impl Walker {
                 self.unknown(Why::DynamicName, &shown(), call.at);
             }
             _ => {}
+        }
+    }
+
+    /// What is taken away is nothing from then on.
+    fn unset(&mut self, words: &[Word], at: At) {
+        if words.iter().any(|word| option::has_letter(word, 'f')) {
+            return;
+        }
+        for name in words.iter().filter_map(Word::as_text) {
+            if self.known.variables.contains_key(name) {
+                self.assign(name, Value::Scalar(Word::text("")), at);
+            }
         }
     }
 
@@ -78,8 +92,12 @@ impl Walker {
 
     /// What an alias stands for is followed where it is given, and where it is used.
     fn aliases(&mut self, call: &Call) -> Stream {
+        let named = |word: &&Word| !word.is_known() && alias(word).is_none();
+        if let Some(word) = call.arguments().iter().find(named) {
+            self.unknown(Why::DynamicName, &word.shown(), call.at);
+        }
         for (name, program) in call.arguments().iter().filter_map(alias) {
-            self.assembled("alias", &program, call.at);
+            self.assembled_here("alias", &program, call.at);
             self.assign(&simple::alias(&name), Value::Scalar(program), call.at);
         }
         Stream::Nothing
@@ -121,7 +139,7 @@ impl Walker {
         let known = program.known().unwrap_or_else(|| "$".to_owned());
         let resets = known.is_empty() || known == "-" || known.bytes().all(|b| b.is_ascii_digit());
         if !resets && words.len() > 1 {
-            self.assembled("trap", program, call.at);
+            self.assembled_here("trap", program, call.at);
         }
         Some(Stream::Nothing)
     }
@@ -191,7 +209,7 @@ impl Walker {
             .unwrap_or("MAPFILE")
             .to_owned();
         for program in option::values(words, &["-C"]) {
-            self.assembled("mapfile -C", &program, call.at);
+            self.assembled_here("mapfile -C", &program, call.at);
         }
         self.assign(&name, Value::List(call.input.words()), call.at);
         Stream::Nothing
@@ -222,6 +240,13 @@ impl Walker {
         let exports = last(&call.argv[0].shown()) == "export";
         if refers && !exports {
             self.unknown(Why::DynamicProgram, &joined(&call.argv).shown(), call.at);
+        }
+        let hands = exports || words.iter().any(|word| option::has_letter(word, 'x'));
+        if hands {
+            let set = call.settings.iter().map(|setting| setting.name.clone());
+            let named = words.iter().map(Word::beginning);
+            let named = named.filter_map(|word| Some(word.split('=').next()?.to_owned()));
+            self.seen.exported.extend(set.chain(named));
         }
         for setting in &call.settings {
             if let Value::Scalar(value) = &setting.value {

@@ -1,7 +1,9 @@
 //! Commands that take a program among their options or words, beside their own work: `git -c core.pager=…`, `tar --to-command=…`.
 
 use super::{
-    Why, Word, option,
+    Why, Word,
+    expansion::Mode,
+    option,
     simple::{Call, joined},
     stream::Stream,
     walker::Walker,
@@ -135,7 +137,7 @@ impl Walker {
             "vim" | "vi" | "nvim" | "ex" | "view" | "vimdiff" | "ed" | "red" => {
                 self.editor(name, call);
             }
-            "complete" | "compgen" => drop(self.option_program(name, call, &["-C"])),
+            "complete" | "compgen" => self.completion(name, call),
             "make" | "gmake" => self.make(call),
             _ => {}
         }
@@ -149,6 +151,14 @@ impl Walker {
             }
         }
         None
+    }
+
+    /// Words to choose from are read by the shell once more.
+    fn completion(&mut self, name: &str, call: &Call) {
+        self.option_program(name, call, &["-C"]);
+        for words in option::values(call.arguments(), &["-W"]) {
+            self.value(&words.shown(), call.at, Mode::Quoted);
+        }
     }
 
     fn checkpoints(&mut self, call: &Call) {

@@ -3,7 +3,9 @@
 use crds::v1alpha1::CommandShape;
 
 use super::{
-    Why, Word, option, python,
+    Why, Word,
+    names::Process,
+    option, python,
     simple::{Call, PIECE, joined, last, placed},
     stream::Stream,
     walker::{Positionals, Walker},
@@ -84,9 +86,36 @@ impl Walker {
         }
         let reads = options.iter().any(|word| option::has_letter(word, 's'));
         match rest.first() {
-            Some(file) if !reads && file.as_text() != Some("-") => self.script(name, file, call),
-            _ => self.fed(name, call),
+            Some(file) if !reads && file.as_text() != Some("-") => {
+                self.begun(&rest[1..], call, |walker| walker.script(name, file, call))
+            }
+            _ => {
+                let words = rest.get(usize::from(!reads)..).unwrap_or_default();
+                self.begun(words, call, |walker| walker.fed(name, call))
+            }
         }
+    }
+
+    /// A shell begins anew, with these arguments.
+    pub fn begun(
+        &mut self,
+        words: &[Word],
+        call: &Call,
+        walk: impl FnOnce(&mut Self) -> Stream,
+    ) -> Stream {
+        let positionals = Positionals {
+            words: words.to_vec(),
+            shifted: false,
+        };
+        let outer = self.scope.positionals.replace(vec![positionals]);
+        self.scope.process.push(Process {
+            at: call.at,
+            fresh: true,
+        });
+        let printed = walk(self);
+        self.scope.process.pop();
+        self.scope.positionals = outer;
+        printed
     }
 
     /// `sh -c program $0 $1 …`.
@@ -237,7 +266,13 @@ impl Walker {
         let text = placed(program);
         self.within(
             call.at,
-            |scope| scope.through.push(name.to_owned()),
+            |scope| {
+                scope.through.push(name.to_owned());
+                scope.process.push(Process {
+                    at: call.at,
+                    fresh: true,
+                });
+            },
             |walker| python::walk(walker, &text, call.at),
         );
         Stream::Other

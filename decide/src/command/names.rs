@@ -16,10 +16,27 @@ pub enum Value {
     List(Vec<Word>),
 }
 
+/// A process that the program starts, by where that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process {
+    pub at: At,
+    /// Whether it begins anew and has only what is exported; one that is split off has all that was set before.
+    pub fresh: bool,
+}
+
+/// Variables that are in the environment from the start, so that what they are set to is handed on.
+const INHERITED: &[&str] = &[
+    "HOME", "LANG", "LOGNAME", "OLDPWD", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "USER",
+];
+
 /// The names of a program, gathered over all of it: which of two assignments comes first is not asked.
 #[derive(Clone, Default)]
 pub struct Names {
     pub variables: BTreeMap<String, Vec<Value>>,
+    /// Where each variable is set: the ways to those processes.
+    pub homes: BTreeMap<String, BTreeSet<Vec<Process>>>,
+    /// Variables that are handed on to programs.
+    pub exported: BTreeSet<String>,
     /// Functions by their names, each with every body that it is given, by its place.
     pub functions: BTreeMap<String, BTreeMap<At, Rc<FunctionBody>>>,
     /// Names of commands that are run, functions among them.
@@ -68,6 +85,17 @@ impl Names {
         fits
     }
 
+    /// Whether a variable that is set somewhere is set in this process, too: in no sibling, and in no child.
+    pub fn has(&self, name: &str, process: &[Process]) -> bool {
+        let exported = self.exported.contains(name) || INHERITED.contains(&name);
+        let reaches = |home: &Vec<Process>| {
+            let further = process.strip_prefix(home.as_slice());
+            further.is_some_and(|further| exported || further.iter().all(|one| !one.fresh))
+        };
+        let homes = self.homes.get(name);
+        homes.is_some_and(|homes| homes.iter().any(reaches))
+    }
+
     /// Functions that are called.
     fn calls(&self) -> impl Iterator<Item = &String> {
         let called = |name: &&String| self.called.contains(*name);
@@ -77,6 +105,8 @@ impl Names {
     /// Whether a round that knew these would find the same again.
     pub fn same(&self, other: &Self) -> bool {
         self.variables == other.variables
+            && self.homes == other.homes
+            && self.exported == other.exported
             && self.functions.keys().eq(other.functions.keys())
             && self
                 .functions

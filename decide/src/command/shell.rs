@@ -6,14 +6,19 @@ use brush_parser::{
     ParserOptions, SourceSpan, ast,
     ast::{
         CompoundCommand, CompoundList, IoFileRedirectKind as Kind, IoFileRedirectTarget as Target,
+        SourceLocation as _,
     },
     parse_tokens, uncached_tokenize_str,
 };
 use crds::v1alpha1::CommandShape;
 
 use super::{
-    At, Command, Why, Word, bounds, delimiters, expansion::Mode, names::Value, stream::Stream,
-    subshells, walker::Walker,
+    At, Command, Why, Word, bounds, delimiters,
+    expansion::Mode,
+    names::{Process, Value},
+    stream::Stream,
+    subshells,
+    walker::Walker,
 };
 
 /// What redirections change.
@@ -92,7 +97,10 @@ impl Walker {
     pub fn substituted(&mut self, text: &str, at: At) -> Stream {
         let walked = self.within(
             at,
-            |scope| scope.through.push("$()".to_owned()),
+            |scope| {
+                scope.through.push("$()".to_owned());
+                scope.process.push(Process { at, fresh: false });
+            },
             |walker| walker.program(text, at),
         );
         walked.unwrap_or(Stream::Other)
@@ -139,10 +147,26 @@ impl Walker {
             if index > 0 {
                 self.scope.input = printed;
             }
-            printed = self.one(command);
+            // Each part is a process of its own, in most shells the last one, too.
+            printed = if pipeline.seq.len() > 1 {
+                let at = self.place(command.location().as_ref());
+                self.split_off(at, |walker| walker.one(command))
+            } else {
+                self.one(command)
+            };
         }
         self.scope.input = outer;
         printed
+    }
+
+    /// Goes on in a process that has all that was set before, and of which nothing stays.
+    fn split_off<T>(&mut self, at: At, walk: impl FnOnce(&mut Self) -> T) -> T {
+        let (folder, positionals) = (self.scope.folder.clone(), self.scope.positionals.clone());
+        self.scope.process.push(Process { at, fresh: false });
+        let done = walk(self);
+        self.scope.process.pop();
+        (self.scope.folder, self.scope.positionals) = (folder, positionals);
+        done
     }
 
     fn one(&mut self, command: &ast::Command) -> Stream {
@@ -218,7 +242,8 @@ impl Walker {
             }
             ast::IoRedirect::HereString(fd, word) => {
                 let place = self.place(word.loc.as_ref());
-                let text = self.value(&word.value, place, Mode::Value);
+                let mut text = self.value(&word.value, place, Mode::Value);
+                text.push(super::Part::Text("\n".to_owned()));
                 if fd.is_none_or(|fd| fd == 0) {
                     into.input = Some((Stream::of(text), place));
                 }
@@ -283,7 +308,14 @@ impl Walker {
         } else {
             Stream::Other
         };
-        let walked = self.within(at, |scope| scope.input = input, |walker| walker.list(list));
+        let walked = self.within(
+            at,
+            |scope| {
+                scope.input = input;
+                scope.process.push(Process { at, fresh: false });
+            },
+            |walker| walker.list(list),
+        );
         walked.unwrap_or(Stream::Other)
     }
 
@@ -302,10 +334,13 @@ impl Walker {
                 for expression in [&each.initializer, &each.condition, &each.updater] {
                     self.arithmetic(expression.as_ref());
                 }
-                self.body(&each.body.list)
+                self.repeated_body(|walker| walker.body(&each.body.list))
             }
             CompoundCommand::BraceGroup(group) => self.list(&group.list),
-            CompoundCommand::Subshell(subshell) => self.list(&subshell.list),
+            CompoundCommand::Subshell(subshell) => {
+                let at = self.place(Some(&subshell.loc));
+                self.split_off(at, |walker| walker.list(&subshell.list))
+            }
             CompoundCommand::ForClause(each) => self.each(each),
             CompoundCommand::CaseClause(case) => {
                 self.value(&case.value.value, at, Mode::Value);
@@ -331,8 +366,7 @@ impl Walker {
                 printed
             }
             CompoundCommand::WhileClause(again) | CompoundCommand::UntilClause(again) => {
-                let condition = self.body(&again.0);
-                condition.then(self.body(&again.1.list))
+                self.repeated_body(|walker| walker.body(&again.0).then(walker.body(&again.1.list)))
             }
             CompoundCommand::Coprocess(process) => self.one(&process.body),
         }
@@ -359,7 +393,17 @@ impl Walker {
         for word in lists.into_iter().flatten() {
             self.assign(&each.variable_name, Value::Scalar(word), at);
         }
-        self.body(&each.body.list)
+        self.repeated_body(|walker| walker.body(&each.body.list))
+    }
+
+    /// What is run again and again: where it changes the positional parameters, its beginning meets them changed.
+    fn repeated_body(&mut self, walk: impl Fn(&mut Self) -> Stream) -> Stream {
+        let before = self.scope.positionals.clone();
+        let printed = walk(self);
+        if self.scope.positionals == before {
+            return printed;
+        }
+        printed.then(walk(self))
     }
 
     fn test(&mut self, test: &ast::ExtendedTestExpr) -> Stream {

@@ -10,7 +10,7 @@ use crds::v1alpha1::{CommandShape, SqlStatement};
 use super::{
     Assign, At, Command, Why, Word,
     expansion::Mode,
-    names::Value,
+    names::{Process, Value},
     shell::Redirected,
     stream::{self, Stream},
     walker::{Positionals, Walker},
@@ -37,6 +37,8 @@ pub struct Call {
     /// What is in the file that a process substitution stands for.
     pub file: Option<Stream>,
     pub at: At,
+    /// How many of its first words may be nothing, so that the next one is its name.
+    pub doubtful: usize,
 }
 
 /// The name that stands for a process substitution.
@@ -52,6 +54,7 @@ impl Call {
             input_at: at,
             file: None,
             at,
+            doubtful: 0,
         }
     }
 
@@ -61,6 +64,7 @@ impl Call {
             argv,
             settings: Vec::new(),
             outputs: Vec::new(),
+            doubtful: 0,
             ..self.clone()
         }
     }
@@ -108,6 +112,9 @@ impl Walker {
         }
         if let Some(name) = &simple.word_or_name {
             call.argv = self.words(&name.value, self.place(name.loc.as_ref()));
+            if self.may_vanish(&name.value) {
+                call.doubtful = call.argv.len();
+            }
         }
         let declares = call
             .argv
@@ -189,16 +196,19 @@ impl Walker {
 
     /// Remembers what it sets, and follows it.
     pub fn run(&mut self, call: &Call) -> Stream {
+        let child = !call.argv.is_empty() && !self.keeps(&call.argv[0]);
         for setting in &call.settings {
             if setting.adds {
                 self.append(&setting.name, &setting.value, call.at);
+            } else if child {
+                self.hand(&setting.name, setting.value.clone(), call.at);
             } else {
                 self.assign(&setting.name, setting.value.clone(), call.at);
             }
             if is_run_later(&setting.name)
                 && let Value::Scalar(program) = &setting.value
             {
-                self.assembled(&setting.name, program, call.at);
+                self.assembled_here(&setting.name, program, call.at);
             }
         }
         if call.argv.is_empty() {
@@ -208,7 +218,34 @@ impl Walker {
             self.write(&call.outputs);
             return Stream::Nothing;
         }
+        let rest = call.argv.get(call.doubtful..).unwrap_or_default();
+        let named = |word: &Word| word.as_text().is_some_and(|text| !text.starts_with('-'));
+        if call.doubtful > 0 && rest.first().is_some_and(named) {
+            self.invoke(&call.with(rest.to_vec()));
+        }
         self.invoke(call)
+    }
+
+    /// Whether the name of a command is a variable that may not be set yet, or only on a condition.
+    fn may_vanish(&self, raw: &str) -> bool {
+        let name = raw.strip_prefix('$').unwrap_or_default();
+        let name = name
+            .strip_prefix('{')
+            .and_then(|name| name.strip_suffix('}'))
+            .unwrap_or(name);
+        self.known.variables.contains_key(name) && !self.certain.contains(name)
+    }
+
+    /// Whether what is set before a command stays set for it to read, since no program is started: builtins, functions and aliases.
+    fn keeps(&self, name: &Word) -> bool {
+        let name = name.as_text().unwrap_or_default();
+        declares(name)
+            || matches!(
+                name,
+                "eval" | "." | "source" | "set" | "trap" | "alias" | "read"
+            )
+            || self.known.functions.contains_key(name)
+            || self.known.variables.contains_key(&alias(name))
     }
 
     /// Follows a command that has a name.
@@ -266,15 +303,34 @@ impl Walker {
             let Value::Scalar(program) = value else {
                 continue;
             };
-            let whole = joined(&[std::slice::from_ref(program), call.arguments()].concat());
-            let calling = name.to_owned();
-            self.within(
-                call.at,
-                |scope| scope.calling.push(calling),
-                |walker| walker.assembled(name, &whole, call.at),
-            );
+            // After one that ends with a blank the next word may be an alias, too.
+            let further = program.shown().ends_with([' ', '\t']);
+            for arguments in self.further(call.arguments(), further) {
+                let whole = joined(&[std::slice::from_ref(program), &arguments].concat());
+                let calling = name.to_owned();
+                self.within(
+                    call.at,
+                    |scope| scope.calling.push(calling),
+                    |walker| walker.assembled_here(name, &whole, call.at),
+                );
+            }
         }
         Stream::Other
+    }
+
+    /// What the arguments of an alias may be.
+    fn further(&self, arguments: &[Word], expands: bool) -> Vec<Vec<Word>> {
+        let mut all = vec![arguments.to_vec()];
+        let name = arguments.first().and_then(Word::as_text);
+        if let Some(name) = name.filter(|_| expands) {
+            let values = self.known.variables.get(&alias(name));
+            for value in values.into_iter().flatten() {
+                if let Value::Scalar(program) = value {
+                    all.push([std::slice::from_ref(program), &arguments[1..]].concat());
+                }
+            }
+        }
+        all
     }
 
     fn call_function(
@@ -283,25 +339,35 @@ impl Walker {
         body: &brush_parser::ast::FunctionBody,
         call: &Call,
     ) -> Stream {
-        if self.scope.calling.iter().any(|outer| outer == name) {
-            return Stream::Other;
-        }
         let words = call.arguments().to_vec();
+        // One that calls itself is gone through once more, with whatever it is given.
+        let outer = self.scope.calling.iter().filter(|outer| *outer == name);
+        let positionals = match outer.count() {
+            0 => Some(vec![Positionals {
+                words,
+                shifted: false,
+            }]),
+            1 if self.scope.positionals.is_some() && !self.is_given(&words) => None,
+            _ => return Stream::Other,
+        };
         let walked = self.within(
             call.at,
             |scope| {
                 scope.calling.push(name.to_owned());
                 scope.through.push(name.to_owned());
-                scope.positionals = Some(vec![Positionals {
-                    words,
-                    shifted: false,
-                }]);
+                scope.positionals = positionals;
                 scope.input = call.input.clone();
                 scope.conditional = false;
             },
             |walker| walker.call(body),
         );
         walked.unwrap_or(Stream::Other)
+    }
+
+    /// Whether the positional parameters are these words already.
+    fn is_given(&self, words: &[Word]) -> bool {
+        let all = self.scope.positionals.as_deref();
+        matches!(all, Some([one]) if !one.shifted && one.words == words)
     }
 
     /// Adds the command to what was found.
@@ -361,8 +427,16 @@ impl Walker {
             || self.known.written.contains(last(&path))
     }
 
-    /// Follows a program that is put together from words, as `eval` does.
+    /// Follows a program that is put together from words and given to a shell of its own.
     pub fn assembled(&mut self, through: &str, program: &Word, at: At) -> Stream {
+        self.scope.process.push(Process { at, fresh: true });
+        let printed = self.assembled_here(through, program, at);
+        self.scope.process.pop();
+        printed
+    }
+
+    /// Follows a program that is put together from words and run by the same shell, as `eval` does.
+    pub fn assembled_here(&mut self, through: &str, program: &Word, at: At) -> Stream {
         if program.is_open() {
             self.unknown(Why::DynamicProgram, &program.shown(), at);
             // What is written out in it is looked at nevertheless.

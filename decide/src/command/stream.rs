@@ -38,7 +38,7 @@ impl Stream {
             | (one @ (Self::Downloaded | Self::Decoded), _)
             | (_, one @ (Self::Downloaded | Self::Decoded)) => one,
             (Self::Text(first), Self::Text(second)) if first.len() + second.len() < 64 << 10 => {
-                Self::Text(format!("{first}\n{second}"))
+                Self::Text(first + &second)
             }
             _ => Self::Other,
         }
@@ -74,8 +74,8 @@ pub fn printed(name: &str, argv: &[Word], input: &Stream) -> Stream {
         "printf" => formatted(arguments).map_or(Stream::Other, Stream::Text),
         ":" | "true" | "false" | "cd" | "rm" | "mkdir" | "sleep" => Stream::Nothing,
         "cat" | "tee" if operands(arguments).next().is_none() => input.clone(),
-        // At most what comes in comes out.
-        "tee" | "head" | "tail" | "sort" | "uniq" | "grep" | "egrep" | "fgrep" => input.clone(),
+        "tee" => input.clone(),
+        "head" | "tail" | "sort" | "uniq" | "grep" | "egrep" | "fgrep" => kept(arguments, input),
         "sed" | "awk" | "cut" => changed(input),
         "find" | "fd" | "ls" | "du" => Stream::Paths(starts(name, arguments)),
         "curl" | "wget" | "fetch" | "aria2c" | "http" | "https" | "lynx" | "nc" | "ncat"
@@ -93,6 +93,25 @@ fn operands(arguments: &[Word]) -> impl Iterator<Item = &Word> {
     arguments.iter().filter(move |word| !option(word))
 }
 
+/// At most the lines that come in come out. Where one line gives another its meaning, or lines are cut, nobody knows what they come to.
+fn kept(arguments: &[Word], input: &Stream) -> Stream {
+    let cuts = |word: &Word| {
+        let text = word.shown();
+        let long = ["--bytes", "--only", "--count"];
+        long.iter().any(|long| text.starts_with(long))
+            || (text.starts_with('-') && !text.starts_with("--") && text.contains(['c', 'o']))
+    };
+    let spans = |text: &str| {
+        let several = text.trim_end_matches('\n').contains('\n');
+        several && text.contains(['\'', '"', '`', '\\', '<', '(', ')', '{'])
+    };
+    match input {
+        Stream::Text(text) if spans(text) => Stream::Other,
+        Stream::Text(_) if arguments.iter().any(cuts) => Stream::Other,
+        _ => input.clone(),
+    }
+}
+
 /// What an editor lets through is of the same kind, but no longer known word by word.
 fn changed(input: &Stream) -> Stream {
     match input {
@@ -107,10 +126,16 @@ fn said(arguments: &[Word]) -> Stream {
         text.len() > 1 && text.starts_with('-') && text[1..].bytes().all(|b| b"neE".contains(&b))
     });
     let flags = flags.count();
+    let ends = |word: &Word| word.as_text().is_some_and(|text| text.contains('n'));
+    let end = if arguments[..flags].iter().any(ends) {
+        ""
+    } else {
+        "\n"
+    };
     let words: Option<Vec<String>> = arguments[flags..].iter().map(Word::known).collect();
     // Some shells read backslashes without -e, too.
     words.map_or(Stream::Other, |words| {
-        Stream::Text(scan::unescape(&words.join(" ")))
+        Stream::Text(scan::unescape(&words.join(" ")) + end)
     })
 }
 
@@ -129,16 +154,52 @@ pub fn formatted(arguments: &[Word]) -> Option<String> {
                 printed.push(character);
                 continue;
             }
-            match characters.find(|c| c.is_ascii_alphabetic() || *c == '%') {
-                Some('%') | None => printed.push('%'),
-                Some('b') => printed.push_str(&scan::unescape(&left.pop().unwrap_or_default())),
-                Some(_) => printed.push_str(&left.pop().unwrap_or_default()),
+            let mut sizes = String::new();
+            let letter = loop {
+                match characters.next() {
+                    Some(c) if c.is_ascii_alphabetic() || c == '%' => break c,
+                    Some(c) => sizes.push(c),
+                    None => break '%',
+                }
+            };
+            if letter == '%' {
+                printed.push('%');
+            } else {
+                let word = left.pop().unwrap_or_default();
+                printed.push_str(&converted(letter, &sizes, word)?);
             }
         }
         if left.is_empty() || left.len() == before || printed.len() > 64 << 10 {
             return Some(printed);
         }
     }
+}
+
+/// What a conversion such as `%-5.2s` makes of a word; nothing where that takes more than to cut it and to fill it up.
+fn converted(letter: char, sizes: &str, word: String) -> Option<String> {
+    let word = match letter {
+        's' => word,
+        'b' => scan::unescape(&word),
+        'c' => word.chars().take(1).collect(),
+        'd' | 'i' if sizes.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) => word,
+        _ => return None,
+    };
+    let (width, most) = sizes.split_once('.').unwrap_or((sizes, "64000"));
+    let most = if most.is_empty() {
+        0
+    } else {
+        most.parse().ok()?
+    };
+    let word: String = word.chars().take(most).collect();
+    let least = match width.trim_start_matches('-') {
+        "" => 0,
+        digits => digits.parse::<usize>().ok().filter(|least| *least < 4096)?,
+    };
+    Some(if width.starts_with('-') {
+        format!("{word:<least$}")
+    } else {
+        format!("{word:>least$}")
+    })
 }
 
 /// Where a command that lists files begins.
@@ -216,6 +277,7 @@ mod tests {
             printed("base64", &words("base64 -d"), &Stream::Other),
             Stream::Decoded
         );
+        assert_eq!(printed("echo", &words("echo rm"), none), text("rm\n"));
         assert_eq!(
             printed("echo", &[Word::text("echo"), Word::unknown("$x")], none),
             Stream::Other
@@ -228,5 +290,36 @@ mod tests {
             printed("find", &words("find -name x"), none),
             Stream::Paths(words("."))
         );
+    }
+
+    #[test]
+    fn what_is_printed_with_a_size_is_cut_and_filled_up() {
+        for (line, printed) in [
+            ("%s%s r m", Some("rm")),
+            ("%.1s%.1s rx mx", Some("rm")),
+            ("%c%c rx mx", Some("rm")),
+            ("%4s|%-4s| rm rm", Some("  rm|rm  |")),
+            ("%5.1s rx", Some("    r")),
+            ("%d 12", Some("12")),
+            ("%05d 12", None),
+            ("%x 12", None),
+            ("%q rm", None),
+            ("%*s 4 rm", None),
+        ] {
+            assert_eq!(formatted(&words(line)).as_deref(), printed, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_are_known_only_where_each_means_the_same_without_the_others() {
+        let text = |text: &str| Stream::Text(text.to_owned());
+        let kept = |line: &str, input: &str| printed("grep", &words(line), &text(input));
+        assert_eq!(kept("grep -v x", "rm\nls\n"), text("rm\nls\n"));
+        assert_eq!(kept("grep -v x", "cat <<E\n"), text("cat <<E\n"));
+        assert_eq!(kept("grep -v x", "cat <<E\nrm\nE\n"), Stream::Other);
+        assert_eq!(kept("grep -v x", "echo '\nrm'\n"), Stream::Other);
+        assert_eq!(kept("grep -o rm", "xrm"), Stream::Other);
+        assert_eq!(kept("head -c 2", "rmx"), Stream::Other);
+        assert_eq!(kept("head --bytes=2", "rmx"), Stream::Other);
     }
 }

@@ -6,7 +6,7 @@ use super::{
     Analysis, At, Command, Unknown, Why, Word,
     analysis::clip,
     bounds,
-    names::{Names, Value},
+    names::{Names, Process, Value},
     stream::Stream,
 };
 
@@ -34,6 +34,8 @@ pub struct Scope {
     /// What the positional parameters may be; nothing where that is not known.
     pub positionals: Option<Vec<Positionals>>,
     pub through: Vec<String>,
+    /// The way from the process of the program to the one that this is read in.
+    pub process: Vec<Process>,
     /// Functions that are being called.
     pub calling: Vec<String>,
     /// Programs within programs.
@@ -57,6 +59,8 @@ pub struct Walker {
     pub choices: Vec<Choice>,
     /// Whether what is found was told before.
     pub muted: bool,
+    /// Variables that were set so far, and on no condition.
+    pub certain: BTreeSet<String>,
     /// What was said to be unknown, and where.
     told: BTreeSet<(Why, At)>,
     /// Characters besides blanks at which values are split.
@@ -90,6 +94,7 @@ impl Walker {
                 input,
                 positionals: None,
                 through: Vec::new(),
+                process: Vec::new(),
                 calling: Vec::new(),
                 depth: 0,
                 conditional: false,
@@ -98,6 +103,7 @@ impl Walker {
             },
             choices: Vec::new(),
             muted: false,
+            certain: BTreeSet::new(),
             told: BTreeSet::new(),
             separators: String::new(),
             setting: None,
@@ -224,12 +230,38 @@ impl Walker {
             let others = others.chars().filter(|c| !self.separators.contains(*c));
             self.separators = self.separators.chars().chain(others).take(64).collect();
         }
+        if let Value::Scalar(word) = &value
+            && substitutes_in_an_index(word)
+        {
+            self.unknown(Why::DynamicProgram, &word.shown(), at);
+        }
+        self.settle_in(name);
         if !self.seen.assign(name, value) {
             self.unknown(Why::TooMuch, name, at);
         }
     }
 
+    /// Remembers that a program which is started here is given this variable.
+    pub fn hand(&mut self, name: &str, value: Value, at: At) {
+        self.scope.process.push(Process { at, fresh: true });
+        self.assign(name, value, at);
+        self.scope.process.pop();
+        self.seen.exported.insert(name.to_owned());
+    }
+
+    fn settle_in(&mut self, name: &str) {
+        let certain = !self.scope.conditional && self.scope.process.is_empty();
+        if certain && !self.certain.contains(name) {
+            self.certain.insert(name.to_owned());
+        }
+        let homes = self.seen.homes.entry(name.to_owned()).or_default();
+        if homes.len() < bounds::VALUES && !homes.contains(&self.scope.process) {
+            homes.insert(self.scope.process.clone());
+        }
+    }
+
     pub fn append(&mut self, name: &str, value: &Value, at: At) {
+        self.settle_in(name);
         if !self.seen.append(name, value) {
             self.unknown(Why::TooMuch, name, at);
         }
@@ -257,7 +289,9 @@ impl Walker {
         // In the first round it has the values that it was given so far.
         let round = Rc::clone(&self.known);
         let known = round.variables.get(name);
-        let Some(count) = known.or(self.seen.variables.get(name)).map(Vec::len) else {
+        let names = if known.is_some() { &*round } else { &self.seen };
+        let is_set = names.has(name, &self.scope.process);
+        let Some(count) = names.variables.get(name).map(Vec::len) else {
             return match name {
                 "HOME" => vec![Word::text("~")],
                 "IFS" => vec![Word::text(" ")],
@@ -267,8 +301,10 @@ impl Walker {
                 _ => vec![Word::unknown(shown)],
             };
         };
-        let chosen = self.choose(name, count);
-        let values = known.or(self.seen.variables.get(name));
+        // Where it is set elsewhere only, it may be anything here, and most often is nothing.
+        let chosen = self.choose(name, count + usize::from(!is_set));
+        let names = if known.is_some() { &*round } else { &self.seen };
+        let values = names.variables.get(name);
         match values.and_then(|values| values.get(chosen)).cloned() {
             Some(Value::Scalar(word)) => vec![word],
             Some(Value::List(words)) => self.elements(name, &words, subscript),
@@ -307,6 +343,9 @@ impl Walker {
     }
 
     fn positional(&mut self, number: usize) -> Vec<Word> {
+        if number == 0 {
+            return vec![Word::unknown("$0")];
+        }
         match self.positionals() {
             Some(words) => words
                 .get(number.wrapping_sub(1))
@@ -316,4 +355,11 @@ impl Walker {
             None => vec![Word::unknown(format!("${number}"))],
         }
     }
+}
+
+/// Whether arithmetic that names a variable of this value would run a program: `a[$(…)]`.
+fn substitutes_in_an_index(value: &Word) -> bool {
+    let substitutes = |text: &String| text.contains("[$(") || text.contains("[`");
+    let written = |part: &super::Part| matches!(part, super::Part::Text(text) if substitutes(text));
+    value.parts.iter().any(written)
 }

@@ -167,7 +167,6 @@ const WRAPPERS: &[Wrapper] = &[
     wrapper(&["bwrap"], &[], 0),
     wrapper(&["taskset"], &[], 1),
     wrapper(&["chrt"], &["-T", "-P", "-D"], 1),
-    wrapper(&["setarch"], &[], 1),
     wrapper(&["numactl"], &["-m", "-N", "-C", "-p", "-i"], 0),
     wrapper(&["prlimit"], &["-p"], 0),
     wrapper(&["cpulimit"], &["-l", "-p", "-e", "--limit"], 0),
@@ -263,6 +262,7 @@ impl Walker {
             "flock" => return Some(self.lock(call)),
             "watch" => return Some(self.watch(call)),
             "su" | "runuser" => return Some(self.user(name, call)),
+            "setarch" => return Some(self.architecture(call)),
             "script" | "sg" => return Some(self.option_program(name, call, &["-c", "--command"])),
             "ip" => return self.network(call),
             _ => {}
@@ -281,9 +281,9 @@ impl Walker {
         }
         let mut start = option::leading(words, wrapper.valued) + wrapper.operands;
         while wrapper.sets
-            && let Some((name, value)) = words.get(start).and_then(set)
+            && let Some((variable, value)) = words.get(start).and_then(|word| given(name, word))
         {
-            self.assign(name, Value::Scalar(value), call.at);
+            self.given(variable, value, call);
             start += 1;
             start += option::leading(&words[start..], wrapper.valued);
         }
@@ -302,6 +302,16 @@ impl Walker {
         Some(printed)
     }
 
+    /// A variable that is set for a command; bash takes functions from its environment.
+    fn given(&mut self, variable: &str, value: Word, call: &Call) {
+        if variable.starts_with("BASH_FUNC_") {
+            self.unknown(Why::DynamicProgram, &value.shown(), call.at);
+        }
+        if !variable.is_empty() {
+            self.hand(variable, Value::Scalar(value), call.at);
+        }
+    }
+
     /// A wrapper without a command may start a shell.
     fn alone(&mut self, name: &str, call: &Call) -> Option<Stream> {
         let words = call.arguments();
@@ -314,7 +324,7 @@ impl Walker {
             _ => false,
         };
         if starts {
-            return Some(self.fed(name, call));
+            return Some(self.begun(&[], call, |walker| walker.fed(name, call)));
         }
         let exec = option::values(words, &["--exec", "-x", "--startas"]);
         if name == "start-stop-daemon" && !exec.is_empty() {
@@ -376,6 +386,21 @@ impl Walker {
         }
     }
 
+    /// `setarch x86_64 -R rm x` and `setarch -R rm x`.
+    fn architecture(&mut self, call: &Call) -> Stream {
+        let words = call.arguments();
+        let start = option::leading(words, &[]);
+        let rest = words.get(start..).unwrap_or_default();
+        let after = rest.get(1..).unwrap_or_default();
+        if start == 0 {
+            let further = option::leading(after, &[]);
+            return self.inner("setarch", call, after.get(further..).unwrap_or_default());
+        }
+        // Whether the first word is an architecture or the command depends on the machine.
+        self.inner("setarch", call, after);
+        self.inner("setarch", call, rest)
+    }
+
     fn watch(&mut self, call: &Call) -> Stream {
         let words = call.arguments();
         let start = option::leading(words, &["-n", "-q", "--interval", "--equexit"]);
@@ -413,7 +438,7 @@ impl Walker {
         if name == "runuser" && !named.is_empty() && !inner.is_empty() {
             return self.inner(name, call, inner);
         }
-        self.fed(name, call)
+        self.begun(&[], call, |walker| walker.fed(name, call))
     }
 
     /// The programs that an option gives.
@@ -445,6 +470,22 @@ pub fn set(word: &Word) -> Option<(&str, Word)> {
         .iter()
         .for_each(|part| rest.push(part.clone()));
     is_name.then_some((name, rest))
+}
+
+/// A word that sets a variable for the command of a wrapper. To `env` every name is one, and a dash alone is an option.
+fn given<'a>(wrapper: &str, word: &'a Word) -> Option<(&'a str, Word)> {
+    if wrapper != "env" {
+        return set(word);
+    }
+    let (name, value) = match word.beginning() {
+        "-" => ("", ""),
+        text => text.split_once('=')?,
+    };
+    let mut rest = Word::text(value);
+    word.parts[1..]
+        .iter()
+        .for_each(|part| rest.push(part.clone()));
+    Some((name, rest))
 }
 
 fn splits(words: &[Word]) -> bool {

@@ -15,9 +15,9 @@ enum Does {
     Shell,
     /// Runs a list of words, or a text with shell=True.
     Process,
-    /// Runs its arguments after the first so many as words.
+    /// Runs its arguments after the first so many as words, the first of which only is what the program is told that it is called; the one before is the program.
     Words(usize),
-    /// Runs the list at this place as words.
+    /// Runs the list at this place as words, in the same way.
     List(usize),
     /// Comes to this command with its first arguments.
     Command(&'static [&'static str], usize),
@@ -219,13 +219,17 @@ impl Reader<'_, '_> {
             Does::Words(from) => {
                 let words = call.arguments.args.iter().skip(from);
                 let argv: Vec<Word> = words.map(|one| word(one, &self.names)).collect();
+                let argv = self.called(call, from, argv);
                 self.run(through, &argv, Stream::Inherited, at);
             }
             Does::List(index) => {
                 let words = call.arguments.args.get(index);
                 let argv = words.and_then(|one| list(one, &self.names));
                 match argv {
-                    Some(argv) => self.run(through, &argv, Stream::Inherited, at),
+                    Some(argv) => {
+                        let argv = self.called(call, index, argv);
+                        self.run(through, &argv, Stream::Inherited, at);
+                    }
                     None => self.unknown(Why::DynamicName, offset),
                 }
             }
@@ -244,6 +248,15 @@ impl Reader<'_, '_> {
             Does::Import | Does::Attribute => self.lookup(does, call, offset),
             Does::Unseen => self.unknown(Why::OtherLanguage, offset),
         }
+    }
+
+    /// The words of a call with the program that it names before them.
+    fn called(&self, call: &ExprCall, at: usize, mut argv: Vec<Word>) -> Vec<Word> {
+        let program = at.checked_sub(1).and_then(|at| call.arguments.args.get(at));
+        if let (Some(program), Some(first)) = (program, argv.first_mut()) {
+            *first = word(program, &self.names);
+        }
+        argv
     }
 
     fn run(&mut self, through: &str, argv: &[Word], input: Stream, at: At) {
@@ -284,7 +297,10 @@ impl Reader<'_, '_> {
             (None, None) => Stream::Inherited,
         };
         // Without a shell a text is a name, and nothing else.
-        let words = words.unwrap_or_else(|| vec![word(given, &self.names)]);
+        let mut words = words.unwrap_or_else(|| vec![word(given, &self.names)]);
+        if let (Some(program), Some(first)) = (keyword(call, &["executable"]), words.first_mut()) {
+            *first = word(program, &self.names);
+        }
         self.run(through, &words, input, at);
     }
 
