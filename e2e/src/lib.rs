@@ -3,6 +3,7 @@
 pub mod away;
 pub mod cluster;
 pub mod etcd;
+pub mod executed;
 pub mod guest;
 pub mod health;
 pub mod helm;

@@ -18,7 +18,7 @@ use crate::{
 
 const SUITE: &str = "trixie";
 const PACKAGES: &str = "busybox-static,ca-certificates,containernetworking-plugins,curl,dbus,iproute2,iptables,kmod,openssh-server,procps,\
-    python3-minimal,runc,sqlite3,sudo,systemd-sysv";
+    python3-minimal,runc,sqlite3,strace,sudo,systemd-sysv";
 
 /// What a node runs beyond Debian's packages.
 const NODE_TOOLS: [&str; 5] = [

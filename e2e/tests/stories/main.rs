@@ -37,6 +37,7 @@ mod pod_steps;
 mod policies;
 mod posture;
 mod power;
+mod predicted;
 mod protection;
 mod protection_away;
 mod public_scripts;
