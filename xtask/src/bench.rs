@@ -9,8 +9,8 @@ use crate::{
     plane::{Plane, Recipe},
     processes::Processes,
     product,
-    steps::{Steps, line},
-    tools::Tools,
+    steps::{Log, Steps, line},
+    tools::{Kyverno, Tools},
 };
 
 /// What a bench `NAME` needs beside its program `bench-NAME`.
@@ -68,6 +68,9 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
     if name == "records" && arguments == [POSTGRES] {
         return on_postgres(checkout, steps);
     }
+    let peer = (name == "admission" && arguments == PEER)
+        .then(|| Kyverno::build(checkout, steps))
+        .transpose()?;
     let program = format!("bench-{name}");
     let programs = [&program, "operator", "server", "toolkit", "webhook"];
     let program = steps.run("release build", |log| {
@@ -102,6 +105,11 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
             let kubeconfig = processes.kubeconfig("webhook");
             bench.env("PILOTHOUSE_BENCH_WEBHOOK_KUBECONFIG", kubeconfig);
             bench.arg(webhook.get_program()).args(webhook.get_args());
+            if let Some(peer) = peer {
+                steps.run("Kyverno's kinds", |log| kinds(log, &plane, &peer))?;
+                bench.env("PILOTHOUSE_BENCH_KYVERNO", peer.program);
+                return seen(&mut bench);
+            }
         }
         Ground::Command => {
             let kubeconfig = processes.kubeconfig("operator");
@@ -110,6 +118,23 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
         }
     }
     seen(bench.args(arguments))
+}
+
+/// What the bench of admission is told when it measures Kyverno, too.
+const PEER: [&str; 2] = ["--peer", "kyverno"];
+
+/// Has the plane serve the kinds without which Kyverno does not start.
+fn kinds(log: &Log, plane: &Plane, peer: &Kyverno) -> Result<()> {
+    let kubectl = || plane.cluster().kubectl();
+    // They are too large for the annotation that a plain apply leaves.
+    let create = ["create", "--recursive", "--filename"];
+    log.run(kubectl().args(create).arg(&peer.kinds))?;
+    let wait = ["wait", "--for=condition=Established", "--timeout=1m"];
+    log.run(
+        kubectl()
+            .args(wait)
+            .args(["customresourcedefinitions", "--all"]),
+    )
 }
 
 /// Needs no plane, and no other program.

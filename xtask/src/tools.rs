@@ -5,10 +5,12 @@ use std::{
     process::Command,
 };
 
+use serde_json::Value;
+
 use crate::{
     cached::{self, Key},
     checkout::Checkout,
-    error::{About, Result},
+    error::{About, Error, Result},
     steps::Steps,
 };
 
@@ -128,6 +130,41 @@ const NODES: [Module; 4] = [
         packages: &["./coredns"],
     },
 ];
+
+/// The peer of the webhook.
+const KYVERNO: &str = "github.com/kyverno/kyverno";
+const PEER: Module = Module {
+    name: "kyverno",
+    flags: &[],
+    link: "-s -w",
+    cgo: false,
+    packages: &["github.com/kyverno/kyverno/cmd/kyverno"],
+};
+
+/// Kyverno's admission controller, and the folder with its kinds.
+pub struct Kyverno {
+    pub program: PathBuf,
+    pub kinds: PathBuf,
+}
+
+impl Kyverno {
+    pub fn build(checkout: &Checkout, steps: &Steps) -> Result<Self> {
+        let program = PEER.build(PEER.packages[0], checkout, steps)?;
+        let kinds = steps.run("kinds of Kyverno", |log| {
+            let mut go = Command::new("go");
+            go.current_dir(checkout.recipe().join(PEER.name));
+            // They are a part of its module, which is there again where it was thrown away.
+            let text = log.read(go.args(["mod", "download", "-json", KYVERNO]))?;
+            let module: Value = serde_json::from_str(&text).map_err(|source| Error::Json {
+                what: "go mod download".into(),
+                source,
+            })?;
+            let folder = module["Dir"].as_str().unwrap_or_default();
+            Ok(Path::new(folder).join("config/crds"))
+        })?;
+        Ok(Self { program, kinds })
+    }
+}
 
 /// The binaries, by their usual names.
 pub struct Tools {

@@ -12,18 +12,24 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::Result;
+use crate::{Result, load::Door};
 
 pub const ADDRESS: &str = "172.31.250.1:9443";
-pub const HOST: &str = "pilothouse-webhook.pilothouse-system.svc";
-/// The policy that is asked.
-pub const PATH: &str = "/commands/bench-0/workload";
+/// Where the policy is asked.
+const URL: &str = "https://pilothouse-webhook.pilothouse-system.svc:9443/commands/bench-0/workload";
 /// Namespaces with and without policies.
 pub const ASKED: &str = "bench-asked";
 pub const PLAIN: &str = "bench-plain";
 const POLICIES: usize = 2;
 const RULES: usize = 500;
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What the rules of a policy forbid to start.
+pub fn tools(policy: usize) -> Vec<String> {
+    (0..RULES)
+        .map(|rule| format!("tool-{policy}-{rule}"))
+        .collect()
+}
 
 /// Policies, and namespaces.
 pub async fn furnish(client: &Client) -> Result<()> {
@@ -32,11 +38,11 @@ pub async fn furnish(client: &Client) -> Result<()> {
         put::<Namespace>(&Api::all(client.clone()), namespace).await?;
     }
     for number in 0..POLICIES {
-        let rule = |n: usize| {
-            json!({"name": format!("rule-{number}-{n}"), "match": {"commands": [format!("tool-{number}-{n}")], "args": {"anyPath": ["/etc/**"]}},
+        let rule = |tool: &String| {
+            json!({"name": format!("no-{tool}"), "match": {"commands": [tool], "args": {"anyPath": ["/etc/**"]}},
                 "action": "Deny", "why": "it changes what the configuration management keeps"})
         };
-        let rules: Vec<Value> = (0..RULES).map(rule).collect();
+        let rules: Vec<Value> = tools(number).iter().map(rule).collect();
         let policy = json!({"metadata": {"name": format!("bench-{number}")}, "spec": {"applyTo": ["PodExec", "Workloads"], "failurePolicy": "Fail",
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": ASKED}}, "rules": rules}});
         put::<CommandPolicy>(&Api::all(client.clone()), policy).await?;
@@ -44,24 +50,27 @@ pub async fn furnish(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// The authorities of the webhook, once the API server has been told to ask it.
-pub async fn told(client: &Client) -> Result<String> {
+/// Where the webhook is asked, once the API server has been told to ask it.
+pub async fn told(client: &Client) -> Result<Door> {
     let all: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "pilothouse-system");
     let told = async {
         loop {
             let found = all.get_opt("pilothouse-commands").await?;
             let webhooks = found.and_then(|found| found.webhooks).unwrap_or_default();
-            if webhooks.len() == 2 * POLICIES {
-                return Ok::<_, kube::Error>(());
+            let map = maps.get_opt("pilothouse-webhook-ca").await?;
+            let bundle = map.and_then(|map| map.data?.remove("ca.crt"));
+            if let Some(bundle) = bundle.filter(|_| webhooks.len() == 2 * POLICIES) {
+                return Ok::<_, kube::Error>(bundle);
             }
             sleep(Duration::from_millis(100)).await;
         }
     };
-    timeout(PATIENCE, told).await??;
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "pilothouse-system");
-    let map = maps.get("pilothouse-webhook-ca").await?;
-    let bundle = map.data.and_then(|mut data| data.remove("ca.crt"));
-    Ok(bundle.ok_or("the ConfigMap has no ca.crt")?)
+    let bundle = timeout(PATIENCE, told).await??;
+    Ok(Door {
+        url: URL.to_owned(),
+        bundle,
+    })
 }
 
 /// A Deployment of so many KiB: a container with a script in every four, and the rest what tools leave in an object.
@@ -86,9 +95,21 @@ pub fn deployment(kib: usize) -> Value {
 
 /// A review of its creation.
 pub fn review(kib: usize) -> String {
+    review_of(&deployment(kib))
+}
+
+/// A review that has to be refused.
+pub fn forbidden() -> String {
+    let mut object = deployment(4);
+    let container = &mut object["spec"]["template"]["spec"]["containers"][0];
+    container["command"] = json!(["tool-0-7", "/etc/app"]);
+    review_of(&object)
+}
+
+fn review_of(object: &Value) -> String {
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
         "kind": {"group": "apps", "version": "v1", "kind": "Deployment"}, "resource": {"group": "apps", "version": "v1", "resource": "deployments"},
         "name": "app", "namespace": ASKED, "operation": "CREATE", "userInfo": {"username": "ann", "groups": ["dev", "system:authenticated"]},
-        "object": deployment(kib), "oldObject": null, "dryRun": false}})
+        "object": object, "oldObject": null, "dryRun": false}})
     .to_string()
 }

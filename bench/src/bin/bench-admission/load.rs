@@ -7,25 +7,46 @@ use std::{
 
 use futures::future::try_join_all;
 use reqwest::{Certificate, Client};
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::{
-    Result,
-    door::{ADDRESS, HOST, PATH},
-};
+use crate::{Result, door::ADDRESS, subject::HOST};
 
 const CALLERS: usize = 16;
 const TIME: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_mins(2);
 
-/// One connection each.
-pub fn callers(bundle: &str) -> Result<Vec<Client>> {
+/// Where reviews are asked about, and whose certificates are believed there.
+pub struct Door {
+    pub url: String,
+    pub bundle: String,
+}
+
+/// One who asks, over one connection.
+pub struct Caller {
+    client: Client,
+    url: String,
+}
+
+/// One connection each, once what has to be refused is refused there.
+pub async fn callers(door: &Door, forbidden: &str) -> Result<Vec<Caller>> {
     let address = ADDRESS.parse()?;
     let caller = || {
-        let roots = Certificate::from_pem_bundle(bundle.as_bytes())?;
+        let roots = Certificate::from_pem_bundle(door.bundle.as_bytes())?;
         let builder = Client::builder().tls_certs_only(roots).http1_only();
-        Ok(builder.resolve(HOST, address).build()?)
+        Ok(Caller {
+            client: builder.resolve(HOST, address).build()?,
+            url: door.url.clone(),
+        })
     };
-    (0..CALLERS).map(|_| caller()).collect()
+    let callers: Vec<Caller> = (0..CALLERS).map(|_| caller()).collect::<Result<_>>()?;
+    let refuses = async {
+        while !matches!(callers[0].answer(forbidden).await, Ok(answer) if answer.contains("\"allowed\":false"))
+        {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, refuses).await?;
+    Ok(callers)
 }
 
 /// Milliseconds from when a request was due to its answer.
@@ -66,7 +87,7 @@ impl Times {
 }
 
 /// So many requests a second over all callers, whether or not answers come.
-pub async fn paced(callers: &[Client], body: &str, rate: u32) -> Result<Times> {
+pub async fn paced(callers: &[Caller], body: &str, rate: u32) -> Result<Times> {
     warm(callers, body).await?;
     let count = rate.saturating_mul(u32::try_from(TIME.as_secs())?);
     let start = Instant::now() + Duration::from_millis(50);
@@ -75,7 +96,7 @@ pub async fn paced(callers: &[Client], body: &str, rate: u32) -> Result<Times> {
         for turn in (u32::try_from(n)?..count).step_by(CALLERS) {
             let due = start + Duration::from_secs(1) / rate * turn;
             sleep_until(due.into()).await;
-            ask(caller, body).await?;
+            caller.ask(body).await?;
             times.push(due.elapsed());
         }
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(times)
@@ -84,13 +105,13 @@ pub async fn paced(callers: &[Client], body: &str, rate: u32) -> Result<Times> {
 }
 
 /// As many as there can be, a second.
-pub async fn unpaced(callers: &[Client], body: &str) -> Result<f64> {
+pub async fn unpaced(callers: &[Caller], body: &str) -> Result<f64> {
     warm(callers, body).await?;
     let start = Instant::now();
     let own = callers.iter().map(|caller| async move {
         let mut count = 0_u32;
         while start.elapsed() < TIME {
-            ask(caller, body).await?;
+            caller.ask(body).await?;
             count += 1;
         }
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(count)
@@ -99,20 +120,25 @@ pub async fn unpaced(callers: &[Client], body: &str) -> Result<f64> {
     Ok(f64::from(count) / start.elapsed().as_secs_f64())
 }
 
-async fn warm(callers: &[Client], body: &str) -> Result<()> {
-    try_join_all(callers.iter().map(|caller| ask(caller, body))).await?;
+async fn warm(callers: &[Caller], body: &str) -> Result<()> {
+    try_join_all(callers.iter().map(|caller| caller.ask(body))).await?;
     Ok(())
 }
 
-async fn ask(caller: &Client, body: &str) -> Result<()> {
-    let request = caller
-        .post(format!("https://{HOST}{PATH}"))
-        .header("content-type", "application/json")
-        .body(body.to_owned());
-    let answer = request.send().await?.error_for_status()?.text().await?;
-    if answer.contains("\"allowed\":true") {
-        Ok(())
-    } else {
-        Err(format!("refused: {answer}").into())
+impl Caller {
+    async fn ask(&self, body: &str) -> Result<()> {
+        let answer = self.answer(body).await?;
+        if answer.contains("\"allowed\":true") {
+            Ok(())
+        } else {
+            Err(format!("refused: {answer}").into())
+        }
+    }
+
+    async fn answer(&self, body: &str) -> Result<String> {
+        let request = self.client.post(&self.url);
+        let request = request.header("content-type", "application/json");
+        let answer = request.body(body.to_owned()).send().await?;
+        Ok(answer.error_for_status()?.text().await?)
     }
 }

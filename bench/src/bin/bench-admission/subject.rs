@@ -10,6 +10,8 @@ use tokio::{
 
 use crate::{Result, door::ADDRESS};
 
+/// The name that its certificate is for.
+pub const HOST: &str = "pilothouse-webhook.pilothouse-system.svc";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Starts it with its own rights, and returns once it listens; it ends with its handle.
