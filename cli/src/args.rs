@@ -99,6 +99,9 @@ pub struct RunArgs {
     /// Name of the run; otherwise one is made from the Job's
     #[arg(long)]
     pub name: Option<String>,
+    /// ChangeTicket under which it is run; otherwise any that covers it
+    #[arg(long, value_name = "NAME")]
+    pub ticket: Option<String>,
     /// Watch the run until it ends, and exit by its outcome
     #[arg(short, long)]
     pub watch: bool,

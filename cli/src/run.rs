@@ -32,6 +32,7 @@ pub async fn run(cluster: &Cluster, asked: &RunArgs, format: Option<Format>) -> 
         parameters: given.plain,
         secret_parameters: given.secret,
         parameter_refs: given.refs,
+        ticket: asked.ticket.clone(),
         requested_by: Some(caller::requester(cluster).await?),
         ..JobRunSpec::new(&asked.service_account)
     };

@@ -240,6 +240,7 @@ pub fn next(known: &Known) -> Vec<String> {
             "grant what the message names; the run goes on by itself".to_owned(),
         ],
         "AwaitingApproval" => deciding(known),
+        "AwaitingTicket" => ticketing(known),
         "WaitingForPlace" => vec![say(known, "cancel", "to give up waiting")],
         "WaitingForMachine" => [
             blocker(known),
@@ -277,6 +278,24 @@ fn deciding(known: &Known) -> Vec<String> {
             "to let it begin, by somebody who wrote none of it; reject refuses it",
         ));
     }
+    lines
+}
+
+/// What has it go on, or takes its place.
+fn ticketing(known: &Known) -> Vec<String> {
+    let under = known.job.as_ref().map(|job| {
+        with(
+            known,
+            &format!("run {job} --ticket NAME"),
+            "for a new run under a ticket of which you are an implementer",
+        )
+    });
+    let mut lines = vec![
+        "have a ticket come to be live that covers it, of those that the message speaks of; the run goes on by itself"
+            .to_owned(),
+    ];
+    lines.extend(under);
+    lines.push(say(known, "cancel", "to give up waiting"));
     lines
 }
 

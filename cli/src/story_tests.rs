@@ -65,6 +65,18 @@ fn a_run_that_waits_at_a_step_names_the_step_that_is_decided_on() {
 }
 
 #[test]
+fn a_run_that_waits_for_a_ticket_names_the_line_that_runs_it_under_one() {
+    let known = of(&["Planned=True/Frozen", "Running=False/AwaitingTicket"]);
+    assert_eq!(
+        commands(&known)[1..],
+        [
+            "kubectl pilothouse run j --ticket NAME -n n",
+            "kubectl pilothouse cancel r -n n"
+        ]
+    );
+}
+
+#[test]
 fn a_suspended_run_is_looked_at_then_resumed_or_cancelled() {
     let mut known = of(&[
         "Planned=True/Frozen",

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::{
     Refusal,
     command::Finding,
-    gate::{Answer, DENIED, Found},
+    gate::{AWAITING_TICKET, Answer, DENIED, Found},
 };
 
 /// Findings that a reason names.
@@ -28,43 +28,58 @@ pub struct Ruling {
 
 /// The ruling in an answer; none where no policy would have done anything about the run.
 pub fn ruling(answer: &Answer, found: &[Found<'_>]) -> Option<Ruling> {
+    use CommandAction::{Deny, RequireApproval, RequireTicket, Warn};
+
     let done = |found: &Found<'_>| found.finding.effect;
     let asked = |found: &Found<'_>| found.finding.action;
-    let of =
-        |decision, by: fn(CommandAction) -> bool, what: &dyn Fn(&Found<'_>) -> CommandAction| {
-            let by: Vec<_> = found.iter().filter(|found| by(what(found))).collect();
-            let first = &by.first()?.finding;
-            Some(Ruling {
-                decision,
-                policy: first.policy.clone(),
-                rule: first.rule.clone(),
-                reason: words(&by),
-            })
-        };
-    let is_held = |action| action == CommandAction::RequireApproval;
-    let is_denied = |action| action == CommandAction::Deny;
-    let is_warned = |action| action == CommandAction::Warn;
+    let of = |decision, wanted: CommandAction, what: &dyn Fn(&Found<'_>) -> CommandAction| {
+        let by: Vec<_> = found.iter().filter(|found| what(found) == wanted).collect();
+        let first = &by.first()?.finding;
+        Some(Ruling {
+            decision,
+            policy: first.policy.clone(),
+            rule: first.rule.clone(),
+            reason: words(&by),
+        })
+    };
     match answer {
-        Answer::Held(_) => of(AuditDecision::Held, is_held, &done),
+        Answer::Held { reason, .. } if *reason == AWAITING_TICKET => {
+            of(AuditDecision::Held, RequireTicket, &done)
+        }
+        Answer::Held { .. } => of(AuditDecision::Held, RequireApproval, &done),
         Answer::Never(refusal) if refusal.reason == DENIED => {
-            of(AuditDecision::Denied, is_denied, &done)
+            of(AuditDecision::Denied, Deny, &done)
         }
         Answer::Never(refusal) => {
-            let rejected = of(AuditDecision::Rejected, is_held, &done)?;
+            let rejected = of(AuditDecision::Rejected, RequireApproval, &done)?;
             Some(Ruling {
                 reason: refusal.message.clone(),
                 ..rejected
             })
         }
-        Answer::Open(_) => of(AuditDecision::Allowed, is_held, &done)
-            .or_else(|| of(AuditDecision::Warned, is_warned, &done))
-            .or_else(|| of(AuditDecision::WouldDeny, is_denied, &asked))
-            .or_else(|| of(AuditDecision::WouldHold, is_held, &asked)),
+        Answer::Open { ticket, .. } => of(AuditDecision::Allowed, RequireApproval, &done)
+            .or_else(|| of(AuditDecision::Allowed, RequireTicket, &done))
+            .map(|ruling| under(ticket.as_deref(), ruling))
+            .or_else(|| of(AuditDecision::Warned, Warn, &done))
+            .or_else(|| of(AuditDecision::WouldDeny, Deny, &asked))
+            .or_else(|| of(AuditDecision::WouldHold, RequireApproval, &asked))
+            .or_else(|| of(AuditDecision::WouldHold, RequireTicket, &asked)),
     }
 }
 
-/// The ruling in what policies find in a request at a door of the API server, which nobody can approve later; none where none would have done anything about it.
-pub fn at_the_door(findings: &[Finding], refused: bool) -> Option<Ruling> {
+/// A ruling with the ticket under which it lets pass.
+fn under(ticket: Option<&str>, ruling: Ruling) -> Ruling {
+    let Some(ticket) = ticket else {
+        return ruling;
+    };
+    Ruling {
+        reason: format!("under ChangeTicket {ticket}: {}", ruling.reason),
+        ..ruling
+    }
+}
+
+/// The ruling in what policies find in a request at a door of the API server, which nobody can approve later, and the ticket under which it passes; none where none would have done anything about it.
+pub fn at_the_door(findings: &[Finding], refused: bool, ticket: Option<&str>) -> Option<Ruling> {
     let done = findings.iter().map(|finding| finding.effect).max()?;
     let asked = findings.iter().map(|finding| finding.action).max()?;
     let decision = match (done, asked) {
@@ -81,12 +96,13 @@ pub fn at_the_door(findings: &[Finding], refused: bool) -> Option<Ruling> {
     let mut by: Vec<_> = findings.iter().filter(decided).collect();
     by.dedup_by(|a, b| a.rule == b.rule);
     let first = by.first()?;
-    Some(Ruling {
+    let ruling = Ruling {
         decision,
         policy: first.policy.clone(),
         rule: first.rule.clone(),
         reason: named(&by, |finding| why(finding)),
-    })
+    };
+    Some(under(ticket, ruling))
 }
 
 /// Why, and what to do instead, without the command.
@@ -248,9 +264,33 @@ mod tests {
         }
     }
 
+    fn waiting(reason: &'static str) -> Answer {
+        Answer::Held {
+            reason,
+            message: "x".into(),
+        }
+    }
+
+    #[test]
+    fn what_passes_under_a_ticket_names_it() {
+        let (step, needed) = (step(), CommandAction::RequireTicket);
+        let found = Found {
+            step: &step,
+            finding: finding("ring", needed, needed),
+        };
+        let open = Answer::Open {
+            warnings: vec![],
+            ticket: Some("move".into()),
+        };
+        let ruling = ruling(&open, &[found]).expect("it is let through");
+        assert_eq!(ruling.decision, AuditDecision::Allowed);
+        let first = "under ChangeTicket move: steps.one at 2:7, rule ring";
+        assert!(ruling.reason.starts_with(first), "{}", ruling.reason);
+    }
+
     #[test]
     fn a_ruling_names_the_decision_and_the_first_of_the_strictest_rules() {
-        use CommandAction::{Allow, Deny, RequireApproval, Warn};
+        use CommandAction::{Allow, Deny, RequireApproval, RequireTicket, Warn};
         let step = step();
         let told = |answer: &Answer, findings: &[(&str, CommandAction, CommandAction)]| {
             let found: Vec<_> = findings
@@ -262,11 +302,16 @@ mod tests {
                 .collect();
             ruling(answer, &found).map(|ruling| (ruling.decision.as_str(), ruling.rule))
         };
-        let (open, held) = (Answer::Open(vec![]), Answer::Held("x".into()));
+        let open = Answer::Open {
+            warnings: vec![],
+            ticket: None,
+        };
+        let (held, unticketed) = (waiting("AwaitingApproval"), waiting(AWAITING_TICKET));
         let never = |reason| Answer::Never(Refusal::new(reason, "why"));
         let hum = ("hum", Warn, Warn);
         let knock = ("knock", RequireApproval, RequireApproval);
         let beep = ("beep", Deny, Deny);
+        let ring = ("ring", RequireTicket, RequireTicket);
         for (answer, findings, wanted) in [
             (&open, vec![], None),
             (&open, vec![hum], Some(("Warned", "hum"))),
@@ -282,7 +327,15 @@ mod tests {
                 Some(("WouldHold", "a")),
             ),
             (&open, vec![("a", Warn, Allow)], None),
+            (&open, vec![hum, ring], Some(("Allowed", "ring"))),
+            (
+                &open,
+                vec![("a", RequireTicket, Allow)],
+                Some(("WouldHold", "a")),
+            ),
             (&held, vec![hum, knock], Some(("Held", "knock"))),
+            (&held, vec![ring, knock], Some(("Held", "knock"))),
+            (&unticketed, vec![knock, ring], Some(("Held", "ring"))),
             (&never(DENIED), vec![knock, beep], Some(("Denied", "beep"))),
             (
                 &never("Rejected"),
@@ -304,7 +357,7 @@ mod tests {
             finding: finding("knock", held, held),
         };
         let all = vec![found; 5];
-        let ruling = ruling(&Answer::Held(String::new()), &all).expect("it is held");
+        let ruling = ruling(&waiting("AwaitingApproval"), &all).expect("it is held");
         let first = "steps.one at 2:7, rule knock of CommandPolicy house: it is late; and ";
         assert!(ruling.reason.starts_with(first), "{}", ruling.reason);
         assert!(ruling.reason.ends_with("; and 2 more"), "{}", ruling.reason);

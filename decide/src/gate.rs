@@ -18,6 +18,9 @@ use crate::{
 
 /// Reason of what never begins because of what a rule denies.
 pub const DENIED: &str = "CommandDenied";
+/// Reasons of what waits: for somebody's decision, and for a ticket.
+pub const AWAITING_APPROVAL: &str = "AwaitingApproval";
+pub const AWAITING_TICKET: &str = "AwaitingTicket";
 /// Findings that a message names.
 const NAMED: usize = 3;
 /// Findings that a status holds.
@@ -38,16 +41,24 @@ pub struct Question<'a> {
     /// Hash of the plan.
     pub hash: &'a str,
     pub approvals: &'a [Approval],
+    /// The live ticket that covers the run, or in words why none does.
+    pub ticket: &'a Result<String, String>,
     pub now: Timestamp,
 }
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It may, with these words of warning.
-    Open(Vec<String>),
-    /// It waits for a decision.
-    Held(String),
+    /// It may, with these words of warning, under this ticket where it needs one.
+    Open {
+        warnings: Vec<String>,
+        ticket: Option<String>,
+    },
+    /// It waits, and says for whom or what.
+    Held {
+        reason: &'static str,
+        message: String,
+    },
     Never(Refusal),
 }
 
@@ -147,7 +158,20 @@ pub fn allowed(findings: &[Finding], decided: Option<Result<(), Refusal>>) -> Ve
     match (strictest.unwrap_or(CommandAction::Allow), decided) {
         (_, Some(Err(rejected))) => Verdict::no("Allowed", rejected.reason, rejected.message),
         (effect @ CommandAction::Deny, _) => Verdict::no("Allowed", "Denied", named(effect)),
-        (CommandAction::RequireApproval, Some(Ok(()))) => Verdict::yes("Allowed", "Approved", ""),
+        // A decision is no ticket.
+        (CommandAction::RequireApproval, Some(Ok(()))) => {
+            let ticket = findings.iter().map(|finding| finding.effect);
+            match ticket
+                .filter(|effect| *effect == CommandAction::RequireTicket)
+                .max()
+            {
+                Some(effect) => Verdict::no("Allowed", "TicketRequired", named(effect)),
+                None => Verdict::yes("Allowed", "Approved", ""),
+            }
+        }
+        (effect @ CommandAction::RequireTicket, _) => {
+            Verdict::no("Allowed", "TicketRequired", named(effect))
+        }
         (effect @ CommandAction::RequireApproval, None) => {
             Verdict::no("Allowed", "ApprovalRequired", named(effect))
         }
@@ -214,10 +238,29 @@ pub fn answer(asked: &Question<'_>, found: &[Found<'_>]) -> Answer {
             None => held.push(found),
         }
     }
-    if held.is_empty() {
-        return Answer::Open(of(CommandAction::Warn).map(told).collect());
+    if !held.is_empty() {
+        return Answer::Held {
+            reason: AWAITING_APPROVAL,
+            message: asked.held(&held),
+        };
     }
-    Answer::Held(asked.held(&held))
+    let ticketed: Vec<_> = of(CommandAction::RequireTicket).collect();
+    match asked.ticket {
+        Err(why) if !ticketed.is_empty() => Answer::Held {
+            reason: AWAITING_TICKET,
+            message: asked.unticketed(why, &ticketed),
+        },
+        ticket => Answer::Open {
+            warnings: of(CommandAction::Warn).map(told).collect(),
+            ticket: ticket.clone().ok().filter(|_| !ticketed.is_empty()),
+        },
+    }
+}
+
+/// Whether anything was found that needs a ticket.
+pub fn needs_ticket(found: &[Found<'_>]) -> bool {
+    let mut effects = found.iter().map(|found| found.finding.effect);
+    effects.any(|effect| effect == CommandAction::RequireTicket)
 }
 
 impl Question<'_> {
@@ -258,16 +301,32 @@ impl Question<'_> {
     }
 
     fn held(&self, held: &[&Found<'_>]) -> String {
-        let named = held.iter().take(NAMED).map(|f| told(f));
-        let more = held.len().checked_sub(NAMED).filter(|more| *more > 0);
-        let more = more.map(|more| format!("{more} more"));
-        let all: Vec<_> = named.chain(more).collect();
         format!(
             "have somebody who wrote none of it decide (kubectl pilothouse approve run/{}): {}",
             self.run,
-            all.join("; and ")
+            first(held)
         )
     }
+
+    fn unticketed(&self, why: &str, held: &[&Found<'_>]) -> String {
+        let job = match self.plan.job.as_str() {
+            "" => "JOB",
+            job => job,
+        };
+        format!(
+            "it needs a live ChangeTicket, and {why}; write one whose plan or allow has it (kubectl explain changeticket.spec), or run it under another (kubectl pilothouse run {job} --ticket NAME): {}",
+            first(held)
+        )
+    }
+}
+
+/// The first findings in words, and how many more there are.
+fn first(held: &[&Found<'_>]) -> String {
+    let named = held.iter().take(NAMED).map(|f| told(f));
+    let more = held.len().checked_sub(NAMED).filter(|more| *more > 0);
+    let more = more.map(|more| format!("{more} more"));
+    let all: Vec<_> = named.chain(more).collect();
+    all.join("; and ")
 }
 
 /// One finding in words: where, which rule, why, and what to do instead.
@@ -322,7 +381,7 @@ mod tests {
     fn house() -> Vec<Rulebook> {
         let rule = |command: &str, action: &str| json!({"name": command, "match": {"commands": [command]}, "action": action, "why": "w"});
         books(
-            json!({"builtIn": {"packs": []}, "rules": [rule("beep", "Deny"), rule("knock", "RequireApproval"), rule("hum", "Warn")]}),
+            json!({"builtIn": {"packs": []}, "rules": [rule("beep", "Deny"), rule("knock", "RequireApproval"), rule("hum", "Warn"), rule("ring", "RequireTicket")]}),
         )
     }
 
@@ -334,18 +393,30 @@ mod tests {
 
     /// What becomes of a run of the plan.
     fn asked(plan: &Plan, books: &[Rulebook], approvals: &[Approval]) -> String {
+        let ticket = Err("there is none".to_owned());
+        match answered(plan, books, approvals, &ticket) {
+            Answer::Open { warnings, .. } => format!("open {}", warnings.len()),
+            Answer::Held { reason, .. } if reason == AWAITING_TICKET => "ticket".to_owned(),
+            Answer::Held { .. } => "held".to_owned(),
+            Answer::Never(refusal) => refusal.reason.to_owned(),
+        }
+    }
+
+    fn answered(
+        plan: &Plan,
+        books: &[Rulebook],
+        approvals: &[Approval],
+        ticket: &Result<String, String>,
+    ) -> Answer {
         let question = Question {
             run: "r",
             plan,
             hash: "sha256:plan",
             approvals,
+            ticket,
             now: Timestamp::UNIX_EPOCH,
         };
-        match answer(&question, &findings(plan, books)) {
-            Answer::Open(warnings) => format!("open {}", warnings.len()),
-            Answer::Held(_) => "held".to_owned(),
-            Answer::Never(refusal) => refusal.reason.to_owned(),
-        }
+        answer(&question, &findings(plan, books))
     }
 
     #[test]
@@ -371,6 +442,9 @@ mod tests {
         assert_eq!(of("true"), "open 0");
         assert_eq!(of("hum"), "open 1");
         assert_eq!(of("hum; knock"), "held");
+        assert_eq!(of("hum; ring"), "ticket");
+        assert_eq!(of("ring; knock"), "held", "people first");
+        assert_eq!(of("ring; beep"), "CommandDenied");
         assert_eq!(of("knock; beep"), "CommandDenied");
         assert_eq!(of("$X"), "held", "nobody knows what it is");
         let quiet = asked(&plan(&[("a", inline("beep"))]), &[], &[]);
@@ -427,6 +501,43 @@ mod tests {
     }
 
     #[test]
+    fn what_needs_a_ticket_begins_under_one_and_an_approval_is_none() {
+        let both = plan(&[("a", inline("ring")), ("b", inline("knock"))]);
+        let yes = || approval("JobRun", "r", "sha256:plan", "Approve");
+        let under = |plan: &Plan, approvals: &[Approval]| {
+            answered(plan, &house(), approvals, &Ok("move".to_owned()))
+        };
+        assert_eq!(asked(&both, &house(), &[yes()]), "ticket");
+        assert!(matches!(
+            under(&both, &[]),
+            Answer::Held {
+                reason: AWAITING_APPROVAL,
+                ..
+            }
+        ));
+        let open = |ticket: Option<&str>| Answer::Open {
+            warnings: Vec::new(),
+            ticket: ticket.map(str::to_owned),
+        };
+        assert_eq!(under(&both, &[yes()]), open(Some("move")));
+        let quiet = plan(&[("a", inline("true"))]);
+        assert_eq!(under(&quiet, &[]), open(None), "it needs none");
+        let no = Err("there is no ChangeTicket move".to_owned());
+        let Answer::Held { message, .. } = answered(&both, &house(), &[yes()], &no) else {
+            panic!("it waits");
+        };
+        for word in [
+            "there is no ChangeTicket move",
+            "run j --ticket NAME",
+            "steps.a at 1:1",
+            "rule ring",
+        ] {
+            assert!(message.contains(word), "no {word:?} in {message:?}");
+        }
+        assert!(!message.contains("steps.b"), "{message}");
+    }
+
+    #[test]
     fn an_approved_script_speaks_for_no_other_step() {
         let plan = plan(&[("a", of_script("knock")), ("b", inline("knock"))]);
         let script = approval("Script", "s", "sha256:script", "Approve");
@@ -471,5 +582,8 @@ mod tests {
         assert_eq!(told("knock", Some(Ok(()))), "True/Approved");
         assert_eq!(told("knock", no()), "False/Rejected");
         assert_eq!(told("beep", Some(Ok(()))), "False/Denied");
+        assert_eq!(told("ring", Some(Ok(()))), "False/TicketRequired");
+        assert_eq!(told("ring; knock", None), "False/ApprovalRequired");
+        assert_eq!(told("ring; knock", Some(Ok(()))), "False/TicketRequired");
     }
 }

@@ -24,6 +24,7 @@ fn asked(door: Door, object: &str, before: Option<&str>) -> Option<bool> {
         subresource: "exec",
         object,
         before,
+        ticket: None,
     };
     let first = answer(door, &request, &BOOK).ok();
     assert_eq!(first, answer(door, &request, &BOOK).ok());

@@ -183,6 +183,13 @@ impl Context {
         }
     }
 
+    /// Has the runs looked at that may have waited for a ticket.
+    pub fn ticket_is_live(&self, namespace: &str) {
+        for (_, name) in self.awaiting.take(Some(namespace)) {
+            self.wake(namespace, &name);
+        }
+    }
+
     /// UID of a namespace as it is now.
     pub async fn uid_of(&self, name: &str) -> Result<String> {
         let read = async || {

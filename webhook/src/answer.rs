@@ -10,8 +10,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use crds::{audit::AuditDecision, v1alpha1::CommandAction};
-use decide::admission::{self, Answer, Door, Request, Unreadable};
+use crds::{
+    audit::AuditDecision,
+    v1alpha1::{CommandAction, Requester},
+};
+use decide::{
+    admission::{self, Answer, Door, Request, Unreadable},
+    change::{Deed, Permit},
+};
+use k8s_openapi::jiff::Timestamp;
 use serving::telemetry::chain;
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -20,6 +27,7 @@ use crate::{
     book::{Book, Known},
     metrics::Metrics,
     review::{self, Answered, Question, Review},
+    tickets::{self, Permits},
 };
 
 /// Bytes of a review: two objects of the size that the API server takes, and then some.
@@ -32,6 +40,7 @@ const SHORT: usize = 16 << 10;
 pub struct Doors {
     pub known: Known,
     pub audit: Arc<Audit>,
+    pub tickets: tickets::Known,
     pub metrics: Metrics,
 }
 
@@ -93,18 +102,18 @@ async fn reviewed(
 ) -> Result<Json<Answered>, Failure> {
     let began = Instant::now();
     let door: Door = door.parse().map_err(Failure::NoDoor)?;
-    let way = Way { door, glass };
+    let (way, is_short) = (Way { door, glass }, body.len() <= SHORT);
     let book = doors.known.borrow().get(&policy).cloned();
+    let permits = doors.tickets.borrow().clone();
+    let audit = Arc::clone(&doors.audit);
+    let judged = move |book: Arc<Book>| judged(way, &body, &book, &permits, &audit);
     let answered = match book {
         None => Err(Failure::NoPolicy(policy)),
-        Some(book) if body.len() <= SHORT => judged(way, &body, &book, &doors.audit),
-        Some(book) => {
-            let audit = Arc::clone(&doors.audit);
-            spawn_blocking(move || judged(way, &body, &book, &audit))
-                .await
-                .map_err(Failure::Ended)
-                .flatten()
-        }
+        Some(book) if is_short => judged(book),
+        Some(book) => spawn_blocking(move || judged(book))
+            .await
+            .map_err(Failure::Ended)
+            .flatten(),
     };
     let decision = answered
         .as_ref()
@@ -117,19 +126,21 @@ async fn reviewed(
 fn judged(
     Way { door, glass }: Way,
     body: &[u8],
-    book: &Arc<Book>,
+    book: &Book,
+    permits: &Permits,
     audit: &Audit,
 ) -> Result<(Answered, &'static str), Failure> {
     let review: Review<'_> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
     let asked = &review.request;
     let book = book
         .as_ref()
-        .as_ref()
         .map_err(|why| Failure::Unusable(why.clone()))?;
+    let permit = permit(asked, permits);
     let request = Request {
         subresource: asked.sub_resource.as_deref().unwrap_or_default(),
         object: review::text(asked.object).unwrap_or("{}"),
         before: review::text(asked.old_object),
+        ticket: permit.as_ref().map(|permit| permit.ticket.as_str()),
     };
     let mut answer = admission::answer(door, &request, book)?;
     if glass {
@@ -148,6 +159,23 @@ fn judged(
     }
     let answered = answered(asked, &book.policy, answer, (decision, id));
     Ok((answered, decision))
+}
+
+/// The live ticket under which the request may be made.
+fn permit(asked: &Question<'_>, permits: &Permits) -> Option<Arc<Permit>> {
+    let by = Requester {
+        user: asked.user_info.username.clone(),
+        groups: asked.user_info.groups.clone(),
+    };
+    let subresource = asked.sub_resource.as_deref().unwrap_or_default();
+    let deed = Deed {
+        group: &asked.resource.group,
+        resource: &asked.resource.resource,
+        name: asked.name.as_deref().unwrap_or_default(),
+        operation: admission::operation(subresource, asked.operation == "UPDATE"),
+    };
+    let namespace = asked.namespace.as_deref().unwrap_or_default();
+    permits.ticket(namespace, &by, deed, Timestamp::now())
 }
 
 fn decision(answer: &Answer) -> &'static str {
@@ -178,6 +206,7 @@ fn tell(
         namespace = asked.namespace,
         name = asked.name,
         rules = answer.rules.join(","),
+        ticket = answer.ticket,
         decision,
         id,
         "a request was judged"
@@ -200,8 +229,9 @@ fn answered(
         ("asked", format!("{:?}", answer.asked)),
         ("rules", answer.rules.join(",")),
     ];
+    let ticket = answer.ticket.map(|ticket| ("ticket", ticket));
     let told = told.into_iter().filter(|_| decision != "Allowed");
-    let told = told.chain(id.map(|id| ("id", id)));
+    let told = told.chain(ticket).chain(id.map(|id| ("id", id)));
     Answered::with(review::Response {
         uid: asked.uid.clone(),
         allowed: answer.refused.is_none(),

@@ -1,5 +1,5 @@
 //! The door of the API server: answers whether a request passes, by the same decisions that are asked when a run begins. Stateless; every replica answers alike, from what it
-//! hears of policies, and one that knows nothing yet is not ready.
+//! hears of policies and tickets, and one that knows nothing yet is not ready.
 
 mod answer;
 mod audit;
@@ -8,6 +8,7 @@ mod metrics;
 pub mod options;
 mod review;
 pub mod run;
+mod tickets;
 
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,8 @@ pub struct Question<'a> {
     #[serde(default)]
     pub kind: Kind,
     #[serde(default)]
+    pub resource: Resource,
+    #[serde(default)]
     pub operation: String,
     /// Whether nothing comes of it.
     #[serde(default)]
@@ -45,6 +47,15 @@ pub struct Kind {
     pub group: String,
     #[serde(default)]
     pub kind: String,
+}
+
+/// The kind as it stands in paths.
+#[derive(Default, Deserialize)]
+pub struct Resource {
+    #[serde(default)]
+    pub group: String,
+    #[serde(default)]
+    pub resource: String,
 }
 
 /// Who makes it.

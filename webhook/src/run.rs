@@ -14,6 +14,7 @@ use crate::{
     book,
     metrics::Metrics,
     options::Options,
+    tickets,
 };
 
 /// The API server still calls while the cluster is told that this one goes.
@@ -43,7 +44,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let records = records(&options, client.clone());
     let audit = Arc::new(Audit::open(records, &options.pod, metrics.clone()));
     let doors = Doors {
-        known: book::follow(client, health.gate("policies"), shutdown.clone()),
+        known: book::follow(client.clone(), health.gate("policies"), shutdown.clone()),
+        tickets: tickets::follow(client, health.gate("tickets"), shutdown.clone()),
         audit: Arc::clone(&audit),
         metrics,
     };

@@ -27,7 +27,8 @@ fn doors(registry: &mut Registry) -> Router {
 
 fn telling(registry: &mut Registry, kept: Kept) -> Router {
     let spec = json!({"applyTo": ["PodExec", "Workloads"], "builtIn": {"packs": []},
-        "rules": [{"name": "beep", "match": {"commands": ["beep"]}, "action": "Deny", "why": "w"}]});
+        "rules": [{"name": "beep", "match": {"commands": ["beep"]}, "action": "Deny", "why": "w"},
+            {"name": "ring", "match": {"commands": ["ring"]}, "action": "RequireTicket", "why": "w"}]});
     let book = Rulebook::of("p", &serde_json::from_value(spec).unwrap()).unwrap();
     let wrong = Err("CommandPolicy wrong: no built-in rule is called x".to_owned());
     let books: Books = BTreeMap::from([
@@ -38,6 +39,7 @@ fn telling(registry: &mut Registry, kept: Kept) -> Router {
     let metrics = Metrics::new(registry);
     router(Doors {
         known,
+        tickets: crate::tickets::tests::known(),
         audit: Arc::new(Audit::open(kept, "w-1", metrics.clone())),
         metrics,
     })
@@ -137,6 +139,32 @@ async fn whoever_breaks_the_glass_passes_is_told_so_and_noted() {
     let (_, body) = asked(doors, path, &review(&["true"])).await;
     let answer: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(answer["response"], json!({"uid": "u-1", "allowed": true}));
+}
+
+#[tokio::test]
+async fn an_implementer_of_a_live_ticket_passes_and_the_audit_log_has_its_name() {
+    let doors = doors(&mut Registry::default());
+    let of = async |user: &str, pod: &str| {
+        let mut review = review(&["ring"]);
+        review["request"]["userInfo"]["username"] = user.into();
+        review["request"]["name"] = pod.into();
+        let (_, body) = asked(doors.clone(), "/commands/p/exec", &review).await;
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        answer["response"].clone()
+    };
+    let passed = of("ivan", "db-0").await;
+    assert_eq!(passed["allowed"], true, "{passed}");
+    assert_eq!(passed["auditAnnotations"]["ticket"], "move");
+    assert_eq!(passed["auditAnnotations"]["asked"], "RequireTicket");
+    assert_eq!(
+        passed["warnings"][0],
+        "under ChangeTicket move: rule ring of CommandPolicy p: w: ring"
+    );
+    for (user, pod) in [("bob", "db-0"), ("ivan", "db-1")] {
+        let refused = of(user, pod).await;
+        assert_eq!(refused["allowed"], false, "{user} {pod}: {refused}");
+        assert_eq!(refused["auditAnnotations"]["ticket"], Value::Null);
+    }
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ pub struct ChangeTicketSpec {
     pub plan: ChangePlan,
     /// implementers are those who start the change, work by hand within allow, and report its result. What one of them says in review does not count.
     pub implementers: Implementers,
-    /// allow is what implementers may do by hand in the namespace while status.live is true, to objects that a ProtectionPolicy protects by require.ticket. Empty is nothing.
+    /// allow is what implementers may do by hand in the namespace while status.live is true, to objects that a ProtectionPolicy protects by require.ticket, and where a CommandPolicy answers with RequireTicket. There Exec and Attach on pods are what is started in them, Create and Update what the containers of workloads start, and Create on jobruns of group pilothouse.dev are runs, with names of Jobs. Empty is nothing.
     #[serde(default)]
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -123,7 +123,7 @@ pub enum ChangeLevel {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeScope {
-    /// hosts are names of Hosts of the namespace that the change touches, for those who review it and look for conflicts. It bounds no Job, whose own targets are approved with it.
+    /// hosts are names of Hosts of the namespace that the change touches, for those who review it and look for conflicts. It bounds no Job of the plan, whose own targets are approved with it. Where any are named, runs that allow lets implementers create have no others.
     #[serde(default)]
     #[schemars(length(max = 200), inner(length(min = 1, max = 253)))]
     #[x_kube(merge_strategy = ListMerge::Set)]

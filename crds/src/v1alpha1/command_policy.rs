@@ -42,7 +42,7 @@ pub struct CommandPolicySpec {
     /// mode is how much of what the rules say is done: Disabled judges nothing, Audit writes findings and holds nothing, Warn warns at most, Enforce (default) does what each rule says.
     #[serde(default)]
     pub mode: PolicyMode,
-    /// applyTo lists whose commands are judged. Scripts: those of Scripts, whichever Job names them. Runs: those that Jobs and JobRuns say themselves (inline content, exec, the commands of pod steps, ad-hoc commands). Both are judged when a run begins, and Scripts also when they are written. PodExec: what kubectl exec and attach start in containers. Workloads: the commands, probes and hooks of containers in pods and what makes pods. These two are judged at admission, where what needs an approval is refused; never in kube-system, kube-public, kube-node-lease and the namespace of Pilothouse. Default Scripts and Runs.
+    /// applyTo lists whose commands are judged. Scripts: those of Scripts, whichever Job names them. Runs: those that Jobs and JobRuns say themselves (inline content, exec, the commands of pod steps, ad-hoc commands). Both are judged when a run begins, and Scripts also when they are written. PodExec: what kubectl exec and attach start in containers. Workloads: the commands, probes and hooks of containers in pods and what makes pods. These two are judged at admission, where what needs an approval is refused, and what needs a ticket passes for those alone whom a live ChangeTicket of the namespace allows it; never in kube-system, kube-public, kube-node-lease and the namespace of Pilothouse. Default Scripts and Runs.
     #[serde(default = "usual_places")]
     #[schemars(length(min = 1, max = 4))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -50,7 +50,7 @@ pub struct CommandPolicySpec {
     /// namespaceSelector chooses namespaces by their labels. Default: every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<Selector>,
-    /// onUnknown is what happens to what cannot be known before it runs: text that does not parse, a variable as the name of a command, a program that is downloaded or decoded. Default RequireApproval.
+    /// onUnknown is what happens to what cannot be known before it runs: text that does not parse, a variable as the name of a command, a program that is downloaded or decoded. One of the actions of rules; default RequireApproval.
     #[serde(default = "approval")]
     pub on_unknown: CommandAction,
     /// failurePolicy is what becomes of a request that nobody can judge, because no webhook answers within two seconds: Ignore (default) lets it pass, Fail refuses it. Only for PodExec and Workloads, and only in mode Enforce.
@@ -114,6 +114,7 @@ pub enum FailurePolicy {
 pub enum CommandAction {
     Allow,
     Warn,
+    RequireTicket,
     RequireApproval,
     Deny,
 }
@@ -234,7 +235,7 @@ pub struct CommandRule {
     /// match says which commands are meant. Everything given in it must hold.
     #[serde(rename = "match")]
     pub match_: CommandMatch,
-    /// action is what happens: Allow, Warn, RequireApproval or Deny.
+    /// action is what happens: Allow, Warn, RequireTicket (it runs under a live ChangeTicket, and waits for one until then), RequireApproval (it waits until somebody else has decided) or Deny.
     pub action: CommandAction,
     /// severity is how much harm it can do: Low, Medium (default), High or Critical.
     #[serde(default)]

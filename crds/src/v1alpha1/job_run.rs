@@ -98,6 +98,10 @@ pub struct JobRunSpec {
     /// onlyFailedOf is a JobRun of the same Job that has ended. This one works on those of its targets alone on which not every step has come to a good end, if they are still targets, and takes all steps there; what is done once is done again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_failed_of: Option<LocalRef>,
+    /// ticket is the ChangeTicket of the namespace under which the run was asked for. What a CommandPolicy answers with RequireTicket begins while that ticket is live, lists the Job in allow, is about its hosts, and has whoever created the run among its implementers; it changes nothing else. Default: any ticket of the namespace that does, or the one that has started the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub ticket: Option<String>,
     /// onBehalfOf is the chain of objects that this run comes from, the nearest first. Only the operator may give it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -122,6 +126,7 @@ impl JobRunSpec {
             start_deadline: START_DEADLINE,
             ttl_after_finished: None,
             only_failed_of: None,
+            ticket: None,
             on_behalf_of: Vec::new(),
             requested_by: None,
         }

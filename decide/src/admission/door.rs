@@ -50,15 +50,31 @@ impl Door {
             (Self::Workload, CommandAction::RequireApproval) => Some(format!(
                 "{told}; whoever keeps the CommandPolicy can make an exception, a rule of its own with action Allow"
             )),
+            (Self::Exec, CommandAction::RequireTicket) => Some(format!(
+                "{told}; an implementer of a live ChangeTicket of the namespace can do it whose allow has it, or a Job that a ticket runs"
+            )),
+            (Self::Workload, CommandAction::RequireTicket) => Some(format!(
+                "{told}; an implementer of a live ChangeTicket of the namespace can do it whose allow has it"
+            )),
             _ => Some(told),
         }
     }
 
     /// kubectl cuts off what is long, so that what matters stands first.
-    pub(super) fn warning(self, finding: &Finding) -> String {
+    pub(super) fn warning(self, finding: &Finding, ticket: Option<&str>) -> String {
         let told = finding.told();
         let at = finding.at;
         match (self, finding.effect) {
+            (Self::Script, CommandAction::RequireTicket) => {
+                format!(
+                    "{}:{}: runs wait for a ChangeTicket: {told}",
+                    at.line, at.column
+                )
+            }
+            (_, CommandAction::RequireTicket) => match ticket {
+                Some(ticket) => format!("under ChangeTicket {ticket}: {told}"),
+                None => told,
+            },
             (Self::Script, CommandAction::Deny) => {
                 format!("{}:{}: no run may use it: {told}", at.line, at.column)
             }

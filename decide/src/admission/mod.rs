@@ -13,7 +13,10 @@ mod tests;
 pub use door::{Door, JUDGED, NoDoor};
 pub use webhooks::{FREE, Place, asks, webhooks};
 
-use crds::{audit::AuditDecision, v1alpha1::CommandAction};
+use crds::{
+    audit::AuditDecision,
+    v1alpha1::{CommandAction, ProtectedOperation},
+};
 
 use crate::{
     audit::{self, Ruling},
@@ -30,6 +33,8 @@ pub struct Request<'a> {
     /// The object in JSON as it would be, and as it was; of a command, its options.
     pub object: &'a str,
     pub before: Option<&'a str>,
+    /// The live ticket under which whoever makes it may do so, by its name.
+    pub ticket: Option<&'a str>,
 }
 
 /// The answer.
@@ -45,6 +50,8 @@ pub struct Answer {
     pub asked: CommandAction,
     /// What the audit is told; nothing where no policy would do anything about it.
     pub ruling: Option<Ruling>,
+    /// The ticket under which something passes that needs one.
+    pub ticket: Option<String>,
 }
 
 /// The object is not what the API server said it was.
@@ -59,7 +66,18 @@ pub fn answer(door: Door, request: &Request, book: &Rulebook) -> Result<Answer, 
         Door::Workload => workload::findings(request, book)?,
         Door::Script => script::findings(request, book)?,
     };
-    Ok(door.answer(&findings))
+    Ok(door.answer(&findings, request.ticket))
+}
+
+/// What a request does to its object, as tickets list it.
+pub fn operation(subresource: &str, is_update: bool) -> ProtectedOperation {
+    match (subresource, is_update) {
+        ("exec", _) => ProtectedOperation::Exec,
+        ("attach", _) => ProtectedOperation::Attach,
+        ("ephemeralcontainers", _) => ProtectedOperation::EphemeralContainers,
+        (_, true) => ProtectedOperation::Update,
+        (_, false) => ProtectedOperation::Create,
+    }
 }
 
 impl Answer {
@@ -77,10 +95,19 @@ impl Answer {
 }
 
 impl Door {
-    fn answer(self, findings: &[Finding]) -> Answer {
-        let strictest = findings.iter().map(|finding| finding.effect).max();
+    fn answer(self, findings: &[Finding], ticket: Option<&str>) -> Answer {
+        let passes = |f: &Finding| f.effect == CommandAction::RequireTicket && ticket.is_some();
+        // What passes under a ticket is told of, as a warning is.
+        let done = |f: &Finding| {
+            if passes(f) {
+                CommandAction::Warn
+            } else {
+                f.effect
+            }
+        };
+        let strictest = findings.iter().map(done).max();
         let asked = findings.iter().map(|finding| finding.action).max();
-        let worst = findings.iter().filter(|f| Some(f.effect) == strictest);
+        let worst = findings.iter().filter(|f| Some(done(f)) == strictest);
         let refused = match strictest.unwrap_or(CommandAction::Allow) {
             CommandAction::Allow | CommandAction::Warn => None,
             effect => worst
@@ -89,7 +116,8 @@ impl Door {
                 .and_then(|first| self.refusal(effect, first)),
         };
         let warned = |f: &&Finding| refused.is_none() && f.effect >= CommandAction::Warn;
-        let warning = |f: &Finding| self.warning(f);
+        let warning = |f: &Finding| self.warning(f, ticket);
+        let under = ticket.filter(|_| refused.is_none() && findings.iter().any(passes));
         Answer {
             warnings: findings
                 .iter()
@@ -99,7 +127,8 @@ impl Door {
                 .collect(),
             rules: worst.map(|finding| finding.rule.clone()).collect(),
             asked: asked.unwrap_or(CommandAction::Allow),
-            ruling: audit::at_the_door(findings, refused.is_some()),
+            ruling: audit::at_the_door(findings, refused.is_some(), under),
+            ticket: under.map(str::to_owned),
             refused,
         }
     }

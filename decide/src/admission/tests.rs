@@ -3,14 +3,14 @@ use std::collections::BTreeMap;
 use crds::v1alpha1::{CommandAction, CommandPolicy};
 use serde_json::{Value, json};
 
-use super::{Answer, Door, Place, Request, answer, webhooks};
+use super::{Answer, Door, Place, Request, answer, operation, webhooks};
 use crate::command::Rulebook;
 
 /// Beeps are denied, knocks are held.
 fn house(more: &Value) -> Rulebook {
     let rule = |command: &str, action: &str| json!({"name": command, "match": {"commands": [command]}, "action": action, "why": "w"});
     let mut policy = json!({"applyTo": ["PodExec", "Workloads", "Scripts"], "builtIn": {"packs": []},
-        "rules": [rule("beep", "Deny"), rule("knock", "RequireApproval"), rule("hum", "Warn")]});
+        "rules": [rule("beep", "Deny"), rule("knock", "RequireApproval"), rule("hum", "Warn"), rule("ring", "RequireTicket")]});
     let fields = policy.as_object_mut().expect("fields");
     fields.extend(more.as_object().expect("fields").clone());
     Rulebook::of("p", &serde_json::from_value(policy).expect("a policy")).expect("it can be used")
@@ -33,7 +33,7 @@ fn exec(subresource: &str, options: &Value) -> &'static str {
     let request = Request {
         subresource,
         object: &object,
-        before: None,
+        ..Request::default()
     };
     word(&asked(Door::Exec, &request, &house(&json!({}))))
 }
@@ -142,6 +142,70 @@ fn the_audit_is_told_the_rule_and_the_reason_and_never_the_command() {
         Some("rule beep: w"),
         "the strictest, once"
     );
+}
+
+#[test]
+fn what_needs_a_ticket_passes_under_one_and_is_told_of() {
+    let of = |door: Door, words: &[&str], ticket: Option<&str>| {
+        let object = match door {
+            Door::Exec => json!({"command": words}),
+            Door::Workload => json!({"spec": {"containers": [{"name": "a", "command": words}]}}),
+            Door::Script => json!({"spec": {"content": words.join(" ")}}),
+        };
+        let object = object.to_string();
+        let request = Request {
+            subresource: "exec",
+            object: &object,
+            ticket,
+            ..Request::default()
+        };
+        asked(door, &request, &house(&json!({})))
+    };
+    for door in [Door::Exec, Door::Workload] {
+        let without = of(door, &["ring"], None);
+        let why = without.refused.expect("nobody is known to have one");
+        assert!(
+            why.contains("rule ring") && why.contains("ChangeTicket"),
+            "{why}"
+        );
+        let with = of(door, &["ring"], Some("move"));
+        assert_eq!((with.refused, with.ticket.as_deref()), (None, Some("move")));
+        assert!(
+            with.warnings[0].starts_with("under ChangeTicket move: "),
+            "{:?}",
+            with.warnings
+        );
+        assert_eq!(
+            (with.asked, &*with.rules[0]),
+            (CommandAction::RequireTicket, "ring")
+        );
+        let more = of(door, &["sh", "-c", "ring; knock"], Some("move"));
+        assert_eq!((more.rules, more.ticket), (vec!["knock".to_owned()], None));
+        assert!(more.refused.is_some(), "a ticket is no approval");
+        let quiet = of(door, &["true"], Some("move"));
+        assert_eq!((word(&quiet), quiet.ticket), ("allowed", None));
+    }
+    let script = of(Door::Script, &["ring"], None);
+    assert_eq!(word(&script), "warned");
+    assert!(
+        script.warnings[0].contains("runs wait for a ChangeTicket"),
+        "{:?}",
+        script.warnings
+    );
+}
+
+#[test]
+fn what_is_done_is_called_as_in_tickets() {
+    use crds::v1alpha1::ProtectedOperation::{Attach, Create, EphemeralContainers, Exec, Update};
+    for (subresource, is_update, called) in [
+        ("exec", false, Exec),
+        ("attach", false, Attach),
+        ("ephemeralcontainers", true, EphemeralContainers),
+        ("", true, Update),
+        ("", false, Create),
+    ] {
+        assert_eq!(operation(subresource, is_update), called);
+    }
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 mod action;
 mod content;
+mod permit;
 mod review;
 mod stage;
 mod status;
 
 pub use action::answered;
 pub use content::{Content, JobSeen};
+pub use permit::{Deed, Permit, covering, is_live, of_run};
 pub use review::{Reviewed, counts};
 pub use status::{failed, moved};
 

@@ -106,7 +106,7 @@ fn is_of(level: &ReviewLevel, by: &Requester) -> bool {
     is_among(&level.users, &level.groups, by)
 }
 
-fn is_among(users: &[String], groups: &[String], by: &Requester) -> bool {
+pub(super) fn is_among(users: &[String], groups: &[String], by: &Requester) -> bool {
     users.contains(&by.user) || groups.iter().any(|group| by.groups.contains(group))
 }
 

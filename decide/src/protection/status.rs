@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::{
     Refusal,
     calendar::{Calendar, Calendars},
+    change,
 };
 
 /// Characters that the schema leaves for the reason.
@@ -104,10 +105,7 @@ fn with_tickets<'a>(
             || spec.namespaces.contains(namespace)
     };
     let live = |ticket: &&ChangeTicket| {
-        let told = ticket.status.as_ref();
-        let told = told.filter(|s| s.observed_generation == ticket.metadata.generation);
-        told.and_then(|s| s.live) == Some(true)
-            && ticket.spec.window.end.0 > now
+        change::is_live(ticket, now)
             && ticket.metadata.namespace.as_ref().is_some_and(named)
             && !ticket.spec.allow.is_empty()
     };

@@ -59,7 +59,7 @@ const FULL: [(&str, &str); 27] = [
     ),
     (
         "JobRun",
-        r"{jobRef: {name: j}, jobRevision: 'sha256:0000000000000000000000000000000000000000000000000000000000000000', serviceAccountName: a, startDeadline: 1m, ttlAfterFinished: 1h, onlyFailedOf: {name: r}, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, parameterRefs: {d: {name: p, version: 1}}, requestedBy: {user: a, groups: [b]}}",
+        r"{jobRef: {name: j}, jobRevision: 'sha256:0000000000000000000000000000000000000000000000000000000000000000', serviceAccountName: a, startDeadline: 1m, ttlAfterFinished: 1h, onlyFailedOf: {name: r}, ticket: t, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, parameterRefs: {d: {name: p, version: 1}}, requestedBy: {user: a, groups: [b]}}",
     ),
     (
         "JobRun",

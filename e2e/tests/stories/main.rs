@@ -52,6 +52,7 @@ mod sign_off;
 mod steps;
 mod store_away;
 mod sub_runs;
+mod ticketed;
 mod traces;
 mod undisturbed;
 mod uninstall;

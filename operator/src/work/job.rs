@@ -124,6 +124,7 @@ async fn part(
     let mut spec = JobRunSpec {
         job_ref: Some(LocalRef { name: job.into() }),
         job_revision: Some(revision.into()),
+        ticket: whole.spec.ticket.clone(),
         on_behalf_of: chain(&whole),
         requested_by: Some(work.ctx.me.clone()),
         ..JobRunSpec::new(&work.run.plan.account)

@@ -10,7 +10,7 @@ for _, condition in ipairs(obj.status.conditions or {}) do
     return { status = "Degraded", message = condition.reason .. ": " .. condition.message }
   elseif condition.type == "Suspended" and condition.status == "True" then
     return { status = "Suspended", message = condition.reason .. ": " .. condition.message }
-  elseif condition.type == "Running" and condition.reason == "AwaitingApproval" then
+  elseif condition.type == "Running" and (condition.reason == "AwaitingApproval" or condition.reason == "AwaitingTicket") then
     return { status = "Suspended", message = condition.reason .. ": " .. condition.message }
   elseif condition.type == "Ready" then
     health.message = condition.reason .. ": " .. condition.message

@@ -92,6 +92,9 @@ pub async fn reconcile(
     if observed.status.as_ref() != Some(&status) {
         report::status(&ctx.client, observed, "pilothouse-changeticket", &status).await?;
         tell(&ctx, observed, &status).await;
+        if status.live == Some(true) {
+            ctx.ticket_is_live(&observed.namespace().unwrap_or_default());
+        }
     }
     let Some(turn) = turn? else {
         return Ok(Action::await_change());

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use crds::v1alpha1::JobRun;
+use crds::v1alpha1::{ChangeTicket, JobRun};
 use decide::{
     audit::{self, Ruling},
-    gate::{self, Answer, Question},
+    change,
+    gate::{self, Answer, Found, Question},
 };
 use jiff::Timestamp;
-use kube::{Resource as _, ResourceExt as _};
+use kube::{Api, Resource as _, ResourceExt as _, api::ListParams, core::DeserializeGuard};
 
 use super::{News, QUEUED, WAITING, observe::Kept};
-use crate::{context::Context, error::Result, metrics::CommandFound};
+use crate::{
+    context::Context,
+    error::{Result, observing},
+    metrics::CommandFound,
+};
 
 /// What a run begins with.
 #[derive(Default)]
@@ -34,17 +39,19 @@ pub async fn ask(
         return Ok(Ok(Pass::default()));
     }
     let approvals = ctx.approvals.within(&namespace, |_| true).await?;
+    let ticket = ticket(ctx, run, kept, &found, now).await?;
     let asked = Question {
         run: &name,
         plan: &kept.plan,
         hash: &kept.hash,
         approvals: &approvals,
+        ticket: &ticket,
         now,
     };
     let answer = gate::answer(&asked, &found);
     let ruling = audit::ruling(&answer, &found);
     let news = match answer {
-        Answer::Open(warnings) => {
+        Answer::Open { warnings, .. } => {
             for found in &found {
                 let finding = &found.finding;
                 ctx.metrics
@@ -54,9 +61,8 @@ pub async fn ask(
             }
             return Ok(Ok(Pass { warnings, ruling }));
         }
-        Answer::Held(message) => {
+        Answer::Held { reason, message } => {
             ctx.awaiting.note(&namespace, &name);
-            let reason = "AwaitingApproval";
             if audit::is_told(run, reason, &message) {
                 return Ok(Err((News::Waiting { reason, message }, QUEUED)));
             }
@@ -68,6 +74,33 @@ pub async fn ask(
         Some(waiting) => (waiting, WAITING),
         None => (news, QUEUED),
     }))
+}
+
+/// The live ticket that covers a run, or in words why none does. Those that wait are noted before tickets are read, so that none comes to be live in between unheard.
+async fn ticket(
+    ctx: &Context,
+    run: &JobRun,
+    kept: &Kept,
+    found: &[Found<'_>],
+    now: Timestamp,
+) -> Result<std::result::Result<String, String>> {
+    if !gate::needs_ticket(found) {
+        return Ok(Err("nothing asks for one".to_owned()));
+    }
+    let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
+    ctx.awaiting.note(&namespace, &name);
+    let tickets: Vec<ChangeTicket> = if let Some(only) = change::of_run(run) {
+        let api = Api::namespaced(ctx.prompt.clone(), &namespace);
+        let ticket = api.get_opt(only).await;
+        let ticket = ticket.map_err(observing(format!("ChangeTicket {only}")))?;
+        ticket.into_iter().collect()
+    } else {
+        let api = Api::<DeserializeGuard<_>>::namespaced(ctx.prompt.clone(), &namespace);
+        let all = api.list(&ListParams::default()).await;
+        let all = all.map_err(observing("ChangeTickets"))?.into_iter();
+        all.filter_map(|ticket| ticket.0.ok()).collect()
+    };
+    Ok(change::covering(run, &kept.plan, &tickets, now))
 }
 
 /// What there is to wait for until a ruling is on disk.
