@@ -56,13 +56,15 @@ pub enum Command {
     Skip(SkipArgs),
     /// Change how many executions of a run go on at once
     SetMaxParallel(SetMaxParallelArgs),
-    /// Agree to a change, let something be run that a CommandPolicy holds, as it is now, or a run go on at a step that waits for approval
+    /// Agree to a change or to broken glass, let something be run that a CommandPolicy holds, as it is now, or a run go on at a step that waits for approval
     Approve(ApproveArgs),
-    /// Send a change back, have something not be run that a CommandPolicy holds, as it is now, or a step fail that waits for approval
+    /// Send a change back, end broken glass, have something not be run that a CommandPolicy holds, as it is now, or a step fail that waits for approval
     Reject(ApproveArgs),
     /// Start, cancel or complete a change
     #[command(subcommand)]
     Ticket(TicketCommand),
+    /// Get past policies of a namespace in an emergency, for a while; somebody else looks at it afterwards
+    BreakGlass(BreakGlassArgs),
     /// Say what CommandPolicies make of a script, before it is applied
     Check(CheckArgs),
     /// Say what a run waits for or why it failed, or why something was refused, and what to do next
@@ -199,7 +201,7 @@ pub struct ActionArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ApproveArgs {
-    /// What is decided on: script/NAME, job/NAME, run/NAME or ticket/NAME
+    /// What is decided on: script/NAME, job/NAME, run/NAME, ticket/NAME or breakglass/NAME
     pub subject: Named,
     /// Why, for those who read it later; whoever rejects gives one
     #[arg(long)]
@@ -210,6 +212,22 @@ pub struct ApproveArgs {
     /// How long it counts for runs that have not begun; otherwise until the content changes
     #[arg(long, value_name = "DURATION")]
     pub expires: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BreakGlassArgs {
+    /// Why nobody can wait
+    #[arg(long)]
+    pub reason: String,
+    /// What it is for: a number or an address of an incident, a ticket or a page
+    #[arg(long)]
+    pub incident: String,
+    /// For how long, 4h at most
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
+    pub lasts: Duration,
+    /// Only past this ProtectionPolicy or CommandPolicy; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub policy: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,7 @@
 
 use crds::{
     audit::{AuditDecision, AuditEntry, Statement},
-    v1alpha1::{CommandAction, CommandPolicy, PolicyMode, Requester},
+    v1alpha1::{CommandAction, CommandPolicy, GlassRecord, PolicyMode, Requester},
 };
 use decide::command::Rulebook;
 use kube::{
@@ -119,18 +119,17 @@ fn next(entry: &AuditEntry, policy: Option<&CommandPolicy>, by: &Requester) -> V
                 told.rule
             )]
         }
+        Some(CommandAction::RequireTicket) => vec![UNDER_A_TICKET.to_owned()],
         Some(_) => ways(entry),
     };
-    let groups = policy
-        .spec
-        .break_glass
-        .iter()
-        .flat_map(|glass| &glass.groups);
-    for group in groups {
-        let who = if by.groups.contains(group) {
-            "you pass as a member of"
-        } else {
-            "have somebody do it who is in"
+    let glass = policy.spec.break_glass.as_ref();
+    let needs_record = glass.is_some_and(|glass| glass.record == GlassRecord::Required);
+    for group in glass.iter().flat_map(|glass| &glass.groups) {
+        let who = match (needs_record, by.groups.contains(group)) {
+            (true, true) => "break the glass (kubectl pilothouse break-glass), as a member of",
+            (true, false) => "have somebody break the glass who is in",
+            (false, true) => "you pass as a member of",
+            (false, false) => "have somebody do it who is in",
         };
         next.push(format!(
             "in an emergency: {who} group {group}, which the audit log of the API server notes"
@@ -138,6 +137,9 @@ fn next(entry: &AuditEntry, policy: Option<&CommandPolicy>, by: &Requester) -> V
     }
     next
 }
+
+/// What is asked for where a ticket is needed.
+const UNDER_A_TICKET: &str = "do it as an implementer of a live ChangeTicket whose allow has it, or have its Job do it: kubectl explain changeticket.spec";
 
 /// Ways around what is still refused; what is run instead is judged too, when it begins.
 fn ways(entry: &AuditEntry) -> Vec<String> {

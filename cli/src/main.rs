@@ -8,6 +8,7 @@ mod approve;
 mod archives;
 mod args;
 mod audit;
+mod break_glass;
 mod calendar;
 mod caller;
 mod can_i_change;
@@ -143,6 +144,7 @@ async fn dispatch(args: Args) -> Result<u8> {
             approve::approve(&cluster, &asked, Decision::Reject, format).await
         }
         Command::Ticket(asked) => ticket::ticket(&cluster, &asked, format).await,
+        Command::BreakGlass(asked) => break_glass::break_glass(&cluster, &asked, format).await,
         Command::Check(asked) => check::check(&cluster, &asked, format).await,
         Command::Explain(asked) => match (asked.about, asked.run) {
             (Some(ExplainCommand::Denial { id }), _) => {

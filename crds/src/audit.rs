@@ -57,7 +57,7 @@ pub struct Statement {
     pub decision: AuditDecision,
     /// Who asked, or decided.
     pub actor: Requester,
-    /// What they wanted to do: run, approve or reject.
+    /// What they wanted to do: run, approve, reject or break-glass.
     pub verb: String,
     /// What it is about.
     pub subject: AuditSubject,
@@ -118,8 +118,12 @@ pub enum AuditDecision {
     Approved,
     /// Somebody had it not begin.
     Rejected,
-    /// Somebody's decision does not count.
+    /// Somebody's decision does not count, or their BreakGlass lets nothing pass.
     Refused,
+    /// A BreakGlass lets its author pass.
+    Opened,
+    /// It does no more.
+    Ended,
 }
 
 impl AuditDecision {
@@ -135,6 +139,8 @@ impl AuditDecision {
             Self::Approved => "Approved",
             Self::Rejected => "Rejected",
             Self::Refused => "Refused",
+            Self::Opened => "Opened",
+            Self::Ended => "Ended",
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod again;
 pub mod approval;
 pub mod archive;
 pub mod audit;
+pub mod break_glass;
 pub mod calendar;
 pub mod calls;
 pub mod chain;

@@ -8,7 +8,8 @@ use std::{
 };
 
 use crds::v1alpha1::{
-    Approval, ChangeAction, ChangeCalendar, ChangeTicket, JobRun, Requester, RunAction, Script,
+    Approval, BreakGlass, ChangeAction, ChangeCalendar, ChangeTicket, JobRun, Requester, RunAction,
+    Script,
 };
 use decide::{Limits, lock::Claim};
 use k8s_openapi::api::core::v1::Namespace;
@@ -58,6 +59,8 @@ pub type Written = ObjectRef<DeserializeGuard<Script>>;
 pub type Given = ObjectRef<DeserializeGuard<Approval>>;
 /// A ChangeTicket by its name.
 pub type Ticket = ObjectRef<DeserializeGuard<ChangeTicket>>;
+/// A BreakGlass by its name.
+pub type Glass = ObjectRef<DeserializeGuard<BreakGlass>>;
 
 /// Shared by every controller of the leader.
 pub struct Context {
@@ -111,6 +114,7 @@ pub struct Context {
     /// That of Approvals.
     pub wake_approval: HashMap<String, mpsc::UnboundedSender<Given>>,
     pub wake_ticket: HashMap<String, mpsc::UnboundedSender<Ticket>>,
+    pub wake_glass: HashMap<String, mpsc::UnboundedSender<Glass>>,
     /// UIDs of runs that have ended, for those who wait for one.
     pub ended: broadcast::Sender<String>,
     pub failures: Failures,
@@ -171,6 +175,15 @@ impl Context {
             .get(namespace)
             .or_else(|| self.wake_ticket.get(EVERY));
         let _ = wake.map(|wake| wake.send(Ticket::new(name).within(namespace)));
+    }
+
+    /// Has the BreakGlass looked at that a decision is about.
+    pub fn wake_glass(&self, namespace: &str, name: &str) {
+        let wake = self
+            .wake_glass
+            .get(namespace)
+            .or_else(|| self.wake_glass.get(EVERY));
+        let _ = wake.map(|wake| wake.send(Glass::new(name).within(namespace)));
     }
 
     /// Has everything looked at that rules on commands may be about.

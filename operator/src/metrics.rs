@@ -129,6 +129,7 @@ fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
         "changecalendars" => "ChangeCalendar",
         "changetickets" => "ChangeTicket",
         "changeactions" => "ChangeAction",
+        "breakglasses" => "BreakGlass",
         "approvals" => "Approval",
         "commandpolicies" => "CommandPolicy",
         "protectionpolicies" => "ProtectionPolicy",

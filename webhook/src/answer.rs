@@ -16,6 +16,7 @@ use crds::{
 };
 use decide::{
     admission::{self, Answer, Door, Request, Unreadable},
+    break_glass::{self, Asker},
     change::{Deed, Permit},
 };
 use k8s_openapi::jiff::Timestamp;
@@ -24,7 +25,8 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
     audit::Audit,
-    book::{Book, Known},
+    book::{Book, Known, Ruled},
+    glass::{self, Glasses},
     metrics::Metrics,
     review::{self, Answered, Question, Review},
     tickets::{self, Permits},
@@ -40,6 +42,7 @@ const SHORT: usize = 16 << 10;
 pub struct Doors {
     pub known: Known,
     pub audit: Arc<Audit>,
+    pub glasses: glass::Known,
     pub tickets: tickets::Known,
     pub metrics: Metrics,
 }
@@ -104,9 +107,12 @@ async fn reviewed(
     let door: Door = door.parse().map_err(Failure::NoDoor)?;
     let (way, is_short) = (Way { door, glass }, body.len() <= SHORT);
     let book = doors.known.borrow().get(&policy).cloned();
-    let permits = doors.tickets.borrow().clone();
-    let audit = Arc::clone(&doors.audit);
-    let judged = move |book: Arc<Book>| judged(way, &body, &book, &permits, &audit);
+    let now = Now {
+        permits: doors.tickets.borrow().clone(),
+        glasses: doors.glasses.borrow().clone(),
+        audit: Arc::clone(&doors.audit),
+    };
+    let judged = move |book: Arc<Book>| judged(way, &body, &book, &now);
     let answered = match book {
         None => Err(Failure::NoPolicy(policy)),
         Some(book) if is_short => judged(book),
@@ -122,42 +128,51 @@ async fn reviewed(
     answered.map(|(answered, _)| Json(answered))
 }
 
+/// What is known when a request comes, and who is told.
+struct Now {
+    permits: Arc<Permits>,
+    glasses: Arc<Glasses>,
+    audit: Arc<Audit>,
+}
+
 /// The answer, and what it is in a word.
 fn judged(
     Way { door, glass }: Way,
     body: &[u8],
     book: &Book,
-    permits: &Permits,
-    audit: &Audit,
+    now: &Now,
 ) -> Result<(Answered, &'static str), Failure> {
     let review: Review<'_> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
     let asked = &review.request;
     let book = book
         .as_ref()
         .map_err(|why| Failure::Unusable(why.clone()))?;
-    let permit = permit(asked, permits);
+    let permit = permit(asked, &now.permits);
     let request = Request {
         subresource: asked.sub_resource.as_deref().unwrap_or_default(),
         object: review::text(asked.object).unwrap_or("{}"),
         before: review::text(asked.old_object),
         ticket: permit.as_ref().map(|permit| permit.ticket.as_str()),
     };
-    let mut answer = admission::answer(door, &request, book)?;
-    if glass {
+    let mut answer = admission::answer(door, &request, &book.rules)?;
+    let broken = answer
+        .refused
+        .as_ref()
+        .and_then(|_| broken(book, asked, &now.glasses));
+    if glass || broken.is_some() {
         answer = answer.through_glass();
     }
-    let decision = decision(&answer);
-    let id = audit.told(door, asked, answer.ruling.as_ref());
-    if decision != "Allowed" {
-        tell(
-            door,
-            &book.policy,
-            asked,
-            &answer,
-            (decision, id.as_deref()),
-        );
+    if let Some(why) = &mut answer.refused {
+        why.push_str(&break_glass::way_out(book.glass.as_ref()).unwrap_or_default());
     }
-    let answered = answered(asked, &book.policy, answer, (decision, id));
+    let (policy, decision) = (&book.rules.policy, decision(&answer));
+    let id = now.audit.told(door, asked, answer.ruling.as_ref());
+    if decision != "Allowed" {
+        tell(door, policy, asked, &answer, (decision, id.as_deref()));
+    }
+    let mut answered = answered(asked, policy, answer, (decision, id));
+    let noted = broken.map(|name| ("break-glass", name));
+    answered.response.audit_annotations.extend(noted);
     Ok((answered, decision))
 }
 
@@ -176,6 +191,18 @@ fn permit(asked: &Question<'_>, permits: &Permits) -> Option<Arc<Permit>> {
     };
     let namespace = asked.namespace.as_deref().unwrap_or_default();
     permits.ticket(namespace, &by, deed, Timestamp::now())
+}
+
+/// The BreakGlass by which whoever asks gets past the policy now.
+fn broken(book: &Ruled, asked: &Question<'_>, glasses: &Glasses) -> Option<String> {
+    let asker = Asker {
+        user: &asked.user_info.username,
+        groups: &asked.user_info.groups,
+        namespace: asked.namespace.as_deref()?,
+    };
+    let policy = (book.rules.policy.as_str(), book.glass.as_ref());
+    let broken = break_glass::passes(policy, asker, glasses.values(), Timestamp::now());
+    broken.map(|broken| broken.break_glass)
 }
 
 fn decision(answer: &Answer) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
-use crds::v1alpha1::CommandPolicy;
+use crds::v1alpha1::{CommandPolicy, Glass};
 use decide::command::Rulebook;
 use futures::StreamExt as _;
 use kube::{
@@ -17,8 +17,14 @@ use serving::{Gate, telemetry::chain};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// The rules of a policy, or why nobody can ask it.
-pub type Book = Result<Rulebook, String>;
+/// The rules of a policy and who gets past them, or why nobody can ask it.
+pub type Book = Result<Ruled, String>;
+
+/// What a policy says.
+pub struct Ruled {
+    pub rules: Rulebook,
+    pub glass: Option<Glass>,
+}
 
 /// All of them, by name.
 pub type Books = BTreeMap<String, Arc<Book>>;
@@ -72,6 +78,9 @@ fn book(policy: &DeserializeGuard<CommandPolicy>) -> Book {
     let name = policy.name_any();
     let policy = policy.0.as_ref();
     let policy = policy.map_err(|invalid| format!("CommandPolicy {name}: {}", invalid.error))?;
-    Rulebook::of(&name, &policy.spec)
+    let rules = Rulebook::of(&name, &policy.spec);
+    let glass = policy.spec.break_glass.clone();
+    rules
+        .map(|rules| Ruled { rules, glass })
         .map_err(|refusal| format!("CommandPolicy {name}: {}", refusal.message))
 }

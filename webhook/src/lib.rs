@@ -4,6 +4,7 @@
 mod answer;
 mod audit;
 mod book;
+mod glass;
 mod metrics;
 pub mod options;
 mod review;

@@ -11,7 +11,7 @@ use serving::{
 use crate::{
     answer::{self, Doors},
     audit::{Audit, Records},
-    book,
+    book, glass,
     metrics::Metrics,
     options::Options,
     tickets,
@@ -45,7 +45,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let audit = Arc::new(Audit::open(records, &options.pod, metrics.clone()));
     let doors = Doors {
         known: book::follow(client.clone(), health.gate("policies"), shutdown.clone()),
-        tickets: tickets::follow(client, health.gate("tickets"), shutdown.clone()),
+        tickets: tickets::follow(client.clone(), health.gate("tickets"), shutdown.clone()),
+        glasses: glass::follow(client, shutdown.clone()),
         audit: Arc::clone(&audit),
         metrics,
     };

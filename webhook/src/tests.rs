@@ -8,6 +8,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
+use crds::v1alpha1::{BreakGlass, CommandPolicySpec};
 use decide::command::Rulebook;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::{Value, json};
@@ -17,19 +18,32 @@ use tower::ServiceExt as _;
 use crate::{
     answer::{Doors, router},
     audit::{Audit, tests::Kept},
-    book::Books,
+    book::{Books, Ruled},
+    glass::Glasses,
     metrics::Metrics,
 };
 
 fn doors(registry: &mut Registry) -> Router {
-    telling(registry, Kept::default())
+    told_to(registry, Kept::default(), Glasses::new())
+}
+
+fn doors_with(registry: &mut Registry, glasses: Glasses) -> Router {
+    told_to(registry, Kept::default(), glasses)
 }
 
 fn telling(registry: &mut Registry, kept: Kept) -> Router {
-    let spec = json!({"applyTo": ["PodExec", "Workloads"], "builtIn": {"packs": []},
+    told_to(registry, kept, Glasses::new())
+}
+
+fn told_to(registry: &mut Registry, kept: Kept, glasses: Glasses) -> Router {
+    let spec = json!({"breakGlass": {"groups": ["testers"], "record": "Required"}, "applyTo": ["PodExec", "Workloads"], "builtIn": {"packs": []},
         "rules": [{"name": "beep", "match": {"commands": ["beep"]}, "action": "Deny", "why": "w"},
             {"name": "ring", "match": {"commands": ["ring"]}, "action": "RequireTicket", "why": "w"}]});
-    let book = Rulebook::of("p", &serde_json::from_value(spec).unwrap()).unwrap();
+    let spec: CommandPolicySpec = serde_json::from_value(spec).unwrap();
+    let book = Ruled {
+        rules: Rulebook::of("p", &spec).unwrap(),
+        glass: spec.break_glass,
+    };
     let wrong = Err("CommandPolicy wrong: no built-in rule is called x".to_owned());
     let books: Books = BTreeMap::from([
         ("p".to_owned(), Arc::new(Ok(book))),
@@ -37,8 +51,10 @@ fn telling(registry: &mut Registry, kept: Kept) -> Router {
     ]);
     let (_, known) = watch::channel(Arc::new(books));
     let metrics = Metrics::new(registry);
+    let (_, glasses) = watch::channel(Arc::new(glasses));
     router(Doors {
         known,
+        glasses,
         tickets: crate::tickets::tests::known(),
         audit: Arc::new(Audit::open(kept, "w-1", metrics.clone())),
         metrics,
@@ -84,7 +100,7 @@ async fn a_review_is_answered_with_the_reason_and_a_copy_for_the_audit_log() {
         answer,
         json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {
             "uid": "u-1", "allowed": false,
-            "status": {"code": 403, "reason": "Forbidden", "message": format!("rule beep of CommandPolicy p: w: beep; kubectl pilothouse explain denial {id} -n shop")},
+            "status": {"code": 403, "reason": "Forbidden", "message": format!("rule beep of CommandPolicy p: w: beep; in an emergency a member of testers breaks the glass: kubectl pilothouse break-glass; kubectl pilothouse explain denial {id} -n shop")},
             "auditAnnotations": {"asked": "Deny", "decision": "Refused", "id": id, "policy": "p", "rules": "beep"}}})
     );
     let told = async || loop {
@@ -111,6 +127,37 @@ async fn a_review_is_answered_with_the_reason_and_a_copy_for_the_audit_log() {
     ] {
         assert!(told.contains(line), "{told}");
     }
+}
+
+/// Of bob, until then.
+fn glass(until: &str) -> Glasses {
+    let glass = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "BreakGlass", "metadata": {"name": "pager", "namespace": "shop"},
+        "spec": {"reason": "r", "incident": "i", "requestedBy": {"user": "bob", "groups": []}},
+        "status": {"openedAt": "2026-01-01T00:00:00Z", "expiresAt": until}});
+    let glass: BreakGlass = serde_json::from_value(glass).unwrap();
+    Glasses::from([(("shop".to_owned(), "pager".to_owned()), glass)])
+}
+
+#[tokio::test]
+async fn whoever_has_broken_the_glass_passes_until_its_end_by_the_clock_of_the_webhook() {
+    let asks = async |until: &str, namespace: &str| {
+        let doors = doors_with(&mut Registry::default(), glass(until));
+        let mut review = review(&["beep"]);
+        review["request"]["namespace"] = json!(namespace);
+        let (_, body) = asked(doors, "/commands/p/exec", &review).await;
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        answer["response"].clone()
+    };
+    let passed = asks("2099-01-01T00:00:00Z", "shop").await;
+    assert_eq!(passed["allowed"], true, "{passed}");
+    let noted = &passed["auditAnnotations"];
+    assert_eq!(
+        (&noted["break-glass"], &noted["decision"]),
+        (&json!("pager"), &json!("BrokeGlass"))
+    );
+    let elsewhere = asks("2099-01-01T00:00:00Z", "bank").await;
+    let late = asks("2026-01-01T01:00:00Z", "shop").await;
+    assert_eq!([&elsewhere["allowed"], &late["allowed"]], [false, false]);
 }
 
 #[tokio::test]

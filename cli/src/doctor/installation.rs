@@ -20,7 +20,7 @@ use crate::{age, args::DoctorArgs, cluster::Cluster, error::status, scope::Scope
 /// Name of the operator's Lease and Deployment.
 const OPERATOR: &str = "pilothouse-operator";
 /// Kinds of namespaces by their plural names, and those of the whole cluster.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 12] = [
     "hosts",
     "scripts",
     "jobs",
@@ -32,12 +32,14 @@ pub const KINDS: [&str; 11] = [
     "changetickets",
     "changeactions",
     "approvals",
+    "breakglasses",
 ];
 const OF_THE_CLUSTER: [&str; 2] = ["commandpolicies", "protectionpolicies"];
 /// Policies that say whose rights count.
-const POLICIES: [&str; 10] = [
+const POLICIES: [&str; 11] = [
     "pilothouse-account",
     "pilothouse-approval",
+    "pilothouse-break-glass",
     "pilothouse-change-action",
     "pilothouse-requester",
     "pilothouse-revision",

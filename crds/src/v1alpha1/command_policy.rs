@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BreakGlass, Requester, Selector};
+use super::{Glass, Requester, Selector};
 
 /// Rules on parsed commands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -56,9 +56,9 @@ pub struct CommandPolicySpec {
     /// failurePolicy is what becomes of a request that nobody can judge, because no webhook answers within two seconds: Ignore (default) lets it pass, Fail refuses it. Only for PodExec and Workloads, and only in mode Enforce.
     #[serde(default)]
     pub failure_policy: FailurePolicy,
-    /// breakGlass names groups whose requests are not judged at admission, for emergencies. Runs are judged all the same.
+    /// breakGlass names groups whose requests are not judged at admission, for emergencies; with record: Required they are judged, and pass with a live BreakGlass. Runs are judged all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub break_glass: Option<BreakGlass>,
+    pub break_glass: Option<Glass>,
     /// builtIn says which of the rules that Pilothouse brings are used. Default: all of them.
     #[serde(default)]
     pub built_in: BuiltInRules,

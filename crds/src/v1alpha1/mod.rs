@@ -10,6 +10,7 @@ mod command_policy;
 mod condition;
 mod declared_parameter;
 mod duration;
+mod glass;
 mod host;
 mod job;
 mod job_run;
@@ -33,6 +34,7 @@ pub use command_policy::*;
 pub use condition::*;
 pub use declared_parameter::*;
 pub use duration::*;
+pub use glass::*;
 pub use host::*;
 pub use job::*;
 pub use job_run::*;
@@ -64,6 +66,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Approval::crd(),
         CommandPolicy::crd(),
         ProtectionPolicy::crd(),
+        BreakGlass::crd(),
     ]
     .map(schema::without_null)
     .map(schema::with_unseen_status)

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Allowed, BreakGlass, CalendarState, PolicyMode, Requester, Selector};
+use super::{Allowed, CalendarState, Glass, PolicyMode, Requester, Selector};
 
 /// Objects and operations that are frozen at times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -60,7 +60,7 @@ pub struct ProtectionPolicySpec {
     pub require: ProtectionRequire,
     /// breakGlass is who passes while it is closed. The API server's audit log then says so, as pilothouse-protection/break-glass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub break_glass: Option<BreakGlass>,
+    pub break_glass: Option<Glass>,
     /// reason is what people are told, such as why nobody changes this and whom to ask.
     #[schemars(length(min = 1, max = 512))]
     pub reason: String,
@@ -210,6 +210,28 @@ pub struct ProtectionPolicyStatus {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub passes: Vec<Pass>,
+    /// broken are the BreakGlasses that let their authors pass, 64 at most; the API server reads them here. Only where breakGlass.record is Required.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub broken: Vec<Broken>,
+}
+
+/// A live BreakGlass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Broken {
+    /// namespace of the BreakGlass, and of what passes.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// breakGlass by its name.
+    #[schemars(length(max = 253))]
+    pub break_glass: String,
+    /// user who passes, as a member of a group of spec.breakGlass.
+    #[schemars(length(max = 512))]
+    pub user: String,
+    /// until when.
+    pub until: Time,
 }
 
 /// What a live ChangeTicket lets pass, and for whom.

@@ -466,3 +466,14 @@ fn no_policy_closes_what_the_cluster_repairs_itself_from() {
         "{last:?}"
     );
 }
+
+#[test]
+fn where_a_record_is_needed_those_who_break_the_glass_are_asked_about() {
+    let told = told(&[(
+        "p",
+        json!({"applyTo": ["PodExec"], "breakGlass": {"groups": ["sre"], "record": "Required"}}),
+    )]);
+    let conditions = told[0]["matchConditions"].as_array().expect("a list");
+    let names: Vec<_> = conditions.iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["not-judged-before"]);
+}

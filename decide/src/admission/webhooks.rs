@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crds::v1alpha1::{
-    CommandPolicy, FailurePolicy, Operator, PolicyMode, Requester, Requirement, Selector,
+    CommandPolicy, FailurePolicy, Glass, GlassRecord, Operator, PolicyMode, Requester, Requirement,
+    Selector,
 };
 use k8s_openapi::{
     ByteString,
@@ -65,11 +66,17 @@ pub fn asks(
 ) -> bool {
     let spec = &policy.spec;
     let selector = spec.namespace_selector.as_ref();
-    let mut glass = spec.break_glass.iter().flat_map(|glass| &glass.groups);
+    let mut glass = unrecorded(policy).flat_map(|glass| &glass.groups);
     spec.mode != PolicyMode::Disabled
         && spec.apply_to.contains(&door.place())
         && selector.is_none_or(|selector| selector.matches(labels))
         && !glass.any(|group| by.groups.contains(group))
+}
+
+/// Who breaks the glass without a record, and so without being judged.
+fn unrecorded(policy: &CommandPolicy) -> impl Iterator<Item = &Glass> {
+    let glass = policy.spec.break_glass.iter();
+    glass.filter(|glass| glass.record == GlassRecord::Optional)
 }
 
 fn webhook(policy: &CommandPolicy, door: Door, place: &Place) -> ValidatingWebhook {
@@ -104,8 +111,7 @@ fn webhook(policy: &CommandPolicy, door: Door, place: &Place) -> ValidatingWebho
 
 /// Beside a door that somebody may break: of them it is noted what they do there, and never refused, whoever answers or does not.
 fn noted(policy: &CommandPolicy, door: Door, place: &Place) -> Option<ValidatingWebhook> {
-    let spec = &policy.spec;
-    let breaks = spec.break_glass.is_some() && spec.mode == PolicyMode::Enforce;
+    let breaks = unrecorded(policy).next().is_some() && policy.spec.mode == PolicyMode::Enforce;
     if !breaks || door == Door::Script {
         return None;
     }
@@ -151,7 +157,7 @@ fn rules(door: Door) -> Vec<RuleWithOperations> {
     }
 }
 
-/// Who is not asked about: the operator, whose runs were judged when they began, whoever breaks the glass, and, for containers, what the cluster does by itself, so that a
+/// Who is not asked about: the operator, whose runs were judged when they began, whoever breaks the glass where that needs no record, and, for containers, what the cluster does by itself, so that a
 /// pod that was there before a policy is replaced when it dies.
 fn conditions(policy: &CommandPolicy, door: Door, operator: &str) -> Vec<MatchCondition> {
     let condition = |name: &str, expression: String| MatchCondition {
@@ -170,7 +176,7 @@ fn conditions(policy: &CommandPolicy, door: Door, operator: &str) -> Vec<MatchCo
             "!request.userInfo.username.startsWith('system:serviceaccount:kube-system:') && !(has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups)".to_owned(),
         ));
     }
-    if let Some(glass) = policy.spec.break_glass.as_ref() {
+    if let Some(glass) = unrecorded(policy).next() {
         let quoted = |group: &String| {
             let group = group.replace('\\', "\\\\").replace('\'', "\\'");
             format!("'{group}'")

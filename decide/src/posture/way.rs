@@ -299,6 +299,7 @@ pub const WAYS: &[Way] = &[
             to(CHANGE, HOUSE, "scheduledtasks/status"),
             to(CHANGE, HOUSE, "changecalendars/status"),
             to(CHANGE, HOUSE, "approvals/status"),
+            to(CHANGE, HOUSE, "breakglasses/status"),
             to(CHANGE, HOUSE, "commandpolicies/status"),
             to(CHANGE, HOUSE, "protectionpolicies/status"),
         ],

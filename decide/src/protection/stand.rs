@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crds::v1alpha1::{
-    Allowed, CalendarState, Pass, ProtectedOperation, ProtectionPolicy, ProtectionPolicySpec,
-    ProtectionRule, Requester,
+    Allowed, CalendarState, GlassRecord, Pass, ProtectedOperation, ProtectionPolicy,
+    ProtectionPolicySpec, ProtectionRule, Requester,
 };
 
 type Labels = BTreeMap<String, String>;
@@ -46,12 +46,7 @@ pub fn stand<'a>(policy: &'a ProtectionPolicy, asked: &Asked<'_>, by: &Requester
     if is_open(policy) {
         return Stand::Open;
     }
-    let glass = policy
-        .spec
-        .break_glass
-        .iter()
-        .flat_map(|glass| &glass.groups);
-    if let Some(group) = glass.into_iter().find(|group| by.groups.contains(group)) {
+    if let Some(group) = glass(policy, asked, by) {
         return Stand::Glass(group);
     }
     let mut passes = passes(policy, asked);
@@ -59,6 +54,22 @@ pub fn stand<'a>(policy: &'a ProtectionPolicy, asked: &Asked<'_>, by: &Requester
         pass.users.contains(&by.user) || pass.groups.iter().any(|group| by.groups.contains(group))
     });
     pass.map_or(Stand::Closed, Stand::Ticket)
+}
+
+/// The group as whose member somebody breaks the glass, with a live BreakGlass where one is needed.
+fn glass<'a>(
+    policy: &'a ProtectionPolicy,
+    asked: &Asked<'_>,
+    by: &Requester,
+) -> Option<&'a String> {
+    let glass = policy.spec.break_glass.as_ref()?;
+    let told = policy.status.as_ref();
+    let mut broken = told.into_iter().flat_map(|status| &status.broken);
+    let is_recorded = glass.record == GlassRecord::Optional
+        || !is_namespace(asked)
+            && broken.any(|one| one.user == by.user && one.namespace == asked.namespace);
+    let mut groups = glass.groups.iter().filter(|_| is_recorded);
+    groups.find(|group| by.groups.contains(group))
 }
 
 /// The live tickets that allow it, for whomever.

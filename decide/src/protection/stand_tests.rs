@@ -164,6 +164,18 @@ fn glass_and_tickets_let_those_pass_whom_they_name() {
         "Glass(\"oncall\")"
     );
     assert_eq!(word(&glass("others"), Exec, "pods/db-0"), "Closed");
+    for (user, namespace, wanted) in [
+        ("bob", "shop", "Glass(\"oncall\")"),
+        ("eve", "shop", "Closed"),
+        ("bob", "bank", "Closed"),
+    ] {
+        let spec =
+            json!({"rules": rules, "breakGlass": {"groups": ["oncall"], "record": "Required"}});
+        let broken = json!({"namespace": namespace, "breakGlass": "pager", "user": user, "until": "2099-01-01T00:00:00Z"});
+        let status = json!({"state": "Closed", "observedGeneration": 2, "broken": [broken]});
+        let found = word(&policy(&spec, &status), Exec, "pods/db-0");
+        assert_eq!(found, wanted, "{user} in {namespace}");
+    }
     let pass = |over: &Value| {
         let mut pass = json!({"namespace": "shop", "ticket": "move", "users": ["bob"], "groups": [],
             "allow": [{"groups": [""], "resources": ["pods"], "names": ["db-*"], "operations": ["Exec"]}]});

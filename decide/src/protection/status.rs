@@ -1,14 +1,15 @@
 //! What a ProtectionPolicy's status says. Whatever cannot be known closes it.
 
 use crds::v1alpha1::{
-    CalendarRef, CalendarState, ChangeCalendarSpec, ChangeTicket, Pass, ProtectionPolicy,
-    ProtectionPolicyStatus, Verdict, clip, set_condition,
+    BreakGlass, Broken, CalendarRef, CalendarState, ChangeCalendarSpec, ChangeTicket, GlassRecord,
+    Pass, ProtectionPolicy, ProtectionPolicyStatus, Verdict, clip, set_condition,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Serialize;
 
 use crate::{
-    Refusal,
+    Refusal, break_glass,
     calendar::{Calendar, Calendars},
     change,
 };
@@ -31,6 +32,10 @@ pub struct Told {
 const PASSES: usize = 64;
 const PASSES_BYTES: usize = 48 << 10;
 
+/// BreakGlasses that can let somebody pass at once, and bytes that they take together.
+const BROKEN: usize = 64;
+const BROKEN_BYTES: usize = 8 << 10;
+
 /// What holds at an instant.
 #[derive(Default)]
 struct Standing {
@@ -41,11 +46,12 @@ struct Standing {
     passes: Vec<Pass>,
 }
 
-/// The status at an instant, by the calendars that the policy refers to, in their order there, and by all tickets.
+/// The status at an instant, by the calendars that the policy refers to, in their order there, by all tickets, and by all that is known of broken glass.
 pub fn status<'a>(
     policy: &ProtectionPolicy,
     found: impl IntoIterator<Item = (&'a CalendarRef, Found<'a>)>,
     tickets: impl IntoIterator<Item = &'a ChangeTicket>,
+    glasses: impl IntoIterator<Item = &'a BreakGlass>,
     now: Timestamp,
 ) -> Told {
     let read = calendars(found);
@@ -56,8 +62,11 @@ pub fn status<'a>(
         Ok(calendars) => by(calendars, now),
         Err(refusal) => closed(&refusal.message),
     };
-    let again = standing.again;
-    let status = worded(policy, standing, read.err(), now);
+    let broken = broken(policy, glasses, now);
+    let ends = broken.iter().map(|one| one.until.0).min();
+    let again = standing.again.into_iter().chain(ends).min();
+    let mut status = worded(policy, standing, read.err(), now);
+    status.broken = broken;
     Told { status, again }
 }
 
@@ -75,6 +84,7 @@ fn worded(
         reason: standing.reason.map(|reason| clip(&reason, REASON)),
         next_flip: standing.flip.map(Time),
         passes: standing.passes,
+        broken: Vec::new(),
     };
     // Nothing of the policy itself has to be corrected, so it is not stalled: it waits.
     let ready = match lacking {
@@ -92,18 +102,50 @@ fn closed(reason: &str) -> Standing {
     }
 }
 
+/// Whom a live BreakGlass lets pass, each once, and those that end first where there is no room for all.
+fn broken<'a>(
+    policy: &ProtectionPolicy,
+    glasses: impl IntoIterator<Item = &'a BreakGlass>,
+    now: Timestamp,
+) -> Vec<Broken> {
+    let needs = policy.spec.break_glass.as_ref();
+    let Some(needs) = needs.filter(|needs| needs.record == GlassRecord::Required) else {
+        return Vec::new();
+    };
+    let name = policy.metadata.name.as_deref().unwrap_or_default();
+    // Who is in none of the groups takes no place from others.
+    let is_of_group = |glass: &&BreakGlass| {
+        let by = glass.spec.requested_by.as_ref();
+        by.is_some_and(|by| needs.groups.iter().any(|group| by.groups.contains(group)))
+    };
+    let glasses = glasses.into_iter().filter(is_of_group);
+    let mut live: Vec<_> = glasses
+        .filter_map(|glass| break_glass::broken(glass, name, now))
+        .filter(|broken| may_be_in(policy, &broken.namespace))
+        .collect();
+    live.sort_by(|a, b| {
+        (&a.namespace, &a.user, b.until.0).cmp(&(&b.namespace, &b.user, a.until.0))
+    });
+    live.dedup_by(|a, b| (&a.namespace, &a.user) == (&b.namespace, &b.user));
+    live.sort_by_key(|broken| broken.until.0);
+    fitting(live, BROKEN, BROKEN_BYTES).0
+}
+
+/// Whether the policy can be about a namespace, as far as its names say.
+fn may_be_in(policy: &ProtectionPolicy, namespace: &String) -> bool {
+    let spec = &policy.spec;
+    spec.namespace_selector.is_some()
+        || spec.namespaces.is_empty()
+        || spec.namespaces.contains(namespace)
+}
+
 /// What live tickets let pass; the end of a window is kept to also by those whose status is behind.
 fn with_tickets<'a>(
     policy: &ProtectionPolicy,
     tickets: impl IntoIterator<Item = &'a ChangeTicket>,
     now: Timestamp,
 ) -> Standing {
-    let spec = &policy.spec;
-    let named = |namespace: &String| {
-        spec.namespace_selector.is_some()
-            || spec.namespaces.is_empty()
-            || spec.namespaces.contains(namespace)
-    };
+    let named = |namespace: &String| may_be_in(policy, namespace);
     let live = |ticket: &&ChangeTicket| {
         change::is_live(ticket, now)
             && ticket.metadata.namespace.as_ref().is_some_and(named)
@@ -112,8 +154,9 @@ fn with_tickets<'a>(
     let mut live: Vec<_> = tickets.into_iter().filter(live).collect();
     live.sort_by_key(|ticket| (&ticket.metadata.namespace, &ticket.metadata.name));
     let again = live.iter().map(|ticket| ticket.spec.window.end.0).min();
-    let (passes, left_out) = fitting(live.into_iter().map(pass));
+    let (passes, left_out) = fitting(live.into_iter().map(pass), PASSES, PASSES_BYTES);
     if let Some(first) = left_out {
+        let first = format!("{}/{}", first.namespace, first.ticket);
         let reason = format!(
             "ChangeTicket {first} lets nobody pass: live tickets are too many or list too much in allow; shorten it, or wait until others are complete"
         );
@@ -133,18 +176,22 @@ fn with_tickets<'a>(
 }
 
 /// As many as there is room for, and the first for which there is none.
-fn fitting(all: impl Iterator<Item = Pass>) -> (Vec<Pass>, Option<String>) {
-    let (mut passes, mut room, mut left_out) = (Vec::new(), PASSES_BYTES, None);
-    for pass in all {
-        let size = serde_json::to_vec(&pass).map_or(usize::MAX, |text| text.len());
-        if passes.len() < PASSES && size <= room {
+fn fitting<T: Serialize>(
+    all: impl IntoIterator<Item = T>,
+    most: usize,
+    mut room: usize,
+) -> (Vec<T>, Option<T>) {
+    let (mut fitting, mut left_out) = (Vec::new(), None);
+    for one in all {
+        let size = serde_json::to_vec(&one).map_or(usize::MAX, |text| text.len());
+        if fitting.len() < most && size <= room {
             room -= size;
-            passes.push(pass);
+            fitting.push(one);
         } else {
-            left_out.get_or_insert(format!("{}/{}", pass.namespace, pass.ticket));
+            left_out.get_or_insert(one);
         }
     }
-    (passes, left_out)
+    (fitting, left_out)
 }
 
 fn pass(ticket: &ChangeTicket) -> Pass {

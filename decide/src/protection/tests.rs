@@ -1,7 +1,8 @@
 //! Tables: by which calendars a policy is open, what closes it, and when that changes.
 
 use crds::v1alpha1::{
-    CalendarRef, CalendarState, ChangeCalendarSpec, ChangeTicket, ProtectionPolicy, find_condition,
+    BreakGlass, CalendarRef, CalendarState, ChangeCalendarSpec, ChangeTicket, ProtectionPolicy,
+    Requester, find_condition,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -53,7 +54,7 @@ fn told(found: &[(&str, Result<Option<ChangeCalendarSpec>, &str>)], now: &str) -
         Ok(spec) => Ok(spec.as_ref()),
         Err(why) => Err(*why),
     });
-    status(&policy, refs.iter().zip(found), [], at(now))
+    status(&policy, refs.iter().zip(found), [], [], at(now))
 }
 
 /// State, reason and next flip.
@@ -140,7 +141,7 @@ fn what_is_not_there_or_cannot_be_read_closes_and_says_so() {
 #[test]
 fn nobody_opens_a_policy_that_is_never_open() {
     let policy = policy(&json!({"nobody": {}}));
-    let told = status(&policy, [], [], at("2026-06-01T00:00:00Z"));
+    let told = status(&policy, [], [], [], at("2026-06-01T00:00:00Z"));
     let expected = ("Closed", "spec.require.nobody: it is never open", None);
     assert_eq!(words(&told), expected);
     assert_eq!(ready(&told), ("True", "InForce"));
@@ -164,7 +165,7 @@ fn live_tickets_of_the_namespace_let_their_implementers_pass_until_the_window_en
     let mut policy = policy(&json!({"ticket": {}}));
     policy.spec.namespaces = vec!["shop".to_owned()];
     let passes = |ticket: &ChangeTicket, now: &str| {
-        let told = status(&policy, [], [ticket], at(now));
+        let told = status(&policy, [], [ticket], [], at(now));
         assert_eq!(words(&told).0, "Closed");
         (told.status.passes.len(), told.again)
     };
@@ -190,7 +191,7 @@ fn a_ticket_for_which_there_is_no_room_is_named_and_takes_no_place_from_others()
     long.spec.allow[0].names = names.collect();
     long.spec.allow = vec![long.spec.allow[0].clone(); 20];
     let now = at("2026-06-01T01:00:00Z");
-    let told = status(&policy, [], [&long, &short], now);
+    let told = status(&policy, [], [&long, &short], [], now);
     let passing: Vec<_> = told.status.passes.iter().map(|p| &p.namespace).collect();
     assert_eq!(passing, ["shop"]);
     assert!(
@@ -199,9 +200,60 @@ fn a_ticket_for_which_there_is_no_room_is_named_and_takes_no_place_from_others()
             .starts_with("ChangeTicket bank/move lets nobody pass")
     );
     let many: Vec<_> = (10..75).map(|n| ticket(&format!("n{n}"), true)).collect();
-    let told = status(&policy, [], &many, now);
+    let told = status(&policy, [], &many, [], now);
     assert_eq!(told.status.passes.len(), 64);
     assert!(words(&told).1.starts_with("ChangeTicket n74/move"));
+}
+
+/// One that is live for four hours from midnight.
+fn glass(namespace: &str, user: &str) -> BreakGlass {
+    let glass = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "BreakGlass", "metadata": {"name": "pager", "namespace": namespace},
+        "spec": {"reason": "r", "incident": "i", "requestedBy": {"user": user, "groups": ["sre"]}},
+        "status": {"openedAt": "2026-06-01T00:00:00Z", "expiresAt": "2026-06-01T04:00:00Z"}});
+    serde_json::from_value(glass).expect("a BreakGlass")
+}
+
+#[test]
+fn where_a_record_is_needed_the_status_has_those_that_are_live_as_far_as_there_is_room() {
+    let mut policy = policy(&json!({"nobody": {}}));
+    let broken = |policy: &ProtectionPolicy, glasses: &[BreakGlass], now: &str| {
+        let told = status(policy, [], [], glasses, at(now));
+        let users = told.status.broken.iter().map(|b| b.user.clone());
+        (users.collect::<Vec<_>>(), told.again)
+    };
+    let (noon, end) = ("2026-06-01T02:00:00Z", at("2026-06-01T04:00:00Z"));
+    let eve = [glass("shop", "eve")];
+    for record in ["Optional", "Required"] {
+        let set = json!({"groups": ["sre"], "record": record});
+        policy.spec.break_glass = serde_json::from_value(set).expect("a glass");
+        let wanted = match record {
+            "Required" => (vec!["eve".to_owned()], Some(end)),
+            _ => (Vec::new(), None),
+        };
+        assert_eq!(broken(&policy, &eve, noon), wanted, "{record}");
+    }
+    assert_eq!(broken(&policy, &eve, "2026-06-01T04:00:00Z").0, [""; 0]);
+    let many: Vec<_> = (0..70).map(|n| glass("shop", &format!("u{n}"))).collect();
+    assert_eq!(broken(&policy, &many, noon).0.len(), 64);
+    let long: Vec<_> = (10..80)
+        .map(|n| glass("shop", &format!("{}{n}", "u".repeat(510))))
+        .collect();
+    let room = broken(&policy, &long, noon).0.len();
+    assert!((10..20).contains(&room), "{room}");
+    let twice = [eve[0].clone(), eve[0].clone()];
+    assert_eq!(broken(&policy, &twice, noon).0, ["eve"]);
+    let mut none = eve[0].clone();
+    none.spec.requested_by = none.spec.requested_by.map(|by| Requester {
+        groups: Vec::new(),
+        ..by
+    });
+    assert_eq!(broken(&policy, &[none], noon).0, [""; 0], "of no group");
+    policy.spec.namespaces = vec!["bank".into()];
+    assert_eq!(
+        broken(&policy, &eve, noon).0,
+        [""; 0],
+        "of another namespace"
+    );
 }
 
 #[test]
@@ -217,6 +269,7 @@ fn what_was_corrected_is_in_force() {
     let told = status(
         &policy,
         [(&of, Ok(Some(&found)))],
+        [],
         [],
         at("2026-06-01T00:00:01Z"),
     );

@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 /// Specs that together use every field that people write.
-const FULL: [(&str, &str); 27] = [
+const FULL: [(&str, &str); 28] = [
     (
         "Host",
         r"{type: PhysicalMachine, address: 192.0.2.1, port: 22, user: root, escalation: Sudo, credentialsRef: {name: key},
@@ -85,7 +85,7 @@ const FULL: [(&str, &str); 27] = [
     ),
     (
         "CommandPolicy",
-        r"{mode: Audit, applyTo: [Scripts, Runs, PodExec, Workloads], failurePolicy: Fail, breakGlass: {groups: [g]}, onUnknown: Warn, requestedBy: {user: a, groups: [b]},
+        r"{mode: Audit, applyTo: [Scripts, Runs, PodExec, Workloads], failurePolicy: Fail, breakGlass: {groups: [g], record: Required}, onUnknown: Warn, requestedBy: {user: a, groups: [b]},
             namespaceSelector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]},
             builtIn: {packs: [Files], exclude: [a], actions: [{name: b, action: Warn}]},
             rules: [{name: r, action: Deny, severity: High, why: w, safer: s, match: {commands: [c], subcommand: [s], flags: {anyOf: [-a], allOf: [-b]},
@@ -93,7 +93,7 @@ const FULL: [(&str, &str); 27] = [
     ),
     (
         "ProtectionPolicy",
-        r"{mode: Audit, reason: r, requestedBy: {user: a, groups: [b]}, namespaces: [ns], breakGlass: {groups: [g]},
+        r"{mode: Audit, reason: r, requestedBy: {user: a, groups: [b]}, namespaces: [ns], breakGlass: {groups: [g], record: Required},
             namespaceSelector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]},
             rules: [{groups: [apps], resources: [deployments], names: ['a-*'], operations: [Update],
               selector: {matchLabels: {a: b}, matchExpressions: [{key: k, operator: In, values: [v]}]}}],
@@ -124,6 +124,10 @@ const FULL: [(&str, &str); 27] = [
         r"{ticketRef: {name: t}, action: Complete, reason: because, result: {outcome: Success, verified: InWindow, note: nn}, requestedBy: {user: a, groups: [b]}}",
     ),
     ("ChangeAction", r"{ticketRef: {name: t}, action: Start}"),
+    (
+        "BreakGlass",
+        r"{reason: because, incident: i, expiresAfter: 1h, policies: [p], closed: false, requestedBy: {user: a, groups: [b]}}",
+    ),
     (
         "ScheduledTask",
         r#"{description: d, schedule: {cron: "0 0 3 ? * *", timeZone: UTC}, calendars: {exclude: [{from: "2027-01-01", to: "2027-01-02", name: nn}], include: [{from: "2027-01-01", to: "2027-01-02", name: nn}]}, calendarRefs: [{name: c}],

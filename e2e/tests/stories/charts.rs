@@ -244,6 +244,7 @@ fn with_a_scope_each_namespace_has_the_roles_that_the_cluster_would_have() {
             "admin",
             "approver",
             "implementer",
+            "breaker",
             "impersonate-runner",
         ]
         .map(|name| (name, name));

@@ -64,6 +64,10 @@ const OBJECTS: &str = r#"
 ---
 {kind: ChangeAction, metadata: {name: astray}, spec: {ticketRef: {name: nobody}, action: Cancel}}
 ---
+{kind: BreakGlass, metadata: {name: open}, spec: {reason: r, incident: i}}
+---
+{kind: BreakGlass, metadata: {name: shut}, spec: {reason: r, incident: i, closed: true}}
+---
 {kind: Parameter, metadata: {name: kept}, spec: {value: a}}
 ---
 {kind: ScheduledTask, metadata: {name: scheduled}, spec: {schedule: {every: 24h}, jobRef: {name: plannable}}}
@@ -122,6 +126,8 @@ ChangeTicket  planless  Ready=False/JobNotFound          Failed     Degraded
 ChangeTicket  withdrawn Ready=False/Cancelled            Failed     Degraded
 ChangeAction  withdraw  Applied=True/TakenIn             Current    Healthy
 ChangeAction  astray    Applied=False/TicketNotFound     Failed     Degraded
+BreakGlass    open      Ready=Unknown/Live               InProgress Progressing
+BreakGlass    shut      Ready=False/TooLate              Failed     Degraded
 ScheduledTask scheduled Ready=True/Scheduled             Current    Healthy
 ScheduledTask suspended Ready=True/Suspended             Current    Healthy
 ScheduledTask expired   Ready=True/Finished              Current    Healthy

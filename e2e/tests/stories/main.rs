@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod bad_input;
 mod bounds;
+mod break_glass;
 mod calendars;
 mod canary;
 mod cancel;

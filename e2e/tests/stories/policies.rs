@@ -9,7 +9,7 @@ use e2e::{
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use kube::{
     Api, ResourceExt as _,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
@@ -566,6 +566,23 @@ async fn an_action_on_a_change_takes_the_verb_of_its_name_on_the_ticket() {
             ],
         );
     }
+}
+
+#[tokio::test]
+async fn a_person_breaks_the_glass_and_nobody_takes_that_away_before_it_is_reviewed() {
+    let scene = People::new("break-glass").await;
+    let may = ("delete", "breakglasses");
+    let eve = scene.person("eve", "pilothouse-breaker", may).await;
+    let glass = scene.write(
+        json!({"apiVersion": API, "kind": "BreakGlass", "metadata": {"name": "glass"},
+        "spec": {"reason": "r", "incident": "i", "expiresAfter": "1s"}}),
+    );
+    let made = accepted(glass.create(&eve).await);
+    assert_eq!(requester(&made).0, "eve");
+    let api = glass.api(&eve).await.expect("breakglasses are served");
+    let tried = api.delete("glass", &DeleteParams::default()).await;
+    let error = tried.expect_err("nobody has reviewed it").to_string();
+    assert!(error.contains("Rule pilothouse-break-glass"), "{error}");
 }
 
 #[tokio::test]

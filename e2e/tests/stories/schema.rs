@@ -31,6 +31,7 @@ fn least(kind: &str) -> Value {
         "ChangeCalendar" => json!({"default": "Closed", "timeZone": "UTC"}),
         "RunAction" => json!({"runRef": {"name": "run"}, "action": "Cancel"}),
         "ChangeAction" => json!({"ticketRef": {"name": "ticket"}, "action": "Start"}),
+        "BreakGlass" => json!({"reason": "r", "incident": "i"}),
         "ChangeTicket" => {
             json!({"title": "t", "type": "Regular", "level": "D", "plan": {"guide": "g"}, "implementers": {"users": ["i"]}, "review": [{"name": "l", "users": ["r"]}],
                 "window": {"start": "2027-01-01T00:00:00Z", "end": "2027-01-01T02:00:00Z"}})
@@ -717,6 +718,15 @@ fn change_cases() -> Vec<Case> {
     ]
 }
 
+fn glass_cases() -> Vec<Case> {
+    vec![Case {
+        kind: "BreakGlass",
+        accept: json!({"expiresAfter": "4h"}),
+        reject: json!({"expiresAfter": "4h1s"}),
+        message: "expiresAfter is from 1s to 4h",
+    }]
+}
+
 fn cases() -> Vec<Case> {
     let jobs = step_cases()
         .into_iter()
@@ -734,6 +744,7 @@ fn cases() -> Vec<Case> {
         .chain(action_cases())
         .chain(approval_cases())
         .chain(change_cases())
+        .chain(glass_cases())
         .chain(command_cases())
         .chain(protection_cases())
         .chain(schedule_cases())
@@ -742,11 +753,12 @@ fn cases() -> Vec<Case> {
 }
 
 /// Rules that look at the old object, too; `what_is_said_once_never_changes` asks them.
-const OF_CHANGES: [&str; 4] = [
+const OF_CHANGES: [&str; 5] = [
     "a JobRun is immutable; create another one, or control it with a RunAction",
     "a RunAction is immutable; create another one",
     "an Approval is immutable; create another one",
     "a ChangeAction is immutable; create another one",
+    "a BreakGlass does not change, but for closed, which becomes true by whoever has created it; create another one, or end it by an Approval that rejects it",
 ];
 
 #[tokio::test]
@@ -785,6 +797,7 @@ async fn what_is_said_once_never_changes() {
         ("RunAction", json!({"reason": "another"})),
         ("Approval", json!({"reason": "another"})),
         ("ChangeAction", json!({"reason": "another"})),
+        ("BreakGlass", json!({"reason": "another"})),
     ];
     for ((kind, change), message) in changes.into_iter().zip(OF_CHANGES) {
         let kept = Manifest::of(kind, "asked", &least(kind)).within(namespace.name());

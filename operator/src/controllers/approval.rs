@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crds::v1alpha1::{Approval, ChangeTicket, Job, JobRun, Script, SubjectKind};
-use decide::{Refusal, approval, audit, calls, change as changes, sign_off};
+use crds::v1alpha1::{Approval, BreakGlass, ChangeTicket, Job, JobRun, Script, SubjectKind};
+use decide::{Refusal, approval, audit, break_glass, calls, change as changes, sign_off};
 use jiff::Timestamp;
 use kube::{
     Api, ResourceExt as _,
@@ -24,7 +24,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// What is decided on, as it is now: its digest, and who wrote it.
 type Now = (String, BTreeSet<String>);
 
-/// Has an Approval looked at when the Script, Job or ChangeTicket that it is about was written.
+/// Has an Approval looked at when the Script, Job, ChangeTicket or BreakGlass that it is about was written.
 pub fn following(
     approvals: Controller<DeserializeGuard<Approval>>,
     ctx: &Context,
@@ -40,7 +40,7 @@ pub fn following(
         };
         known.state().iter().filter_map(is).collect::<Vec<_>>()
     };
-    let (of_script, of_ticket) = (about.clone(), about.clone());
+    let (of_script, of_ticket, of_glass) = (about.clone(), about.clone(), about.clone());
     let client = &ctx.client;
     approvals
         .watches(
@@ -59,6 +59,17 @@ pub fn following(
             move |ticket| {
                 let name = ticket.name_any();
                 of_ticket(SubjectKind::ChangeTicket, ticket.namespace(), &name)
+            },
+        )
+        .watches(
+            scope::within::<DeserializeGuard<BreakGlass>>(client, part),
+            watcher::Config::default(),
+            move |glass| {
+                of_glass(
+                    SubjectKind::BreakGlass,
+                    glass.namespace(),
+                    &glass.name_any(),
+                )
             },
         )
 }
@@ -125,6 +136,7 @@ async fn counts(
         SubjectKind::Job => of_job(ctx, &namespace, name).await?,
         SubjectKind::JobRun => of_run(ctx, &namespace, name).await?,
         SubjectKind::ChangeTicket => return of_ticket(ctx, approval, now).await,
+        SubjectKind::BreakGlass => return of_glass(ctx, approval, now).await,
     };
     let Some((digest, writers)) = &found else {
         return Ok(Err(not_found(&namespace, approval)));
@@ -188,6 +200,23 @@ async fn of_ticket(
         return Ok(Err(not_found(&namespace, approval)));
     };
     Ok(changes::counts(&ticket, &content, approval, now))
+}
+
+/// When it ended stands in its status.
+async fn of_glass(
+    ctx: &Context,
+    approval: &Approval,
+    now: Timestamp,
+) -> Result<std::result::Result<(), Refusal>> {
+    let namespace = approval.namespace().unwrap_or_default();
+    let name = &approval.spec.subject.name;
+    let glasses = Api::<BreakGlass>::namespaced(ctx.client.clone(), &namespace);
+    let found = glasses.get_opt(name).await;
+    let found = found.map_err(observing(format!("BreakGlass {name}")))?;
+    Ok(found.map_or_else(
+        || Err(not_found(&namespace, approval)),
+        |glass| break_glass::counts(&glass, approval, now),
+    ))
 }
 
 async fn of_script(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Now>> {

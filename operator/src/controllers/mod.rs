@@ -2,6 +2,7 @@
 
 mod action;
 mod approval;
+mod break_glass;
 mod calendar;
 mod change;
 mod change_action;
@@ -59,7 +60,7 @@ use crate::{
     awaiting::Awaiting,
     bursts::Bursts,
     claims::Claims,
-    context::{Context, Failures, Given, Run, Ticket, Written, toolkit},
+    context::{Context, Failures, Given, Glass, Run, Ticket, Written, toolkit},
     crowds::Crowds,
     desk::Desk,
     doors::Doors,
@@ -93,6 +94,7 @@ struct Ears {
     actions: Heeded<RunAction>,
     approvals: Heeded<Approval>,
     approval: Woken<Given>,
+    glasses: Woken<Glass>,
     tickets: Woken<Ticket>,
     change_actions: Heeded<ChangeAction>,
     policies: Option<policies::News>,
@@ -131,7 +133,7 @@ pub async fn run(
     tokio::join!(
         work(&ctx, ears.runs, ears.actions, ears.approvals),
         definitions(&ctx, ears.script, ears.scripts, ears.parameters),
-        rules(&ctx, ears.policies, ears.approval),
+        rules(&ctx, ears.policies, ears.approval, ears.glasses),
         changes(&ctx, ears.tickets, ears.change_actions),
     );
     Ok(())
@@ -200,7 +202,12 @@ async fn definitions(
 }
 
 /// What says whether and when it may be done.
-async fn rules(ctx: &Arc<Context>, policies: Option<policies::News>, mut woken: Woken<Given>) {
+async fn rules(
+    ctx: &Arc<Context>,
+    policies: Option<policies::News>,
+    mut woken: Woken<Given>,
+    mut broken: Woken<Glass>,
+) {
     tokio::join!(
         command_policy::drive(ctx, policies),
         protection::drive(ctx),
@@ -208,6 +215,12 @@ async fn rules(ctx: &Arc<Context>, policies: Option<policies::News>, mut woken: 
             let woken = own(&mut woken, part);
             approval::following(given, ctx, part).reconcile_on(woken)
         }),
+        drive(
+            ctx,
+            Turns::usual(),
+            break_glass::reconcile,
+            |glasses, part| { glasses.reconcile_on(own(&mut broken, part)) }
+        ),
         drive(ctx, Turns::usual(), calendar::reconcile, |c, _| c),
     );
 }
@@ -245,6 +258,7 @@ async fn context(
     let (actions, heard_actions) = Heard::of(&client, &scope);
     let (approvals, heard_approvals) = Heard::of(&client, &scope);
     let (wake_ticket, tickets) = wakes(&scope);
+    let (wake_glass, glasses) = wakes(&scope);
     let (change_actions, heard_change_actions) = Heard::of(&client, &scope);
     let (policies, news) = Policies::heard(&client, &scope);
     let ears = Ears {
@@ -255,6 +269,7 @@ async fn context(
         actions: heard_actions,
         approvals: heard_approvals,
         approval,
+        glasses,
         tickets,
         change_actions: heard_change_actions,
         policies: news,
@@ -302,6 +317,7 @@ async fn context(
         wake_scripts,
         wake_approval,
         wake_ticket,
+        wake_glass,
         ended: broadcast::Sender::new(ENDS),
         failures: Failures::default(),
         latest: Latest::default(),

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crds::v1alpha1::{
-    CalendarRef, CalendarState, ChangeCalendar, ChangeTicket, ProtectionPolicy,
-    ProtectionPolicyStatus,
+    BreakGlass, CalendarRef, CalendarState, ChangeCalendar, ChangeTicket, GlassRecord,
+    ProtectionPolicy, ProtectionPolicyStatus,
 };
 use decide::protection;
 use futures::StreamExt as _;
@@ -34,7 +34,9 @@ pub async fn drive(ctx: &Arc<Context>) {
     let (known, news) = heard::follow(Api::all(ctx.client.clone()));
     let calendars = Api::<DeserializeGuard<ChangeCalendar>>::all(ctx.client.clone());
     let (tickets, news_of_tickets) = heard::follow(Api::all(ctx.client.clone()));
-    let (policies, ticketed) = (known.clone(), known.clone());
+    let (glasses, news_of_glasses) = heard::follow(Api::all(ctx.client.clone()));
+    let (policies, ticketed, guarded) = (known.clone(), known.clone(), known.clone());
+    let heard = Heard { tickets, glasses };
     let turns = Controller::for_stream(news, known)
         .watches(calendars, watcher::Config::default(), move |calendar| {
             let of = (
@@ -60,8 +62,16 @@ pub async fn drive(ctx: &Arc<Context>) {
             };
             ticketed.state().iter().filter_map(asks).collect::<Vec<_>>()
         })
+        .watches_stream(news_of_glasses, move |_| {
+            let asks = |policy: &Arc<DeserializeGuard<ProtectionPolicy>>| {
+                let glass = policy.0.as_ref().ok()?.spec.break_glass.as_ref()?;
+                let asks = glass.record == GlassRecord::Required;
+                asks.then(|| ObjectRef::from_obj(&**policy))
+            };
+            guarded.state().iter().filter_map(asks).collect::<Vec<_>>()
+        })
         .run(
-            move |policy, ctx| reconcile(policy, ctx, tickets.clone()),
+            move |policy, ctx| reconcile(policy, ctx, heard.clone()),
             super::policy,
             ctx.clone(),
         );
@@ -74,6 +84,13 @@ pub async fn drive(ctx: &Arc<Context>) {
         .await;
 }
 
+/// What lets somebody pass.
+#[derive(Clone)]
+struct Heard {
+    tickets: Known<ChangeTicket>,
+    glasses: Known<BreakGlass>,
+}
+
 fn refs(policy: &ProtectionPolicy) -> &[CalendarRef] {
     policy.spec.require.open_calendars.as_deref().unwrap_or(&[])
 }
@@ -81,7 +98,7 @@ fn refs(policy: &ProtectionPolicy) -> &[CalendarRef] {
 async fn reconcile(
     policy: Arc<DeserializeGuard<ProtectionPolicy>>,
     ctx: Arc<Context>,
-    tickets: Known<ChangeTicket>,
+    heard: Heard,
 ) -> Result<Action> {
     let policy = valid(&policy)?;
     if policy.metadata.deletion_timestamp.is_some() {
@@ -96,9 +113,12 @@ async fn reconcile(
         Err(why) => Err(why.as_str()),
     });
     let now = Timestamp::now();
-    let tickets = heard::all(&tickets).await?;
+    let tickets = heard::all(&heard.tickets).await?;
     let tickets = tickets.iter().filter_map(|ticket| ticket.0.as_ref().ok());
-    let told = protection::status(policy, refs(policy).iter().zip(found), tickets, now);
+    let glasses = heard::all(&heard.glasses).await?;
+    let glasses = glasses.iter().filter_map(|glass| glass.0.as_ref().ok());
+    let found = refs(policy).iter().zip(found);
+    let told = protection::status(policy, found, tickets, glasses, now);
     if policy.status.as_ref() != Some(&told.status) {
         let all = Api::all(ctx.client.clone());
         report::status_of(&all, policy, "pilothouse-protectionpolicy", &told.status).await?;

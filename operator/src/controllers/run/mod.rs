@@ -377,6 +377,9 @@ pub fn of_approval(
     if subject.kind == SubjectKind::ChangeTicket {
         ctx.wake_ticket(&namespace, &subject.name);
     }
+    if subject.kind == SubjectKind::BreakGlass {
+        ctx.wake_glass(&namespace, &subject.name);
+    }
     let named = (subject.kind == SubjectKind::JobRun).then(|| subject.name.clone());
     let of = |name: String| ObjectRef::new(&name).within(&namespace);
     waiting.chain(named).map(of).collect()
