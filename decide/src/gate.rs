@@ -150,6 +150,8 @@ pub fn of_script(script: &ScriptSpec, books: &[Rulebook]) -> Vec<Finding> {
 /// Whether a Script may be run about which this was found, and on which this was decided.
 pub fn allowed(findings: &[Finding], decided: Option<Result<(), Refusal>>) -> Verdict {
     let strictest = findings.iter().map(|finding| finding.effect).max();
+    let mut effects = findings.iter().map(|finding| finding.effect);
+    let ticketed = effects.any(|effect| effect == CommandAction::RequireTicket);
     let named = |effect| {
         let found = findings.iter().filter(|f| f.effect == effect);
         let found: Vec<_> = found.take(NAMED).map(described).collect();
@@ -158,19 +160,13 @@ pub fn allowed(findings: &[Finding], decided: Option<Result<(), Refusal>>) -> Ve
     match (strictest.unwrap_or(CommandAction::Allow), decided) {
         (_, Some(Err(rejected))) => Verdict::no("Allowed", rejected.reason, rejected.message),
         (effect @ CommandAction::Deny, _) => Verdict::no("Allowed", "Denied", named(effect)),
-        // A decision is no ticket.
-        (CommandAction::RequireApproval, Some(Ok(()))) => {
-            let ticket = findings.iter().map(|finding| finding.effect);
-            match ticket
-                .filter(|effect| *effect == CommandAction::RequireTicket)
-                .max()
-            {
-                Some(effect) => Verdict::no("Allowed", "TicketRequired", named(effect)),
-                None => Verdict::yes("Allowed", "Approved", ""),
-            }
+        (CommandAction::RequireApproval, Some(Ok(()))) if !ticketed => {
+            Verdict::yes("Allowed", "Approved", "")
         }
-        (effect @ CommandAction::RequireTicket, _) => {
-            Verdict::no("Allowed", "TicketRequired", named(effect))
+        // A decision is no ticket.
+        (CommandAction::RequireApproval, Some(Ok(()))) | (CommandAction::RequireTicket, _) => {
+            let named = named(CommandAction::RequireTicket);
+            Verdict::no("Allowed", "TicketRequired", named)
         }
         (effect @ CommandAction::RequireApproval, None) => {
             Verdict::no("Allowed", "ApprovalRequired", named(effect))
