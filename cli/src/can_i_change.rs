@@ -4,17 +4,21 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use crds::v1alpha1::{
-    CalendarState, CommandPolicy, PolicyMode, ProtectedOperation, ProtectionPolicy, Requester,
+    BreakGlass, CalendarState, ChangeTicket, CommandPolicy, GlassRecord, PolicyMode,
+    ProtectedOperation, ProtectionPolicy, Requester,
 };
 use decide::{
     admission::{self, Door, FREE},
+    break_glass,
+    change::{Deed, Permit},
     protection::{self, Asked, Stand},
 };
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{authorization::v1::ResourceAttributes, core::v1::Namespace},
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use kube::{Api, Resource, ResourceExt as _, api::ListParams};
+use kube::{Api, Resource, ResourceExt as _, api::ListParams, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -188,7 +192,27 @@ impl<'a> Scene<'a> {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
-        let api: Api<K> = Api::all(self.cluster.client.clone());
+        self.listed(Api::all(self.cluster.client.clone()), plural)
+            .await
+    }
+
+    /// Those of the object's namespace.
+    async fn here<K>(&mut self, plural: &str) -> Vec<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let client = self.cluster.client.clone();
+        self.listed(Api::namespaced(client, &self.object.namespace), plural)
+            .await
+    }
+
+    async fn listed<K>(&mut self, api: Api<K>, plural: &str) -> Vec<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
         let found = api.list(&ListParams::default()).await;
         match found.map_err(doing(format!("read the {plural}"))) {
             Ok(list) => list.items,
@@ -244,18 +268,59 @@ impl<'a> Scene<'a> {
         }
         let mut asking = policies;
         asking.retain(|policy| admission::asks(policy, Door::Exec, &self.around, &self.by));
+        self.past_glass(&mut asking).await;
         let attaches = self.operation == Attach;
         if asked.command.is_empty() && !attaches {
             return Commands::unasked(&asking);
         }
         let object =
             json!({"command": asked.command, "stdin": attaches, "stdout": true}).to_string();
+        let ticket = self.ticket(!asking.is_empty()).await;
         let request = admission::Request {
             subresource: if attaches { "attach" } else { "exec" },
             object: &object,
             before: None,
+            ticket: ticket.as_deref(),
         };
         Commands::judged(&asking, &request)
+    }
+
+    /// Leaves out those that a live BreakGlass of the caller's lets them past.
+    async fn past_glass(&mut self, asking: &mut Vec<CommandPolicy>) {
+        let record = |policy: &CommandPolicy| {
+            let glass = policy.spec.break_glass.as_ref();
+            glass.is_some_and(|glass| glass.record == GlassRecord::Required)
+        };
+        if !asking.iter().any(record) {
+            return;
+        }
+        let glasses = self.here::<BreakGlass>("BreakGlasses").await;
+        let asker = break_glass::Asker {
+            user: &self.by.user,
+            groups: &self.by.groups,
+            namespace: &self.object.namespace,
+        };
+        asking.retain(|policy| {
+            let glass = (&*policy.name_any(), policy.spec.break_glass.as_ref());
+            break_glass::passes(glass, asker, &glasses, Timestamp::now()).is_none()
+        });
+    }
+
+    /// The live ticket under which the caller does it, where somebody asks for one.
+    async fn ticket(&mut self, is_asked_for: bool) -> Option<String> {
+        if !is_asked_for {
+            return None;
+        }
+        let tickets = self.here::<ChangeTicket>("ChangeTickets").await;
+        let deed = Deed {
+            group: "",
+            resource: "pods",
+            name: &self.object.name,
+            operation: self.operation,
+        };
+        let mut permits = tickets.iter().filter_map(Permit::of);
+        let permit = permits.find(|permit| permit.permits(&self.by, deed, Timestamp::now()));
+        permit.map(|permit| permit.ticket)
     }
 
     /// The answer, by whom, and why not.

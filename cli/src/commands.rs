@@ -70,6 +70,7 @@ mod tests {
             subresource: "exec",
             object: &object,
             before: None,
+            ticket: None,
         };
         let judged = Commands::judged(&asking, &request);
         let refused = judged.refused.expect("b refuses");

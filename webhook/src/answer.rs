@@ -158,7 +158,7 @@ fn judged(
     let broken = answer
         .refused
         .as_ref()
-        .and_then(|_| broken(book, asked, &now.glasses));
+        .and_then(|_| own_glass(book, asked, &now.glasses));
     if glass || broken.is_some() {
         answer = answer.through_glass();
     }
@@ -194,7 +194,7 @@ fn permit(asked: &Question<'_>, permits: &Permits) -> Option<Arc<Permit>> {
 }
 
 /// The BreakGlass by which whoever asks gets past the policy now.
-fn broken(book: &Ruled, asked: &Question<'_>, glasses: &Glasses) -> Option<String> {
+fn own_glass(book: &Ruled, asked: &Question<'_>, glasses: &Glasses) -> Option<String> {
     let asker = Asker {
         user: &asked.user_info.username,
         groups: &asked.user_info.groups,

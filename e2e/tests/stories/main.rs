@@ -49,6 +49,7 @@ mod schema;
 mod scoped;
 mod scripts_chart;
 mod shares;
+mod shop;
 mod sign_off;
 mod steps;
 mod store_away;
