@@ -232,6 +232,18 @@ pub struct BreakGlassArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum TicketCommand {
+    /// Show how a change stands, and what it conflicts with
+    Show {
+        /// Name of the ChangeTicket
+        ticket: String,
+    },
+    #[command(flatten)]
+    Act(TicketAct),
+}
+
+/// What is done to a change, each a ChangeAction.
+#[derive(Debug, Subcommand)]
+pub enum TicketAct {
     /// Start a change that waits for one of its implementers, within its window
     Start(TicketArgs),
     /// End a change, and cancel its run where one goes on

@@ -1,4 +1,4 @@
-//! Acting on a change: a ChangeAction in the caller's name, created once, and what the ticket answers.
+//! A change as it stands, and acting on it: a ChangeAction in the caller's name, created once, and what the ticket answers.
 
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use kube::{ResourceExt as _, api::PostParams};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    args::{CompleteArgs, TicketArgs, TicketCommand},
+    args::{CompleteArgs, TicketAct, TicketArgs, TicketCommand},
     caller,
     cluster::Cluster,
     error::{Error, Result, doing},
     output::{self, Format},
+    table::table,
 };
 
 /// How long an answer is waited for.
@@ -27,6 +28,48 @@ pub async fn ticket(
     asked: &TicketCommand,
     format: Option<Format>,
 ) -> Result<u8> {
+    match asked {
+        TicketCommand::Show { ticket } => show(cluster, ticket, format).await,
+        TicketCommand::Act(asked) => act(cluster, asked, format).await,
+    }
+}
+
+async fn show(cluster: &Cluster, name: &str, format: Option<Format>) -> Result<u8> {
+    let ticket: ChangeTicket = cluster.get("ChangeTicket", name).await?;
+    let named = format!("changeticket.pilothouse.dev/{name}");
+    output::result(&ticket, format, &named, |_| page(&ticket))?;
+    Ok(0)
+}
+
+/// For people: how it stands, when it may be made, and what is in its way.
+fn page(ticket: &ChangeTicket) -> String {
+    let status = ticket.status.clone().unwrap_or_default();
+    let ready = find_condition(&status.conditions, "Ready");
+    let why = ready.map_or("", |ready| &ready.message);
+    let summary = status.summary.as_deref().unwrap_or("not looked at yet");
+    let (spec, window) = (&ticket.spec, &ticket.spec.window);
+    let mut page = format!(
+        "{}\n{summary}: {why}\nlevel {:?}, from {:.0} until {:.0}\n",
+        spec.title, spec.level, window.start.0, window.end.0
+    );
+    if status.conflicts.is_empty() {
+        return page;
+    }
+    let rows = status.conflicts.iter().map(|conflict| {
+        vec![
+            conflict.reason.name().to_owned(),
+            format!("{:?}", conflict.severity),
+            conflict.item.clone().unwrap_or_default(),
+            conflict.message.clone(),
+        ]
+    });
+    let head = ["CONFLICT", "SEVERITY", "ITEM", "MESSAGE"];
+    page.push('\n');
+    page.push_str(&table(&head, &rows.collect::<Vec<_>>()));
+    page
+}
+
+async fn act(cluster: &Cluster, asked: &TicketAct, format: Option<Format>) -> Result<u8> {
     let by = caller::requester(cluster).await?;
     let (name, wanted) = wanted(asked, by);
     // Whoever mistypes its name is told at once.
@@ -55,15 +98,15 @@ pub async fn ticket(
 }
 
 /// What is typed, as an object whose name the API server makes.
-fn wanted(asked: &TicketCommand, by: Requester) -> (&str, ChangeAction) {
+fn wanted(asked: &TicketAct, by: Requester) -> (&str, ChangeAction) {
     let (ticket, reason, verb, result) = match asked {
-        TicketCommand::Start(TicketArgs { ticket, reason }) => {
+        TicketAct::Start(TicketArgs { ticket, reason }) => {
             (ticket, reason, ChangeVerb::Start, None)
         }
-        TicketCommand::Cancel(TicketArgs { ticket, reason }) => {
+        TicketAct::Cancel(TicketArgs { ticket, reason }) => {
             (ticket, reason, ChangeVerb::Cancel, None)
         }
-        TicketCommand::Complete(asked) => {
+        TicketAct::Complete(asked) => {
             let result = Some(result(asked));
             (&asked.ticket, &None, ChangeVerb::Complete, result)
         }
@@ -121,7 +164,7 @@ mod tests {
     fn typed(words: &[&str]) -> Option<ChangeAction> {
         let words = ["k", "ticket"].iter().chain(words);
         let asked = match Args::try_parse_from(words).ok()?.command {
-            Command::Ticket(asked) => asked,
+            Command::Ticket(TicketCommand::Act(asked)) => asked,
             other => panic!("{other:?}"),
         };
         Some(wanted(&asked, Requester::default()).1)
@@ -144,6 +187,23 @@ mod tests {
         assert_eq!((bad.outcome, bad.verified), (ChangeOutcome::Failed, None));
         for lacking in [&["complete", "move"][..], &["complete", "move", "--failed"]] {
             assert!(typed(lacking).is_none(), "{lacking:?}");
+        }
+    }
+    #[test]
+    fn a_change_is_shown_with_what_is_in_its_way() {
+        let ticket = serde_json::json!({"metadata": {"name": "move"}, "spec": {"title": "Move it", "type": "Regular", "level": "C", "plan": {"guide": "g"},
+            "window": {"start": "2026-12-05T10:00:00Z", "end": "2026-12-05T12:00:00Z"}, "implementers": {"users": ["i"]}, "review": [{"name": "l", "users": ["bob"]}]},
+            "status": {"summary": "Blocked", "conditions": [], "conflicts": [{"reason": "ItemBooked", "severity": "High", "with": {"kind": "ChangeTicket", "namespace": "n", "name": "other"},
+                "item": "hosts/h1", "from": "2026-12-05T10:00:00Z", "until": "2026-12-05T12:00:00Z", "message": "ChangeTicket other also changes hosts/h1"}]}});
+        let page = page(&serde_json::from_value(ticket).expect("a ticket"));
+        for told in [
+            "Move it\nBlocked: ",
+            "from 2026-12-05T10:00:00Z until",
+            "ItemBooked",
+            "hosts/h1",
+            "other also changes",
+        ] {
+            assert!(page.contains(told), "no {told:?} in {page}");
         }
     }
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use crds::v1alpha1::{
-    Approval, BreakGlass, ChangeAction, ChangeCalendar, ChangeTicket, JobRun, Requester, RunAction,
-    Script,
+    Approval, BreakGlass, ChangeAction, ChangeCalendar, ChangeTicket, JobRun, ProtectionPolicy,
+    Requester, RunAction, Script,
 };
 use decide::{Limits, lock::Claim};
 use k8s_openapi::api::core::v1::Namespace;
@@ -24,6 +24,7 @@ use crate::{
     account::Accounts,
     audit::Audit,
     awaiting::Awaiting,
+    bookings::Bookings,
     bursts::Bursts,
     claims::Claims,
     crowds::Crowds,
@@ -31,7 +32,7 @@ use crate::{
     doors::Doors,
     entitled::Rights,
     error::{Error, Result},
-    heard::Heard,
+    heard::{Heard, Known},
     latest::Latest,
     ledgers::Ledgers,
     metrics::Metrics,
@@ -73,6 +74,9 @@ pub struct Context {
     pub actions: Heard<RunAction>,
     pub approvals: Heard<Approval>,
     pub change_actions: Heard<ChangeAction>,
+    pub bookings: Bookings,
+    /// Where there can be any.
+    pub protections: Option<Known<ProtectionPolicy>>,
     pub awaiting: Awaiting,
     pub policies: Policies,
     pub doors: Doors,

@@ -5,6 +5,7 @@ mod actions;
 mod args;
 mod audit;
 mod awaiting;
+mod bookings;
 mod bursts;
 mod claims;
 mod context;

@@ -62,7 +62,8 @@ impl Policies {
         gate::books(all, &labels).map_err(|refusal| Error::Invalid(refusal.message))
     }
 
-    async fn labels(&self, ctx: &Context, namespace: &str) -> Result<BTreeMap<String, String>> {
+    /// Labels of a namespace, which policies choose it by.
+    pub async fn labels(&self, ctx: &Context, namespace: &str) -> Result<BTreeMap<String, String>> {
         let read = async || {
             let found = Api::<Namespace>::all(ctx.prompt.clone())
                 .get(namespace)

@@ -26,10 +26,12 @@ use tokio::task::{JoinError, spawn_blocking};
 use crate::{
     audit::Audit,
     book::{Book, Known, Ruled},
+    diary,
     glass::{self, Glasses},
     metrics::Metrics,
+    permits::{self, Permits},
     review::{self, Answered, Question, Review},
-    tickets::{self, Permits},
+    tickets,
 };
 
 /// Bytes of a review: two objects of the size that the API server takes, and then some.
@@ -43,7 +45,8 @@ pub struct Doors {
     pub known: Known,
     pub audit: Arc<Audit>,
     pub glasses: glass::Known,
-    pub tickets: tickets::Known,
+    pub permits: permits::Known,
+    pub planned: diary::Known,
     pub metrics: Metrics,
 }
 
@@ -69,6 +72,7 @@ pub fn router(doors: Doors) -> Router {
     Router::new()
         .route("/commands/{policy}/{door}", post(asked))
         .route("/commands/{policy}/{door}/glass", post(broken))
+        .route("/tickets", post(tickets::asked))
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(doors)
 }
@@ -108,7 +112,7 @@ async fn reviewed(
     let (way, is_short) = (Way { door, glass }, body.len() <= SHORT);
     let book = doors.known.borrow().get(&policy).cloned();
     let now = Now {
-        permits: doors.tickets.borrow().clone(),
+        permits: doors.permits.borrow().clone(),
         glasses: doors.glasses.borrow().clone(),
         audit: Arc::clone(&doors.audit),
     };
@@ -124,7 +128,9 @@ async fn reviewed(
     let decision = answered
         .as_ref()
         .map_or("Failed", |(_, decision)| *decision);
-    doors.metrics.answered(door, decision, began.elapsed());
+    doors
+        .metrics
+        .answered(door.name(), decision, began.elapsed());
     answered.map(|(answered, _)| Json(answered))
 }
 

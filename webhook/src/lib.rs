@@ -4,9 +4,11 @@
 mod answer;
 mod audit;
 mod book;
+mod diary;
 mod glass;
 mod metrics;
 pub mod options;
+mod permits;
 mod review;
 pub mod run;
 mod tickets;

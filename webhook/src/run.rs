@@ -11,10 +11,10 @@ use serving::{
 use crate::{
     answer::{self, Doors},
     audit::{Audit, Records},
-    book, glass,
+    book, diary, glass,
     metrics::Metrics,
     options::Options,
-    tickets,
+    permits,
 };
 
 /// The API server still calls while the cluster is told that this one goes.
@@ -45,7 +45,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let audit = Arc::new(Audit::open(records, &options.pod, metrics.clone()));
     let doors = Doors {
         known: book::follow(client.clone(), health.gate("policies"), shutdown.clone()),
-        tickets: tickets::follow(client.clone(), health.gate("tickets"), shutdown.clone()),
+        permits: permits::follow(client.clone(), health.gate("tickets"), shutdown.clone()),
+        planned: diary::follow(&client, &shutdown),
         glasses: glass::follow(client, shutdown.clone()),
         audit: Arc::clone(&audit),
         metrics,

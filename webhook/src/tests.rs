@@ -1,15 +1,22 @@
 //! The router as the API server meets it, and over TLS while its certificate changes.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
-use crds::v1alpha1::{BreakGlass, CommandPolicySpec};
-use decide::command::Rulebook;
+use crds::v1alpha1::{BreakGlass, ChangeTicket, CommandPolicySpec};
+use decide::{
+    change::conflict::{Diary, Kept as _},
+    command::Rulebook,
+};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -55,10 +62,29 @@ fn told_to(registry: &mut Registry, kept: Kept, glasses: Glasses) -> Router {
     router(Doors {
         known,
         glasses,
-        tickets: crate::tickets::tests::known(),
+        permits: crate::permits::tests::known(),
+        planned: planned(),
         audit: Arc::new(Audit::open(kept, "w-1", metrics.clone())),
         metrics,
     })
+}
+
+/// Ticket move books host h1 for ever.
+fn planned() -> Arc<RwLock<Diary>> {
+    let mut diary = Diary::default();
+    let mut ticket = ticket("move");
+    ticket["status"] = json!({"conditions": [{"type": "Submitted", "status": "True", "reason": "Submitted", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    let ticket: ChangeTicket = serde_json::from_value(ticket).unwrap();
+    ticket.keep(&mut diary);
+    Arc::new(RwLock::new(diary))
+}
+
+fn ticket(name: &str) -> Value {
+    json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "ChangeTicket", "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"title": "t", "type": "Regular", "level": "C", "scope": {"hosts": ["h1"]}, "plan": {"guide": "g"},
+            "window": {"start": "2026-01-01T00:00:00Z", "end": "2999-01-01T00:00:00Z"},
+            "implementers": {"users": [name]}, "review": [{"name": "l", "users": ["bob"]}]}})
 }
 
 fn review(command: &[&str]) -> Value {
@@ -211,6 +237,26 @@ async fn an_implementer_of_a_live_ticket_passes_and_the_audit_log_has_its_name()
         let refused = of(user, pod).await;
         assert_eq!(refused["allowed"], false, "{user} {pod}: {refused}");
         assert_eq!(refused["auditAnnotations"]["ticket"], Value::Null);
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_is_let_in_with_a_warning_of_what_it_conflicts_with() {
+    let doors = doors(&mut Registry::default());
+    let written = |name: &str, before: Value| json!({"request": {"uid": "u-1", "object": ticket(name), "oldObject": before}});
+    let (status, body) = asked(doors.clone(), "/tickets", &written("another", Value::Null)).await;
+    assert_eq!(status, StatusCode::OK);
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    let warnings = answer["response"]["warnings"].as_array().unwrap();
+    assert_eq!(
+        (&answer["response"]["allowed"], warnings.len()),
+        (&json!(true), 1)
+    );
+    let told = warnings[0].as_str().unwrap();
+    assert!(told.starts_with("ItemBooked: ChangeTicket move"), "{told}");
+    for (name, before) in [("another", ticket("another")), ("move", Value::Null)] {
+        let (_, body) = asked(doors.clone(), "/tickets", &written(name, before)).await;
+        assert!(!body.contains("warnings"), "{name}: {body}");
     }
 }
 

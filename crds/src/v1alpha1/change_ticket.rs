@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangeResult, Duration, LocalRef, ProtectedOperation, Requester, SecretKeyRef,
-    condition_is_true, job_run::default_runner, schema,
+    ChangeConflict, ChangeResult, Duration, LocalRef, ProtectedOperation, Requester, ScopedObject,
+    SecretKeyRef, condition_is_true, job_run::default_runner, schema,
 };
 
 /// A change, who has to agree to it, and when it may be carried out.
@@ -28,6 +28,11 @@ use super::{
     printcolumn(name = "Level", type_ = "string", json_path = ".spec.level"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.summary"),
     printcolumn(name = "Live", type_ = "boolean", json_path = ".status.live"),
+    printcolumn(
+        name = "Conflict",
+        type_ = "string",
+        json_path = ".status.conflicts[0].reason"
+    ),
     printcolumn(name = "Start", type_ = "string", json_path = ".spec.window.start"),
     printcolumn(name = "End", type_ = "string", json_path = ".spec.window.end"),
     printcolumn(
@@ -128,6 +133,11 @@ pub struct ChangeScope {
     #[schemars(length(max = 200), inner(length(min = 1, max = 253)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub hosts: Vec<String>,
+    /// objects of the namespace that the change touches, for the same people and for conflicts with other tickets, as those that allow names are. They bound nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub objects: Vec<ScopedObject>,
 }
 
 /// When a change may be carried out.
@@ -289,7 +299,7 @@ pub struct Allowed {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeTicketStatus {
-    /// conditions: Submitted, Approved, Executing, Complete, Failed; and Reconciling, Stalled, Ready for kstatus.
+    /// conditions: Submitted, ConflictFree, Approved, Executing, Complete, Failed; and Reconciling, Stalled, Ready for kstatus.
     #[serde(default)]
     #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -319,6 +329,11 @@ pub struct ChangeTicketStatus {
     #[schemars(length(max = 5))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub levels: Vec<LevelStatus>,
+    /// conflicts are reasons not to make the change within its window, the worst first and 20 at most; from the start on as they were then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub conflicts: Vec<ChangeConflict>,
     /// live is true while the change may be carried out: it is approved, within its window, not closed with a result, and started or free to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,

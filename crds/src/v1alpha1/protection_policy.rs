@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Allowed, CalendarState, Glass, PolicyMode, Requester, Selector};
+use super::{Allowed, CalendarState, Glass, OnConflict, PolicyMode, Requester, Selector};
 
 /// Objects and operations that are frozen at times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -177,7 +177,12 @@ pub struct CalendarRef {
 
 /// A live ChangeTicket lets its implementers pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Ticketed {}
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ticketed {
+    /// onConflict is what becomes of tickets of these namespaces that conflict with others or with a calendar. It blocks only while mode is Enforce; of several policies the strictest holds.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
+}
 
 /// Nothing opens the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

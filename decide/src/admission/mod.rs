@@ -4,6 +4,7 @@
 mod door;
 mod exec;
 mod script;
+mod ticket;
 mod webhooks;
 mod workload;
 
@@ -11,7 +12,8 @@ mod workload;
 mod tests;
 
 pub use door::{Door, JUDGED, NoDoor};
-pub use webhooks::{FREE, Place, asks, webhooks};
+pub use ticket::warnings;
+pub use webhooks::{FREE, Place, asks, of_tickets, webhooks};
 
 use crds::{
     audit::AuditDecision,

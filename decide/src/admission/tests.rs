@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use crds::v1alpha1::{CommandAction, CommandPolicy};
 use serde_json::{Value, json};
 
-use super::{Answer, Door, Place, Request, answer, operation, webhooks};
+use super::{Answer, Door, Place, Request, answer, of_tickets, operation, webhooks};
 use crate::command::Rulebook;
 
 /// Beeps are denied, knocks are held.
@@ -342,18 +342,21 @@ fn an_object_of_another_shape_is_an_error_and_no_word() {
     }
 }
 
+fn place() -> Place {
+    Place {
+        namespace: "ops".into(),
+        service: "pilothouse-webhook".into(),
+        operator: "system:serviceaccount:ops:pilothouse-operator".into(),
+        bundle: "PEM".into(),
+    }
+}
+
 fn told(policies: &[(&str, Value)]) -> Vec<Value> {
     let policy = |(name, spec): &(&str, Value)| {
         CommandPolicy::new(name, serde_json::from_value(spec.clone()).expect("a spec"))
     };
     let policies: Vec<_> = policies.iter().map(policy).collect();
-    let place = Place {
-        namespace: "ops".into(),
-        service: "pilothouse-webhook".into(),
-        operator: "system:serviceaccount:ops:pilothouse-operator".into(),
-        bundle: "PEM".into(),
-    };
-    let webhooks = webhooks(&policies, &place).into_iter();
+    let webhooks = webhooks(&policies, &place()).into_iter();
     webhooks
         .map(|one| serde_json::to_value(one).expect("JSON"))
         .collect()
@@ -476,4 +479,22 @@ fn where_a_record_is_needed_those_who_break_the_glass_are_asked_about() {
     let conditions = told[0]["matchConditions"].as_array().expect("a list");
     let names: Vec<_> = conditions.iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["not-judged-before"]);
+}
+
+#[test]
+fn tickets_are_asked_about_without_any_policy_and_no_failure_keeps_one_out() {
+    let told = serde_json::to_value(of_tickets(&place())).expect("JSON");
+    assert_eq!(
+        (&told["failurePolicy"], &told["sideEffects"]),
+        (&json!("Ignore"), &json!("None"))
+    );
+    assert_eq!(told["clientConfig"]["service"]["path"], "/tickets");
+    assert_eq!(
+        told["rules"],
+        json!([{"apiGroups": ["pilothouse.dev"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["changetickets"], "scope": "Namespaced"}])
+    );
+    let condition = told["matchConditions"][0]["expression"].as_str();
+    assert!(
+        condition.is_some_and(|c| c.contains("!= 'system:serviceaccount:ops:pilothouse-operator'"))
+    );
 }

@@ -22,6 +22,8 @@ pub const FREE: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 const NAME: &str = "kubernetes.io/metadata.name";
 /// Name of the condition that leaves out whoever breaks the glass.
 const UNBROKEN: &str = "glass-not-broken";
+/// What writes an object.
+const WRITTEN: [&str; 2] = ["CREATE", "UPDATE"];
 /// Seconds for an answer.
 const TIMEOUT: i32 = 2;
 
@@ -87,16 +89,7 @@ fn webhook(policy: &CommandPolicy, door: Door, place: &Place) -> ValidatingWebho
     ValidatingWebhook {
         name: format!("{door}.{name}.commands.pilothouse.dev"),
         admission_review_versions: vec!["v1".to_owned()],
-        client_config: WebhookClientConfig {
-            ca_bundle: Some(ByteString(place.bundle.as_bytes().to_vec())),
-            service: Some(ServiceReference {
-                name: place.service.clone(),
-                namespace: place.namespace.clone(),
-                path: Some(format!("/commands/{name}/{door}")),
-                port: Some(443),
-            }),
-            url: None,
-        },
+        client_config: client(place, format!("/commands/{name}/{door}")),
         failure_policy: Some(if failing { "Fail" } else { "Ignore" }.to_owned()),
         match_conditions: Some(conditions(policy, door, &place.operator)),
         match_policy: Some("Equivalent".to_owned()),
@@ -131,28 +124,64 @@ fn noted(policy: &CommandPolicy, door: Door, place: &Place) -> Option<Validating
     Some(webhook)
 }
 
-fn rules(door: Door) -> Vec<RuleWithOperations> {
-    let rule = |group: &str, operations: &[&str], resources: &[&str]| RuleWithOperations {
+/// The webhook that warns of ChangeTickets that conflict, whatever policies there are. It refuses nothing.
+pub fn of_tickets(place: &Place) -> ValidatingWebhook {
+    let not_the_operator = MatchCondition {
+        name: "not-the-operator".to_owned(),
+        expression: format!("request.userInfo.username != '{}'", place.operator),
+    };
+    ValidatingWebhook {
+        name: "tickets.changes.pilothouse.dev".to_owned(),
+        admission_review_versions: vec!["v1".to_owned()],
+        client_config: client(place, "/tickets".to_owned()),
+        failure_policy: Some("Ignore".to_owned()),
+        match_conditions: Some(vec![not_the_operator]),
+        match_policy: Some("Equivalent".to_owned()),
+        namespace_selector: None,
+        object_selector: None,
+        rules: Some(vec![rule("pilothouse.dev", &WRITTEN, &["changetickets"])]),
+        side_effects: "None".to_owned(),
+        timeout_seconds: Some(TIMEOUT),
+    }
+}
+
+fn client(place: &Place, path: String) -> WebhookClientConfig {
+    WebhookClientConfig {
+        ca_bundle: Some(ByteString(place.bundle.as_bytes().to_vec())),
+        service: Some(ServiceReference {
+            name: place.service.clone(),
+            namespace: place.namespace.clone(),
+            path: Some(path),
+            port: Some(443),
+        }),
+        url: None,
+    }
+}
+
+fn rule(group: &str, operations: &[&str], resources: &[&str]) -> RuleWithOperations {
+    RuleWithOperations {
         api_groups: Some(vec![group.to_owned()]),
         api_versions: Some(vec!["*".to_owned()]),
         operations: Some(operations.iter().map(|&o| o.to_owned()).collect()),
         resources: Some(resources.iter().map(|&r| r.to_owned()).collect()),
         scope: Some("Namespaced".to_owned()),
-    };
-    let written = &["CREATE", "UPDATE"];
+    }
+}
+
+fn rules(door: Door) -> Vec<RuleWithOperations> {
     match door {
         Door::Exec => vec![rule("", &["CONNECT"], &["pods/exec", "pods/attach"])],
-        Door::Script => vec![rule("pilothouse.dev", written, &["scripts"])],
+        Door::Script => vec![rule("pilothouse.dev", &WRITTEN, &["scripts"])],
         Door::Workload => vec![
             rule("", &["CREATE"], &["pods"]),
             rule("", &["UPDATE"], &["pods/ephemeralcontainers"]),
-            rule("", written, &["replicationcontrollers"]),
+            rule("", &WRITTEN, &["replicationcontrollers"]),
             rule(
                 "apps",
-                written,
+                &WRITTEN,
                 &["deployments", "statefulsets", "daemonsets", "replicasets"],
             ),
-            rule("batch", written, &["jobs", "cronjobs"]),
+            rule("batch", &WRITTEN, &["jobs", "cronjobs"]),
         ],
     }
 }

@@ -130,7 +130,9 @@ fn startable(stage: Stage) -> Result<(), Refusal> {
         )),
         Stage::InReview(left) => Err(Refusal::new("NotApproved", left)),
         Stage::Scheduled(when) => Err(Refusal::new("WindowNotOpen", when)),
-        Stage::Blocked(why) | Stage::Rejected(why) | Stage::Held(why) => Err(why),
+        Stage::Conflicting(why) | Stage::Blocked(why) | Stage::Rejected(why) | Stage::Held(why) => {
+            Err(why)
+        }
         Stage::Due => Err(Refusal::new(
             "StartsByItself",
             "spec.start is AtWindow, and it starts now by itself",

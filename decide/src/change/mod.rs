@@ -1,6 +1,7 @@
 //! What becomes of a ChangeTicket now: how far its review is, whether it starts, what the end of its window does, and how it ends. What is to have an effect is in the status before.
 
 mod action;
+pub mod conflict;
 mod content;
 mod permit;
 mod review;
@@ -15,7 +16,7 @@ pub use status::{failed, moved};
 
 use crds::v1alpha1::{
     Approval, Asked, ChangeAction, ChangeStarted, ChangeTicket, ChangeTicketStatus, ChangeVerb,
-    JobRun, OnClose,
+    JobRun, OnClose, OnConflict,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -32,6 +33,9 @@ pub struct World<'a> {
     pub barred: Option<Refusal>,
     pub approvals: &'a [Approval],
     pub calendars: &'a Gate,
+    /// What it conflicts with, and what is done with that.
+    pub conflicts: &'a [conflict::Found],
+    pub on_conflict: OnConflict,
     /// The run of this ticket, if there is one.
     pub run: Option<&'a JobRun>,
     /// Actions that nobody has answered yet, in their order.

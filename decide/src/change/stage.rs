@@ -1,17 +1,19 @@
 //! Where a ticket stands: from draft over review and window to its end.
 
 use crds::v1alpha1::{
-    ChangeLevel, ChangeOutcome, ChangeResult, ChangeStart, ChangeStarted, ChangeVerb, JobRun,
-    OnClose, Verified, clip, condition_is_true,
+    ChangeLevel, ChangeOutcome, ChangeResult, ChangeStart, ChangeStarted, ChangeVerb, ConflictMode,
+    JobRun, OnClose, Verified, clip, condition_is_true,
 };
 
-use super::{Standing, review};
+use super::{Standing, conflict, review};
 use crate::Refusal;
 
 /// Where a ticket stands, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     Draft,
+    /// It is not handed in, since it conflicts with what was planned before.
+    Conflicting(Refusal),
     /// Somebody has to correct something first.
     Blocked(Refusal),
     Rejected(Refusal),
@@ -75,6 +77,11 @@ impl Standing<'_> {
         if self.now >= self.closes() {
             return Stage::Ended(self.expired());
         }
+        if let Some(conflict) = self.barred_by(self.world.on_conflict.submit)
+            && !self.reviewed.is_approved()
+        {
+            return Stage::Conflicting(conflict);
+        }
         if let Err(stage) = self.reviewing() {
             return stage;
         }
@@ -91,6 +98,9 @@ impl Standing<'_> {
         if let Some((cause, _)) = calendars.closed(self.now) {
             return Stage::Held(Refusal::new(cause.reason, cause.message));
         }
+        if let Some(conflict) = self.barred_by(self.world.on_conflict.start) {
+            return Stage::Held(conflict);
+        }
         if spec.plan.job.is_some() && spec.start == ChangeStart::AtWindow {
             return Stage::Due;
         }
@@ -99,6 +109,12 @@ impl Standing<'_> {
             self.closes(),
             self.name()
         ))
+    }
+
+    /// The conflict that keeps it where it is, where policies say that one does.
+    fn barred_by(&self, mode: ConflictMode) -> Option<Refusal> {
+        let blocking = conflict::blocking(self.world.conflicts);
+        blocking.filter(|_| mode == ConflictMode::Block)
     }
 
     /// What stands between a submitted ticket and its window.

@@ -1,6 +1,8 @@
 //! What a ChangeTicket's status says.
 
-use crds::v1alpha1::{ChangeTicket, ChangeTicketStatus, Verdict, find_condition, set_condition};
+use crds::v1alpha1::{
+    ChangeConflict, ChangeTicket, ChangeTicketStatus, Verdict, find_condition, set_condition,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -10,7 +12,7 @@ impl Standing<'_> {
     /// The status at this stage.
     pub(super) fn told(&self, stage: &Stage) -> ChangeTicketStatus {
         let mut status = self.status.clone();
-        let is_draft = *stage == Stage::Draft;
+        let is_draft = matches!(stage, Stage::Draft | Stage::Conflicting(_));
         if let Ok(content) = &self.content {
             status.writers = content.authors.iter().cloned().collect();
         }
@@ -28,6 +30,12 @@ impl Standing<'_> {
             }
             None => {}
         }
+        if *stage == Stage::Draft {
+            status.conflicts = Vec::new();
+        } else if self.looks_for_conflicts(stage) {
+            let found = self.world.conflicts.iter();
+            status.conflicts = found.map(|found| found.conflict.clone()).collect();
+        }
         status.live = Some(self.is_live(stage));
         status.next_flip = self.next_flip(stage).map(Time);
         if let Stage::Ended(end) = stage {
@@ -37,6 +45,13 @@ impl Standing<'_> {
         status.summary = Some(word(stage).to_owned());
         self.condition(&mut status, stage);
         status
+    }
+
+    /// What had started before this turn, or has ended, keeps the word of then.
+    fn looks_for_conflicts(&self, stage: &Stage) -> bool {
+        let before = self.ticket.status.as_ref();
+        before.is_none_or(|status| status.started.is_none())
+            && !matches!(stage, Stage::Draft | Stage::Ended(_))
     }
 
     fn is_live(&self, stage: &Stage) -> bool {
@@ -63,6 +78,11 @@ impl Standing<'_> {
         let generation = self.ticket.metadata.generation;
         let mut verdicts = vec![submitted(stage), self.approved(stage), executing(stage)];
         verdicts.extend(end(stage));
+        if *stage == Stage::Draft {
+            status.conditions.retain(|c| c.type_ != "ConflictFree");
+        } else if self.looks_for_conflicts(stage) {
+            verdicts.push(conflict_free(&status.conflicts));
+        }
         let ready = ready(stage);
         let kept = match ready.status {
             "Unknown" => Some("Reconciling"),
@@ -84,7 +104,9 @@ impl Standing<'_> {
         match stage {
             Stage::Draft => Verdict::no("Approved", "Draft", ""),
             Stage::InReview(left) => Verdict::no("Approved", "AwaitingApproval", left),
-            Stage::Rejected(why) => Verdict::no("Approved", why.reason, &why.message),
+            Stage::Conflicting(why) | Stage::Rejected(why) => {
+                Verdict::no("Approved", why.reason, &why.message)
+            }
             _ if self.is_approved() => Verdict::yes("Approved", "Approved", ""),
             _ if self.status.started.is_some() => Verdict::no(
                 "Approved",
@@ -101,7 +123,7 @@ impl Standing<'_> {
 fn word(stage: &Stage) -> &'static str {
     match stage {
         Stage::Draft => "Draft",
-        Stage::Blocked(_) => "Blocked",
+        Stage::Conflicting(_) | Stage::Blocked(_) => "Blocked",
         Stage::Rejected(_) => "Rejected",
         Stage::InReview(_) => "InReview",
         Stage::Scheduled(_) | Stage::Held(_) | Stage::Due => "Scheduled",
@@ -121,7 +143,22 @@ fn submitted(stage: &Stage) -> Verdict {
     if *stage == Stage::Draft {
         return Verdict::no("Submitted", "Draft", "spec.submit is false");
     }
+    if let Stage::Conflicting(why) = stage {
+        return Verdict::no("Submitted", why.reason, &why.message);
+    }
     Verdict::yes("Submitted", "Submitted", "")
+}
+
+fn conflict_free(conflicts: &[ChangeConflict]) -> Verdict {
+    let Some(worst) = conflicts.first() else {
+        return Verdict::yes("ConflictFree", "NoConflict", "");
+    };
+    let more = match conflicts.len() - 1 {
+        0 => String::new(),
+        more => format!(" ({more} more in status.conflicts)"),
+    };
+    let message = format!("{}{more}", worst.message);
+    Verdict::no("ConflictFree", worst.reason.name(), message)
 }
 
 fn executing(stage: &Stage) -> Verdict {
@@ -149,7 +186,7 @@ fn ready(stage: &Stage) -> Verdict {
             "Draft",
             "it does nothing until spec.submit is true",
         ),
-        Stage::Blocked(why) | Stage::Rejected(why) => {
+        Stage::Conflicting(why) | Stage::Blocked(why) | Stage::Rejected(why) => {
             Verdict::no("Ready", why.reason, &why.message)
         }
         Stage::InReview(left) => Verdict::unknown("Ready", "AwaitingApproval", left),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crds::v1alpha1::{
-    ChangeTicketSpec, JobRunStatus, condition_is_true, find_condition, set_condition,
+    ChangeTicketSpec, ConflictMode, JobRunStatus, condition_is_true, find_condition, set_condition,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ struct Desk {
     barred: Option<Refusal>,
     approvals: Vec<Approval>,
     calendars: Gate,
+    conflicts: Vec<conflict::Found>,
+    on_conflict: OnConflict,
     actions: Vec<ChangeAction>,
     run: Option<JobRun>,
     created: usize,
@@ -60,6 +62,8 @@ impl Desk {
             barred: None,
             approvals: Vec::new(),
             calendars: Gate::default(),
+            conflicts: Vec::new(),
+            on_conflict: OnConflict::default(),
             actions: Vec::new(),
             run: None,
             created: 0,
@@ -113,6 +117,8 @@ impl Desk {
             barred: self.barred.clone(),
             approvals: &self.approvals,
             calendars: &self.calendars,
+            conflicts: &self.conflicts,
+            on_conflict: self.on_conflict,
             run: self.run.as_ref(),
             actions: &self.actions,
         };
@@ -219,6 +225,70 @@ fn only_those_count_who_are_of_a_level_and_have_no_other_part_in_it() {
         let approved = desk.status().levels[0].approved;
         assert_eq!(approved, i32::from(why.is_empty()), "{user}");
     }
+}
+
+/// A conflict with what was planned before, or after.
+fn booked(gives_way: bool) -> conflict::Found {
+    let conflict = json!({"reason": "ItemBooked", "severity": "High", "with": {"kind": "ChangeTicket", "namespace": "n", "name": "other"},
+        "from": at(START).to_string(), "until": at(END).to_string(), "message": "ChangeTicket other is first"});
+    conflict::Found {
+        conflict: serde_json::from_value(conflict).expect("a conflict"),
+        gives_way,
+    }
+}
+
+#[test]
+fn a_conflict_is_told_and_blocks_where_a_policy_says_so_and_the_other_was_first() {
+    let (warn, block) = (ConflictMode::Warn, ConflictMode::Block);
+    for (submit, start, gives_way, submitted, started) in [
+        (warn, warn, true, true, true),
+        (block, block, false, true, true),
+        (block, warn, true, false, true),
+        (warn, block, true, true, false),
+    ] {
+        let mut desk = Desk::with(&json!({}));
+        desk.conflicts = vec![booked(gives_way)];
+        desk.on_conflict = OnConflict { submit, start };
+        desk.turns(50);
+        let told = &desk.status().conditions;
+        assert_eq!(condition_is_true(told, "Submitted"), submitted);
+        assert_eq!(desk.status().digest.is_some(), submitted);
+        let free = find_condition(told, "ConflictFree").expect("it says so");
+        assert_eq!((&*free.status, &*free.reason), ("False", "ItemBooked"));
+        assert_eq!(desk.status().conflicts.len(), 1);
+        let reason = if submitted {
+            "AwaitingApproval"
+        } else {
+            "ItemBooked"
+        };
+        assert_eq!(desk.reason(), reason);
+        // One that everybody had agreed to before is asked again at the start alone.
+        let mut desk = desk.agreed();
+        desk.turns(START);
+        assert_eq!(desk.created == 1, started, "{submit:?} {start:?}");
+        assert_eq!(desk.status().conflicts.len(), 1, "it is kept");
+        if !started {
+            assert_eq!(desk.reason(), "ItemBooked");
+            desk.conflicts.clear();
+            desk.turns(START + 1);
+            assert_eq!((desk.created, desk.status().conflicts.len()), (1, 0));
+            assert!(condition_is_true(&desk.status().conditions, "ConflictFree"));
+        }
+    }
+}
+
+#[test]
+fn a_draft_has_no_conflicts_and_nobody_starts_a_change_that_is_blocked() {
+    let mut desk = Desk::guide(&json!({})).agreed();
+    desk.conflicts = vec![booked(true)];
+    desk.on_conflict.start = ConflictMode::Block;
+    desk.turns(START);
+    desk.does("ivan", "Start", None);
+    assert_eq!(desk.turns(START), [Err("ItemBooked")]);
+    desk.ticket.spec.submit = false;
+    desk.turns(START);
+    assert!(desk.status().conflicts.is_empty());
+    assert!(find_condition(&desk.status().conditions, "ConflictFree").is_none());
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod cancel;
 mod change;
 mod charts;
 mod command_line;
+mod conflicts;
 mod control;
 mod denials;
 mod disk_full;

@@ -58,6 +58,7 @@ use crate::{
     args::Args,
     audit::Audit,
     awaiting::Awaiting,
+    bookings::{self, Bookings},
     bursts::Bursts,
     claims::Claims,
     context::{Context, Failures, Given, Glass, Run, Ticket, Written, toolkit},
@@ -98,6 +99,7 @@ struct Ears {
     tickets: Woken<Ticket>,
     change_actions: Heeded<ChangeAction>,
     policies: Option<policies::News>,
+    protections: Option<protection::News>,
 }
 
 type Woken<T> = HashMap<String, UnboundedReceiverStream<T>>;
@@ -133,7 +135,13 @@ pub async fn run(
     tokio::join!(
         work(&ctx, ears.runs, ears.actions, ears.approvals),
         definitions(&ctx, ears.script, ears.scripts, ears.parameters),
-        rules(&ctx, ears.policies, ears.approval, ears.glasses),
+        rules(
+            &ctx,
+            ears.policies,
+            ears.protections,
+            ears.approval,
+            ears.glasses
+        ),
         changes(&ctx, ears.tickets, ears.change_actions),
     );
     Ok(())
@@ -205,12 +213,13 @@ async fn definitions(
 async fn rules(
     ctx: &Arc<Context>,
     policies: Option<policies::News>,
+    protections: Option<protection::News>,
     mut woken: Woken<Given>,
     mut broken: Woken<Glass>,
 ) {
     tokio::join!(
         command_policy::drive(ctx, policies),
-        protection::drive(ctx),
+        protection::drive(ctx, protections),
         drive(ctx, Turns::usual(), approval::reconcile, |given, part| {
             let woken = own(&mut woken, part);
             approval::following(given, ctx, part).reconcile_on(woken)
@@ -232,8 +241,12 @@ async fn changes(ctx: &Arc<Context>, mut woken: Woken<Ticket>, mut actions: Heed
             .watches_stream(own(&mut actions, part), change::of_action)
             .reconcile_on(own(&mut woken, part))
     };
+    let of_tickets = Turns {
+        told: bookings::hear,
+        ..Turns::usual()
+    };
     tokio::join!(
-        drive(ctx, Turns::usual(), change::reconcile, tickets),
+        drive(ctx, of_tickets, change::reconcile, tickets),
         drive(ctx, Turns::usual(), change_action::reconcile, |c, _| c),
     );
 }
@@ -261,6 +274,7 @@ async fn context(
     let (wake_glass, glasses) = wakes(&scope);
     let (change_actions, heard_change_actions) = Heard::of(&client, &scope);
     let (policies, news) = Policies::heard(&client, &scope);
+    let protections = protection::heard(&client, &scope);
     let ears = Ears {
         runs,
         parameters,
@@ -273,6 +287,7 @@ async fn context(
         tickets,
         change_actions: heard_change_actions,
         policies: news,
+        protections,
     };
     let fleet = Fleet::fenced(Limits::default(), fence.clone());
     let ctx = Context {
@@ -283,6 +298,8 @@ async fn context(
         approvals,
         change_actions,
         awaiting: Awaiting::default(),
+        bookings: Bookings::default(),
+        protections: ears.protections.as_ref().map(|(_, known)| known.clone()),
         policies,
         doors: Doors::new(client.clone(), &args.namespace),
         definitions: Definitions::default(),

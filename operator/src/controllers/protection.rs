@@ -7,10 +7,10 @@ use crds::v1alpha1::{
     ProtectionPolicy, ProtectionPolicyStatus,
 };
 use decide::protection;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream::BoxStream};
 use jiff::Timestamp;
 use kube::{
-    Api, Resource as _, ResourceExt as _,
+    Api, Client, Resource as _, ResourceExt as _,
     core::DeserializeGuard,
     runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
@@ -21,17 +21,31 @@ use crate::{
     error::{Error, Result, chain},
     heard::{self, Known},
     report,
+    scope::Scope,
 };
 
 /// Turns without a flip, so that a clock that was set is noticed.
 const CALM: Duration = Duration::from_mins(1);
 
+/// News of policies, which have to be followed for them to be known, and what is known.
+pub type News = (
+    BoxStream<'static, Result<DeserializeGuard<ProtectionPolicy>, watcher::Error>>,
+    Known<ProtectionPolicy>,
+);
+
+/// They are of the whole cluster, so where only some namespaces are served there are none.
+pub fn heard(client: &Client, scope: &Scope) -> Option<News> {
+    let heard = scope
+        .is_every_namespace()
+        .then(|| heard::follow(Api::all(client.clone())));
+    heard.map(|(known, news)| (news.boxed(), known))
+}
+
 /// Drives the policies where there can be any.
-pub async fn drive(ctx: &Arc<Context>) {
-    if !ctx.scope.is_every_namespace() {
+pub async fn drive(ctx: &Arc<Context>, news: Option<News>) {
+    let Some((news, known)) = news else {
         return;
-    }
-    let (known, news) = heard::follow(Api::all(ctx.client.clone()));
+    };
     let calendars = Api::<DeserializeGuard<ChangeCalendar>>::all(ctx.client.clone());
     let (tickets, news_of_tickets) = heard::follow(Api::all(ctx.client.clone()));
     let (glasses, news_of_glasses) = heard::follow(Api::all(ctx.client.clone()));

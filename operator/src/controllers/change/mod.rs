@@ -1,6 +1,7 @@
 //! ChangeTicket: reviewed, started within its window, closed with a result. Its run is created in the turn after the one that has written down that it starts, under a name that comes from the ticket.
 
 mod act;
+mod conflicts;
 mod observe;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub fn following(
     part: &str,
 ) -> Controller<DeserializeGuard<ChangeTicket>> {
     let known = tickets.store();
+    ctx.bookings.are_known(part, known.clone());
     let naming =
         move |namespace: Option<String>, name: &str, has: fn(&ChangeTicket, &str) -> bool| {
             let names = |ticket: &Arc<DeserializeGuard<ChangeTicket>>| {
@@ -116,7 +118,7 @@ struct Turn {
 }
 
 async fn turn(ticket: &ChangeTicket, ctx: &Context, now: Timestamp) -> Result<Option<Turn>> {
-    let seen = observe::look(ctx, ticket).await?;
+    let seen = observe::look(ctx, ticket, now).await?;
     let Some(ticket) = act::hold(ctx, ticket, &seen).await? else {
         return Ok(None);
     };

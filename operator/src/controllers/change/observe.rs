@@ -8,9 +8,13 @@ use decide::{
     change::{self, Content, JobSeen, World},
     schedule::Gate,
 };
+use jiff::Timestamp;
 use kube::{Api, Resource as _, ResourceExt as _};
 
-use super::super::schedule;
+use super::{
+    super::schedule,
+    conflicts::{self, Conflicts},
+};
 use crate::{
     context::Context,
     entitled::{self, Writer},
@@ -25,6 +29,7 @@ pub struct Seen {
     barred: Option<Refusal>,
     approvals: Vec<Approval>,
     calendars: Gate,
+    conflicts: Conflicts,
     pub run: Option<JobRun>,
     pub actions: Vec<ChangeAction>,
 }
@@ -36,18 +41,21 @@ impl Seen {
             barred: self.barred.clone(),
             approvals: &self.approvals,
             calendars: &self.calendars,
+            conflicts: &self.conflicts.found,
+            on_conflict: self.conflicts.on_conflict,
             run: self.run.as_ref(),
             actions: &self.actions,
         }
     }
 }
 
-pub async fn look(ctx: &Context, ticket: &ChangeTicket) -> Result<Seen> {
+pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Result<Seen> {
     let mut seen = Seen {
         job: Ok(None),
         barred: None,
         approvals: Vec::new(),
         calendars: Gate::default(),
+        conflicts: Conflicts::default(),
         run: None,
         actions: actions(ctx, ticket).await?,
     };
@@ -66,6 +74,7 @@ pub async fn look(ctx: &Context, ticket: &ChangeTicket) -> Result<Seen> {
     seen.run = run(ctx, ticket).await?;
     if !started {
         seen.calendars = schedule::gate(ctx, &namespace, &ticket.spec.calendar_refs).await?;
+        seen.conflicts = conflicts::look(ctx, ticket, now).await?;
     }
     Ok(seen)
 }

@@ -1,0 +1,131 @@
+//! What is known of plans where nobody looks at a ticket's objects: tickets, calendars and ProtectionPolicies, as they are heard of. Of tickets it keeps no more than what others have to know.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crds::v1alpha1::{ChangeCalendar, ChangeTicket, ProtectionPolicy};
+use jiff::Timestamp;
+
+use super::{Applied, Around, Booking, Found, Graph, applied, conflicts, is_about};
+use crate::calendar::Calendar;
+
+type Named<T> = BTreeMap<String, T>;
+
+#[derive(Debug, Default)]
+pub struct Diary {
+    /// By namespace and name.
+    tickets: Named<Named<Booking>>,
+    calendars: Named<Named<Arc<Calendar>>>,
+    policies: Named<ProtectionPolicy>,
+}
+
+/// Something of which a diary is kept.
+pub trait Kept {
+    fn forget_all(diary: &mut Diary);
+    fn forget(diary: &mut Diary, namespace: &str, name: &str);
+    /// Takes it in, in place of what was known by its name.
+    fn keep(&self, diary: &mut Diary);
+}
+
+impl Diary {
+    /// What a ticket conflicts with, but for what is related to its objects, and for policies that choose namespaces by labels: these are known once it is handed in.
+    pub fn conflicts(&self, ticket: &ChangeTicket, now: Timestamp) -> Vec<Found> {
+        let own = Booking::of(ticket);
+        let others = self.tickets.get(&own.namespace).into_iter().flatten();
+        let others = others.filter(|(_, other)| own.meets(other));
+        let around = Around {
+            others: others.map(|(_, other)| other.clone()).collect(),
+            calendars: self.calendars(&own),
+            graph: Graph::default(),
+        };
+        conflicts(&own, &around, now)
+    }
+
+    fn calendars(&self, own: &Booking) -> Vec<Applied> {
+        let policies = self.policies.values();
+        let about = policies.filter(|policy| is_about(policy, &own.namespace, None));
+        let of_policies = applied(about)
+            .into_iter()
+            .map(|(of, rules)| (&of.namespace, &of.name, Some(rules.to_vec())));
+        let of_ticket = own.calendars.iter();
+        let of_ticket = of_ticket.map(|name| (&own.namespace, name, None));
+        let all = of_ticket.chain(of_policies);
+        all.filter_map(|(namespace, name, rules)| {
+            let calendar = self.calendars.get(namespace)?.get(name)?.clone();
+            Some(Applied {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                calendar,
+                rules,
+            })
+        })
+        .collect()
+    }
+}
+
+fn forget<T>(all: &mut Named<Named<T>>, namespace: &str, name: &str) {
+    if let Some(here) = all.get_mut(namespace) {
+        here.remove(name);
+        if here.is_empty() {
+            all.remove(namespace);
+        }
+    }
+}
+
+fn keep<T>(all: &mut Named<Named<T>>, namespace: &str, name: &str, what: T) {
+    let here = all.entry(namespace.to_owned()).or_default();
+    here.insert(name.to_owned(), what);
+}
+
+impl Kept for ChangeTicket {
+    fn forget_all(diary: &mut Diary) {
+        diary.tickets.clear();
+    }
+
+    fn forget(diary: &mut Diary, namespace: &str, name: &str) {
+        forget(&mut diary.tickets, namespace, name);
+    }
+
+    fn keep(&self, diary: &mut Diary) {
+        let booking = Booking::of(self);
+        let (namespace, name) = (booking.namespace.clone(), booking.name.clone());
+        match booking.since {
+            Some(_) => keep(&mut diary.tickets, &namespace, &name, booking),
+            None => forget(&mut diary.tickets, &namespace, &name),
+        }
+    }
+}
+
+impl Kept for ChangeCalendar {
+    fn forget_all(diary: &mut Diary) {
+        diary.calendars.clear();
+    }
+
+    fn forget(diary: &mut Diary, namespace: &str, name: &str) {
+        forget(&mut diary.calendars, namespace, name);
+    }
+
+    fn keep(&self, diary: &mut Diary) {
+        let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        match Calendar::read(&self.spec) {
+            Ok(read) => keep(&mut diary.calendars, namespace, name, Arc::new(read)),
+            Err(_) => forget(&mut diary.calendars, namespace, name),
+        }
+    }
+}
+
+impl Kept for ProtectionPolicy {
+    fn forget_all(diary: &mut Diary) {
+        diary.policies.clear();
+    }
+
+    fn forget(diary: &mut Diary, _: &str, name: &str) {
+        diary.policies.remove(name);
+    }
+
+    fn keep(&self, diary: &mut Diary) {
+        let name = self.metadata.name.clone().unwrap_or_default();
+        let policy = ProtectionPolicy::new(&name, self.spec.clone());
+        diary.policies.insert(name, policy);
+    }
+}

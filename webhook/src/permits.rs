@@ -1,0 +1,150 @@
+//! What is known of live ChangeTickets: what each permits, by namespace, as it was last heard. Before they were listed once, nothing is permitted.
+
+use std::{collections::BTreeMap, pin::pin, sync::Arc};
+
+use crds::v1alpha1::{ChangeTicket, Requester};
+use decide::change::{Deed, Permit};
+use futures::StreamExt as _;
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{Config, Event, watcher},
+    },
+};
+use serving::{Gate, telemetry::chain};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Those of live tickets, by namespace and name.
+#[derive(Clone, Debug, Default)]
+pub struct Permits(BTreeMap<String, BTreeMap<String, Arc<Permit>>>);
+
+/// As last heard.
+pub type Known = watch::Receiver<Arc<Permits>>;
+
+/// Follows the tickets until the token is cancelled, and opens the gate when all of them are known.
+pub fn follow(client: Client, gate: Gate, shutdown: CancellationToken) -> Known {
+    let (tell, known) = watch::channel(Arc::default());
+    let tickets = Api::<DeserializeGuard<ChangeTicket>>::all(client);
+    tokio::spawn(shutdown.run_until_cancelled_owned(async move {
+        let mut events = pin!(watcher(tickets, Config::default()).default_backoff());
+        let mut permits = Permits::default();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    if permits.take_in(event) {
+                        tell.send_replace(Arc::new(permits.clone()));
+                        gate.set(true);
+                    }
+                }
+                Err(e) => tracing::warn!(error = chain(&e), "tickets are not readable"),
+            }
+        }
+    }));
+    known
+}
+
+impl Permits {
+    /// Whether what is known is whole and another with that. What a new list lacks is gone.
+    fn take_in(&mut self, event: Event<DeserializeGuard<ChangeTicket>>) -> bool {
+        match event {
+            Event::Init => {
+                self.0.clear();
+                false
+            }
+            Event::InitApply(ticket) => {
+                self.put(&ticket);
+                false
+            }
+            Event::InitDone => true,
+            Event::Apply(ticket) => self.put(&ticket),
+            Event::Delete(ticket) => self.take(&ticket),
+        }
+    }
+
+    /// Whether it says something else with that; one that cannot be read permits nothing.
+    fn put(&mut self, ticket: &DeserializeGuard<ChangeTicket>) -> bool {
+        let permit = ticket.0.as_ref().ok().and_then(Permit::of);
+        let Some(permit) = permit else {
+            return self.take(ticket);
+        };
+        let namespace = ticket.namespace().unwrap_or_default();
+        let here = self.0.entry(namespace).or_default();
+        here.insert(ticket.name_any(), Arc::new(permit));
+        true
+    }
+
+    fn take(&mut self, ticket: &DeserializeGuard<ChangeTicket>) -> bool {
+        let here = self.0.get_mut(&ticket.namespace().unwrap_or_default());
+        here.is_some_and(|here| here.remove(&ticket.name_any()).is_some())
+    }
+
+    /// The first ticket of a namespace under which somebody may do something now.
+    pub fn ticket(
+        &self,
+        namespace: &str,
+        by: &Requester,
+        deed: Deed<'_>,
+        now: Timestamp,
+    ) -> Option<Arc<Permit>> {
+        let mut here = self.0.get(namespace)?.values();
+        here.find(|permit| permit.permits(by, deed, now)).cloned()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A live ticket of namespace shop, under which ivan may exec into db-0.
+    pub fn ticket(live: bool) -> DeserializeGuard<ChangeTicket> {
+        let allow = json!([{"groups": [""], "resources": ["pods"], "names": ["db-0"], "operations": ["Exec"]}]);
+        let ticket = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "ChangeTicket",
+            "metadata": {"name": "move", "namespace": "shop", "generation": 1},
+            "spec": {"title": "t", "type": "Regular", "level": "C", "window": {"start": "2026-01-01T00:00:00Z", "end": "2096-01-01T00:00:00Z"},
+                "plan": {"guide": "g"}, "implementers": {"users": ["ivan"]}, "review": [{"name": "leads", "users": ["bob"]}], "allow": allow},
+            "status": {"observedGeneration": 1, "live": live}});
+        serde_json::from_value(ticket).unwrap()
+    }
+
+    /// What is known with it.
+    pub fn known() -> Known {
+        let mut permits = Permits::default();
+        assert!(permits.take_in(Event::Apply(ticket(true))));
+        watch::channel(Arc::new(permits)).1
+    }
+
+    #[test]
+    fn a_ticket_permits_while_it_is_heard_to_be_live() {
+        let mut permits = Permits::default();
+        let by = serde_json::from_value(json!({"user": "ivan", "groups": []})).unwrap();
+        let deed = Deed {
+            group: "",
+            resource: "pods",
+            name: "db-0",
+            operation: crds::v1alpha1::ProtectedOperation::Exec,
+        };
+        let now: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
+        let has =
+            |permits: &Permits, namespace| permits.ticket(namespace, &by, deed, now).is_some();
+        assert!(!permits.take_in(Event::Apply(ticket(false))), "no news");
+        assert!(!has(&permits, "shop"));
+        assert!(permits.take_in(Event::Apply(ticket(true))));
+        assert!(has(&permits, "shop") && !has(&permits, "bank"));
+        assert!(permits.take_in(Event::Apply(ticket(false))));
+        assert!(!has(&permits, "shop"), "its window is over");
+        permits.take_in(Event::InitApply(ticket(true)));
+        assert!(permits.take_in(Event::InitDone) && has(&permits, "shop"));
+        assert!(permits.take_in(Event::Delete(ticket(true))));
+        assert!(!has(&permits, "shop"));
+        permits.take_in(Event::Apply(ticket(true)));
+        permits.take_in(Event::Init);
+        assert!(permits.take_in(Event::InitDone) && !has(&permits, "shop"));
+    }
+}
