@@ -28,11 +28,6 @@ use super::{
     printcolumn(name = "Level", type_ = "string", json_path = ".spec.level"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.summary"),
     printcolumn(name = "Live", type_ = "boolean", json_path = ".status.live"),
-    printcolumn(
-        name = "Conflict",
-        type_ = "string",
-        json_path = ".status.conflicts[0].reason"
-    ),
     printcolumn(name = "Start", type_ = "string", json_path = ".spec.window.start"),
     printcolumn(name = "End", type_ = "string", json_path = ".spec.window.end"),
     printcolumn(
@@ -44,6 +39,12 @@ use super::{
         name = "Title",
         type_ = "string",
         json_path = ".spec.title",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Conflict",
+        type_ = "string",
+        json_path = ".status.conflicts[0].reason",
         priority = 1
     ),
     printcolumn(
