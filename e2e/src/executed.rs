@@ -11,9 +11,9 @@ pub struct Executed {
 }
 
 impl Executed {
-    /// What the program is called, whatever it was told that it is called.
+    /// What the program is called, whatever it was told that it is called; one that starts itself again is what it was told.
     pub fn name(&self) -> &str {
-        let file = if self.file.is_empty() {
+        let file = if ["", "/proc/self/exe"].contains(&&*self.file) {
             self.argv.first().map_or("", String::as_str)
         } else {
             &self.file
