@@ -1,21 +1,15 @@
 //! What is known of policies: the rules of each by its name, as they were last heard.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crds::v1alpha1::{CommandPolicy, Glass};
 use decide::command::Rulebook;
-use futures::StreamExt as _;
-use kube::{
-    Api, Client, ResourceExt as _,
-    core::DeserializeGuard,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{Config, Event, watcher},
-    },
-};
-use serving::{Gate, telemetry::chain};
+use kube::{Client, ResourceExt as _, core::DeserializeGuard, runtime::watcher::Event};
+use serving::Gate;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::heard::{self, News};
 
 /// The rules of a policy and who gets past them, or why nobody can ask it.
 pub type Book = Result<Ruled, String>;
@@ -33,30 +27,21 @@ pub type Books = BTreeMap<String, Arc<Book>>;
 pub type Known = watch::Receiver<Arc<Books>>;
 
 /// Follows the policies until the token is cancelled, and opens the gate when all of them are known.
-pub fn follow(client: Client, gate: Gate, shutdown: CancellationToken) -> Known {
+pub fn follow(client: &Client, gate: Gate, shutdown: &CancellationToken) -> Known {
     let (tell, known) = watch::channel(Arc::default());
-    let policies = Api::<DeserializeGuard<CommandPolicy>>::all(client);
-    tokio::spawn(shutdown.run_until_cancelled_owned(async move {
-        let mut events = pin!(watcher(policies, Config::default()).default_backoff());
-        let mut books = Books::new();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => {
-                    if take_in(event, &mut books) {
-                        tell.send_replace(Arc::new(books.clone()));
-                        gate.set(true);
-                    }
-                }
-                Err(e) => tracing::warn!(error = chain(&e), "policies are not readable"),
-            }
+    let mut books = Books::new();
+    heard::follow(client, shutdown, move |news| {
+        if take_in(news, &mut books) {
+            tell.send_replace(Arc::new(books.clone()));
+            gate.set(true);
         }
-    }));
+    });
     known
 }
 
 /// Whether what is known is whole with that. What a new list lacks is gone.
-fn take_in(event: Event<DeserializeGuard<CommandPolicy>>, books: &mut Books) -> bool {
-    match event {
+fn take_in(news: News<CommandPolicy>, books: &mut Books) -> bool {
+    match news {
         Event::Init => books.clear(),
         Event::InitApply(policy) => {
             books.insert(policy.name_any(), Arc::new(book(&policy)));

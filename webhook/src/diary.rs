@@ -2,56 +2,47 @@
 
 use std::{
     fmt::Debug,
-    pin::pin,
     sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
 };
 
 use crds::v1alpha1::{ChangeCalendar, ChangeTicket, ProtectionPolicy};
 use decide::change::conflict::{Diary, Kept};
-use futures::StreamExt as _;
-use kube::{
-    Api, Client, Resource, ResourceExt as _,
-    core::DeserializeGuard,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{Config, Event, watcher},
-    },
-};
+use kube::{Client, Resource, ResourceExt as _, core::DeserializeGuard, runtime::watcher::Event};
 use serde::de::DeserializeOwned;
-use serving::telemetry::chain;
 use tokio_util::sync::CancellationToken;
+
+use crate::heard::{self, News};
 
 /// As last heard; empty at first.
 pub type Known = Arc<RwLock<Diary>>;
 
-/// Follows what is planned until the token is cancelled.
-pub fn follow(client: &Client, shutdown: &CancellationToken) -> Known {
+/// Follows what is planned until the token is cancelled; somebody else hears of the tickets too.
+pub fn follow(
+    client: &Client,
+    shutdown: &CancellationToken,
+    of_tickets: impl FnMut(&News<ChangeTicket>) + Send + 'static,
+) -> Known {
     let known = Known::default();
-    keep::<ChangeTicket>(client, &known, shutdown);
-    keep::<ChangeCalendar>(client, &known, shutdown);
-    keep::<ProtectionPolicy>(client, &known, shutdown);
+    keep(client, &known, shutdown, of_tickets);
+    keep::<ChangeCalendar>(client, &known, shutdown, |_| {});
+    keep::<ProtectionPolicy>(client, &known, shutdown, |_| {});
     known
 }
 
-fn keep<K>(client: &Client, known: &Known, shutdown: &CancellationToken)
-where
+fn keep<K>(
+    client: &Client,
+    known: &Known,
+    shutdown: &CancellationToken,
+    mut also: impl FnMut(&News<K>) + Send + 'static,
+) where
     K: Kept + Resource<DynamicType = ()>,
-    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let objects = Api::<DeserializeGuard<K>>::all(client.clone());
-    let (known, shutdown) = (known.clone(), shutdown.clone());
-    tokio::spawn(shutdown.run_until_cancelled_owned(async move {
-        let mut events = pin!(watcher(objects, Config::default()).default_backoff());
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => take_in(event, &mut written(&known)),
-                Err(e) => {
-                    let kind = K::kind(&());
-                    tracing::warn!(%kind, error = chain(&e), "what is planned is not readable");
-                }
-            }
-        }
-    }));
+    let known = known.clone();
+    heard::follow(client, shutdown, move |news| {
+        also(&news);
+        take_in(news, &mut written(&known));
+    });
 }
 
 /// Whoever panicked has left one entry too many or too few, which costs no more than a warning.
@@ -59,7 +50,7 @@ fn written(known: &Known) -> RwLockWriteGuard<'_, Diary> {
     known.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn take_in<K>(event: Event<DeserializeGuard<K>>, diary: &mut Diary)
+fn take_in<K>(news: News<K>, diary: &mut Diary)
 where
     K: Kept + Resource<DynamicType = ()> + Debug,
 {
@@ -67,7 +58,7 @@ where
         let namespace = object.namespace().unwrap_or_default();
         K::forget(diary, &namespace, &object.name_any());
     };
-    match event {
+    match news {
         Event::Init => K::forget_all(diary),
         Event::InitApply(object) | Event::Apply(object) => match &object.0 {
             Ok(readable) => readable.keep(diary),

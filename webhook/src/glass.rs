@@ -1,20 +1,13 @@
 //! What is known of broken glass: every BreakGlass that has not ended, as it was last heard. Whether one is live is asked by this webhook's own clock.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crds::v1alpha1::BreakGlass;
-use futures::StreamExt as _;
-use kube::{
-    Api, Client, ResourceExt as _,
-    core::DeserializeGuard,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{Config, Event, watcher},
-    },
-};
-use serving::telemetry::chain;
+use kube::{Client, ResourceExt as _, core::DeserializeGuard, runtime::watcher::Event};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::heard::{self, News};
 
 /// All of them, by namespace and name.
 pub type Glasses = BTreeMap<(String, String), BreakGlass>;
@@ -23,30 +16,21 @@ pub type Glasses = BTreeMap<(String, String), BreakGlass>;
 pub type Known = watch::Receiver<Arc<Glasses>>;
 
 /// Follows them until the token is cancelled.
-pub fn follow(client: Client, shutdown: CancellationToken) -> Known {
+pub fn follow(client: &Client, shutdown: &CancellationToken) -> Known {
     let (tell, known) = watch::channel(Arc::default());
-    let all = Api::<DeserializeGuard<BreakGlass>>::all(client);
-    tokio::spawn(shutdown.run_until_cancelled_owned(async move {
-        let mut events = pin!(watcher(all, Config::default()).default_backoff());
-        let mut glasses = Glasses::new();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => {
-                    if take_in(event, &mut glasses) {
-                        tell.send_replace(Arc::new(glasses.clone()));
-                    }
-                }
-                Err(e) => tracing::warn!(error = chain(&e), "BreakGlasses are not readable"),
-            }
+    let mut glasses = Glasses::new();
+    heard::follow(client, shutdown, move |news| {
+        if take_in(news, &mut glasses) {
+            tell.send_replace(Arc::new(glasses.clone()));
         }
-    }));
+    });
     known
 }
 
 /// Whether what is known is whole with that. What a new list lacks, cannot be read or has ended lets nobody pass.
-fn take_in(event: Event<DeserializeGuard<BreakGlass>>, glasses: &mut Glasses) -> bool {
-    let is_whole = !matches!(event, Event::Init | Event::InitApply(_));
-    match event {
+fn take_in(news: News<BreakGlass>, glasses: &mut Glasses) -> bool {
+    let is_whole = !matches!(news, Event::Init | Event::InitApply(_));
+    match news {
         Event::Init => glasses.clear(),
         Event::InitDone => {}
         Event::InitApply(glass) | Event::Apply(glass) => {

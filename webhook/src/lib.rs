@@ -6,6 +6,7 @@ mod audit;
 mod book;
 mod diary;
 mod glass;
+mod heard;
 mod metrics;
 pub mod options;
 mod permits;

@@ -1,22 +1,15 @@
 //! What is known of live ChangeTickets: what each permits, by namespace, as it was last heard. Before they were listed once, nothing is permitted.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crds::v1alpha1::{ChangeTicket, Requester};
 use decide::change::{Deed, Permit};
-use futures::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
-use kube::{
-    Api, Client, ResourceExt as _,
-    core::DeserializeGuard,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{Config, Event, watcher},
-    },
-};
-use serving::{Gate, telemetry::chain};
+use kube::{ResourceExt as _, core::DeserializeGuard, runtime::watcher::Event};
+use serving::Gate;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+
+use crate::heard::News;
 
 /// Those of live tickets, by namespace and name.
 #[derive(Clone, Debug, Default)]
@@ -25,43 +18,34 @@ pub struct Permits(BTreeMap<String, BTreeMap<String, Arc<Permit>>>);
 /// As last heard.
 pub type Known = watch::Receiver<Arc<Permits>>;
 
-/// Follows the tickets until the token is cancelled, and opens the gate when all of them are known.
-pub fn follow(client: Client, gate: Gate, shutdown: CancellationToken) -> Known {
+/// What is known, and who has to hear of tickets for that; opens the gate when all of them are known.
+pub fn hearing(gate: Gate) -> (Known, impl FnMut(&News<ChangeTicket>) + Send + 'static) {
     let (tell, known) = watch::channel(Arc::default());
-    let tickets = Api::<DeserializeGuard<ChangeTicket>>::all(client);
-    tokio::spawn(shutdown.run_until_cancelled_owned(async move {
-        let mut events = pin!(watcher(tickets, Config::default()).default_backoff());
-        let mut permits = Permits::default();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => {
-                    if permits.take_in(event) {
-                        tell.send_replace(Arc::new(permits.clone()));
-                        gate.set(true);
-                    }
-                }
-                Err(e) => tracing::warn!(error = chain(&e), "tickets are not readable"),
-            }
+    let mut permits = Permits::default();
+    let hear = move |news: &News<ChangeTicket>| {
+        if permits.take_in(news) {
+            tell.send_replace(Arc::new(permits.clone()));
+            gate.set(true);
         }
-    }));
-    known
+    };
+    (known, hear)
 }
 
 impl Permits {
     /// Whether what is known is whole and another with that. What a new list lacks is gone.
-    fn take_in(&mut self, event: Event<DeserializeGuard<ChangeTicket>>) -> bool {
-        match event {
+    fn take_in(&mut self, news: &News<ChangeTicket>) -> bool {
+        match news {
             Event::Init => {
                 self.0.clear();
                 false
             }
             Event::InitApply(ticket) => {
-                self.put(&ticket);
+                self.put(ticket);
                 false
             }
             Event::InitDone => true,
-            Event::Apply(ticket) => self.put(&ticket),
-            Event::Delete(ticket) => self.take(&ticket),
+            Event::Apply(ticket) => self.put(ticket),
+            Event::Delete(ticket) => self.take(ticket),
         }
     }
 
@@ -116,7 +100,7 @@ pub(crate) mod tests {
     /// What is known with it.
     pub fn known() -> Known {
         let mut permits = Permits::default();
-        assert!(permits.take_in(Event::Apply(ticket(true))));
+        assert!(permits.take_in(&Event::Apply(ticket(true))));
         watch::channel(Arc::new(permits)).1
     }
 
@@ -133,18 +117,18 @@ pub(crate) mod tests {
         let now: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
         let has =
             |permits: &Permits, namespace| permits.ticket(namespace, &by, deed, now).is_some();
-        assert!(!permits.take_in(Event::Apply(ticket(false))), "no news");
+        assert!(!permits.take_in(&Event::Apply(ticket(false))), "no news");
         assert!(!has(&permits, "shop"));
-        assert!(permits.take_in(Event::Apply(ticket(true))));
+        assert!(permits.take_in(&Event::Apply(ticket(true))));
         assert!(has(&permits, "shop") && !has(&permits, "bank"));
-        assert!(permits.take_in(Event::Apply(ticket(false))));
+        assert!(permits.take_in(&Event::Apply(ticket(false))));
         assert!(!has(&permits, "shop"), "its window is over");
-        permits.take_in(Event::InitApply(ticket(true)));
-        assert!(permits.take_in(Event::InitDone) && has(&permits, "shop"));
-        assert!(permits.take_in(Event::Delete(ticket(true))));
+        permits.take_in(&Event::InitApply(ticket(true)));
+        assert!(permits.take_in(&Event::InitDone) && has(&permits, "shop"));
+        assert!(permits.take_in(&Event::Delete(ticket(true))));
         assert!(!has(&permits, "shop"));
-        permits.take_in(Event::Apply(ticket(true)));
-        permits.take_in(Event::Init);
-        assert!(permits.take_in(Event::InitDone) && !has(&permits, "shop"));
+        permits.take_in(&Event::Apply(ticket(true)));
+        permits.take_in(&Event::Init);
+        assert!(permits.take_in(&Event::InitDone) && !has(&permits, "shop"));
     }
 }

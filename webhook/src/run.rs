@@ -43,11 +43,12 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let metrics = Metrics::new(&mut registry);
     let records = records(&options, client.clone());
     let audit = Arc::new(Audit::open(records, &options.pod, metrics.clone()));
+    let (permits, of_tickets) = permits::hearing(health.gate("tickets"));
     let doors = Doors {
-        known: book::follow(client.clone(), health.gate("policies"), shutdown.clone()),
-        permits: permits::follow(client.clone(), health.gate("tickets"), shutdown.clone()),
-        planned: diary::follow(&client, &shutdown),
-        glasses: glass::follow(client, shutdown.clone()),
+        known: book::follow(&client, health.gate("policies"), &shutdown),
+        permits,
+        planned: diary::follow(&client, &shutdown, of_tickets),
+        glasses: glass::follow(&client, &shutdown),
         audit: Arc::clone(&audit),
         metrics,
     };
