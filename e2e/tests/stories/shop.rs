@@ -224,7 +224,7 @@ async fn a_change_is_planned_moved_and_agreed_to(scene: &Scene) {
     let said = scene.rita.terminal.pilothouse(&cancelled).await;
     assert_eq!(said.code, Some(0), "{said:#?}");
     scene.ready("disk", "Cancelled").await;
-    let moved = ticket((60, 150));
+    let moved = ticket((45, 120));
     eventually("no warning", PATIENCE, || async {
         let said = scene.plans("move", &moved).await;
         (!said.contains("Warning")).then_some(())
