@@ -21,8 +21,10 @@ pub mod registry;
 pub mod release;
 pub mod replica;
 pub mod rights;
+mod soon;
 pub mod stage;
 pub mod terminal;
+pub mod tickets;
 pub mod verdict;
 pub mod wait;
 
@@ -40,6 +42,7 @@ pub use protection::Protection;
 pub use registry::Registry;
 pub use release::Release;
 pub use replica::Replica;
+pub use soon::soon;
 pub use stage::Stage;
 pub use terminal::Terminal;
 pub use verdict::{accepted, refused};

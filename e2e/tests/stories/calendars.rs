@@ -4,7 +4,7 @@ use crds::v1alpha1::{
     CalendarState, ChangeCalendar, ChangeCalendarStatus, ScheduledTask, ScheduledTaskStatus,
     find_condition,
 };
-use e2e::{Manifest, Stage, Terminal, stage::PATIENCE, wait_for};
+use e2e::{Manifest, Stage, Terminal, soon, stage::PATIENCE, wait_for};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
@@ -106,12 +106,6 @@ impl Calendars {
         };
         self.task(reason, is).await
     }
-}
-
-/// A time of UTC, so many seconds from now.
-fn soon(seconds: i64) -> String {
-    let at = Timestamp::now() + SignedDuration::from_secs(seconds);
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[tokio::test]

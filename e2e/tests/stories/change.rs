@@ -6,11 +6,11 @@ use crds::v1alpha1::{Approval, ChangeOutcome, ChangeTicket, ChangeTicketStatus, 
 use e2e::{
     Guest, Manifest, Protection, Replica, Stage, Terminal, accepted, eventually,
     health::{Expected, assert_told},
-    refused, rights,
+    refused, rights, soon,
     stage::PATIENCE,
-    wait_for,
+    tickets, wait_for,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams},
@@ -86,12 +86,6 @@ fn ticket((start, end): (i64, i64), over: &Value) -> Value {
     spec
 }
 
-/// A time of UTC, so many seconds from now.
-fn soon(seconds: i64) -> String {
-    let at = Timestamp::now() + SignedDuration::from_secs(seconds);
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
 impl Scene {
     async fn writes(&self, yaml: &str) {
         let yaml = yaml.replace("NAMESPACE", self.stage.name());
@@ -112,22 +106,12 @@ impl Scene {
         what: &str,
         is: impl Fn(&ChangeTicketStatus) -> bool,
     ) -> ChangeTicket {
-        let seen = |ticket: Option<&ChangeTicket>| {
-            let told = ticket.and_then(|t| Some((t.metadata.generation, t.status.as_ref()?)));
-            told.is_some_and(|(generation, status)| {
-                status.observed_generation == generation && is(status)
-            })
-        };
-        wait_for(self.tickets.clone(), name, what, PATIENCE, seen).await
+        tickets::until(&self.tickets, name, what, is).await
     }
 
     /// Waits until a ticket says this of itself; how it stands then, and in which words.
     async fn ready(&self, name: &str, reason: &str) -> (ChangeTicketStatus, String) {
-        let is = |status: &ChangeTicketStatus| {
-            find_condition(&status.conditions, "Ready").is_some_and(|c| c.reason == reason)
-        };
-        let status = self.until(name, reason, is).await.status;
-        let status = status.expect("it was looked at");
+        let status = tickets::ready(&self.tickets, name, reason).await;
         let ready = find_condition(&status.conditions, "Ready").expect("it says so");
         let message = ready.message.clone();
         (status, message)

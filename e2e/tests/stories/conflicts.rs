@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use crds::v1alpha1::{ChangeTicket, ChangeTicketStatus, condition_is_true, find_condition};
 use e2e::{
-    Manifest, Protection, Stage, Terminal, accepted, eventually, rights, stage::PATIENCE,
-    terminal::Said, wait_for,
+    Manifest, Protection, Stage, Terminal, accepted, eventually, rights, soon, stage::PATIENCE,
+    terminal::Said, tickets,
 };
-use jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -36,12 +35,6 @@ async fn scene(story: &str) -> Scene {
     let freezes = json!({"default": "Open", "timeZone": "UTC", "events": [sale]});
     scene.writes("ChangeCalendar", "freezes", &freezes).await;
     scene
-}
-
-/// A time of UTC, so many seconds from now.
-fn soon(seconds: i64) -> String {
-    let at = Timestamp::now() + SignedDuration::from_secs(seconds);
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A ticket with a window, carried out by somebody of its own.
@@ -74,16 +67,7 @@ impl Scene {
 
     /// Waits until a ticket says this of itself as it is now.
     async fn ready(&self, name: &str, reason: &str) -> ChangeTicketStatus {
-        let is = |ticket: Option<&ChangeTicket>| {
-            let told = ticket.and_then(|t| Some((t.metadata.generation, t.status.as_ref()?)));
-            told.is_some_and(|(generation, status)| {
-                let ready = find_condition(&status.conditions, "Ready");
-                status.observed_generation == generation
-                    && ready.is_some_and(|ready| ready.reason == reason)
-            })
-        };
-        let ticket = wait_for(self.tickets.clone(), name, reason, PATIENCE, is).await;
-        ticket.status.expect("it was looked at")
+        tickets::ready(&self.tickets, name, reason).await
     }
 
     /// Has the policies of the namespace block what conflicts.

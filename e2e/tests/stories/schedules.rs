@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crds::v1alpha1::{JobRun, ScheduledTask, ScheduledTaskStatus, find_condition};
 use e2e::{
-    Guest, Manifest, People, Replica, Stage, eventually,
+    Guest, Manifest, People, Replica, Stage, eventually, soon,
     stage::{PATIENCE, state},
     wait_for,
 };
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -106,11 +106,6 @@ impl Schedules {
         let lines = Guest("vm1").sh(&file);
         lines.lines().map(str::to_owned).collect()
     }
-}
-
-fn soon(seconds: i64) -> String {
-    let at = Timestamp::now() + SignedDuration::from_secs(seconds);
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[tokio::test]

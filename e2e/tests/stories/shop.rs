@@ -4,9 +4,8 @@
 use crds::v1alpha1::{BreakGlass, CalendarState, ChangeTicket, find_condition};
 use e2e::{
     Away, Guest, Manifest, OfTheCluster, Person, Protection, Stage, accepted, eventually, rights,
-    stage::PATIENCE, terminal::Said, wait_for,
+    soon, stage::PATIENCE, terminal::Said, tickets, wait_for,
 };
-use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::{Value, json};
@@ -57,12 +56,6 @@ struct Scene {
     carol: Person,
     ivan: Person,
     olga: Person,
-}
-
-/// A time of UTC, so many seconds from now.
-fn soon(seconds: i64) -> String {
-    let at = Timestamp::now() + SignedDuration::from_secs(seconds);
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 async fn scene() -> Scene {
@@ -148,15 +141,7 @@ impl Scene {
     }
 
     async fn ready(&self, name: &str, reason: &str) {
-        let is = |ticket: Option<&ChangeTicket>| {
-            let told = ticket.and_then(|t| Some((t.metadata.generation, t.status.as_ref()?)));
-            told.is_some_and(|(generation, status)| {
-                let ready = find_condition(&status.conditions, "Ready");
-                status.observed_generation == generation
-                    && ready.is_some_and(|ready| ready.reason == reason)
-            })
-        };
-        wait_for(self.tickets.clone(), name, reason, PATIENCE, is).await;
+        tickets::ready(&self.tickets, name, reason).await;
     }
 
     async fn agrees(&self, person: &Person, subject: &str) {

@@ -1,16 +1,13 @@
 //! Story: what a CommandPolicy answers with RequireTicket is done under a change that others have agreed to: by the ticket's own Job, or by an implementer while it is live.
 
-use crds::v1alpha1::{
-    ChangeTicket, ChangeTicketStatus, CommandPolicy, condition_is_true, find_condition,
-};
+use crds::v1alpha1::{ChangeTicket, ChangeTicketStatus, CommandPolicy, condition_is_true};
 use e2e::{
     Manifest, OfTheCluster, Stage, Terminal, accepted, eventually,
     health::{Expected, assert_told},
-    rights,
+    rights, soon,
     stage::PATIENCE,
-    wait_for,
+    tickets, wait_for,
 };
-use jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -99,10 +96,6 @@ async fn scene(story: &str) -> Scene {
 
 /// A ticket with a guide that ivan follows, open for so many seconds from now.
 fn ticket(seconds: i64, over: &Value) -> Value {
-    let soon = |seconds| {
-        let at = Timestamp::now() + SignedDuration::from_secs(seconds);
-        at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-    };
     let allow = json!([{"groups": ["pilothouse.dev"], "resources": ["jobruns"], "names": ["look", "whole"], "operations": ["Create"]}]);
     let mut spec = json!({
         "title": "Look around", "type": "Regular", "level": "C", "submit": true,
@@ -116,27 +109,8 @@ fn ticket(seconds: i64, over: &Value) -> Value {
 }
 
 impl Scene {
-    async fn until(
-        &self,
-        name: &str,
-        what: &str,
-        is: impl Fn(&ChangeTicketStatus) -> bool,
-    ) -> ChangeTicketStatus {
-        let seen = |ticket: Option<&ChangeTicket>| {
-            let told = ticket.and_then(|t| Some((t.metadata.generation, t.status.as_ref()?)));
-            told.is_some_and(|(generation, status)| {
-                status.observed_generation == generation && is(status)
-            })
-        };
-        let ticket = wait_for(self.tickets.clone(), name, what, PATIENCE, seen).await;
-        ticket.status.expect("it was looked at")
-    }
-
     async fn ready(&self, name: &str, reason: &str) -> ChangeTicketStatus {
-        let is = |status: &ChangeTicketStatus| {
-            find_condition(&status.conditions, "Ready").is_some_and(|c| c.reason == reason)
-        };
-        self.until(name, reason, is).await
+        tickets::ready(&self.tickets, name, reason).await
     }
 
     /// Rita writes a ticket; nobody has agreed to it.
@@ -249,9 +223,10 @@ async fn a_run_waits_until_a_live_ticket_covers_it_and_whoever_asked_for_it() {
     let elsewhere = ticket(900, &json!({"scope": {"hosts": ["vm1"]}}));
     scene.plans("elsewhere", &elsewhere).await;
     scene.agreed("elsewhere").await;
-    scene
-        .until("elsewhere", "to be live", |s| s.live == Some(true))
-        .await;
+    tickets::until(&scene.tickets, "elsewhere", "to be live", |s| {
+        s.live == Some(true)
+    })
+    .await;
     scene
         .runs(&scene.ivan, "look", "beyond", Some("elsewhere"))
         .await;
@@ -280,16 +255,18 @@ async fn the_job_of_a_ticket_runs_and_nothing_does_once_the_window_is_over() {
 
     scene.plans("short", &ticket(40, &json!({}))).await;
     scene.agreed("short").await;
-    scene
-        .until("short", "to be live", |s| s.live == Some(true))
-        .await;
+    tickets::until(&scene.tickets, "short", "to be live", |s| {
+        s.live == Some(true)
+    })
+    .await;
     scene
         .runs(&scene.ivan, "look", "within", Some("short"))
         .await;
     scene.succeeds("within").await;
-    scene
-        .until("short", "its end", |s| s.live == Some(false))
-        .await;
+    tickets::until(&scene.tickets, "short", "its end", |s| {
+        s.live == Some(false)
+    })
+    .await;
     scene.runs(&scene.ivan, "look", "late", Some("short")).await;
     scene.waits_and_says("late", &["short is not live"]).await;
 }

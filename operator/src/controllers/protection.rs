@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crds::v1alpha1::{
     BreakGlass, CalendarRef, CalendarState, ChangeCalendar, ChangeTicket, GlassRecord,
-    ProtectionPolicy, ProtectionPolicyStatus,
+    ProtectionPolicy, ProtectionPolicySpec, ProtectionPolicyStatus,
 };
 use decide::protection;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -57,32 +57,19 @@ pub async fn drive(ctx: &Arc<Context>, news: Option<News>) {
                 calendar.namespace().unwrap_or_default(),
                 calendar.name_any(),
             );
-            let refers = |policy: &Arc<DeserializeGuard<ProtectionPolicy>>| {
-                let mut refs = refs(policy.0.as_ref().ok()?).iter();
-                let refers = refs.any(|one| (&one.namespace, &one.name) == (&of.0, &of.1));
-                refers.then(|| ObjectRef::from_obj(&**policy))
-            };
-            policies
-                .state()
-                .iter()
-                .filter_map(refers)
-                .collect::<Vec<_>>()
+            again(&policies, |spec| {
+                let mut refs = refs(spec).iter();
+                refs.any(|one| (&one.namespace, &one.name) == (&of.0, &of.1))
+            })
         })
         .watches_stream(news_of_tickets, move |_| {
-            let asks = |policy: &Arc<DeserializeGuard<ProtectionPolicy>>| {
-                let spec = &policy.0.as_ref().ok()?.spec;
-                let asks = spec.require.ticket.is_some();
-                asks.then(|| ObjectRef::from_obj(&**policy))
-            };
-            ticketed.state().iter().filter_map(asks).collect::<Vec<_>>()
+            again(&ticketed, |spec| spec.require.ticket.is_some())
         })
         .watches_stream(news_of_glasses, move |_| {
-            let asks = |policy: &Arc<DeserializeGuard<ProtectionPolicy>>| {
-                let glass = policy.0.as_ref().ok()?.spec.break_glass.as_ref()?;
-                let asks = glass.record == GlassRecord::Required;
-                asks.then(|| ObjectRef::from_obj(&**policy))
-            };
-            guarded.state().iter().filter_map(asks).collect::<Vec<_>>()
+            again(&guarded, |spec| {
+                let glass = spec.break_glass.as_ref();
+                glass.is_some_and(|glass| glass.record == GlassRecord::Required)
+            })
         })
         .run(
             move |policy, ctx| reconcile(policy, ctx, heard.clone()),
@@ -98,6 +85,21 @@ pub async fn drive(ctx: &Arc<Context>, news: Option<News>) {
         .await;
 }
 
+/// The policies that have to be looked at again; one that cannot be read says nothing.
+fn again(
+    known: &Known<ProtectionPolicy>,
+    concerns: impl Fn(&ProtectionPolicySpec) -> bool,
+) -> Vec<ObjectRef<DeserializeGuard<ProtectionPolicy>>> {
+    let all = known.state();
+    let concerned = all.iter().filter(|policy| {
+        let policy = policy.0.as_ref();
+        policy.is_ok_and(|policy| concerns(&policy.spec))
+    });
+    concerned
+        .map(|policy| ObjectRef::from_obj(&**policy))
+        .collect()
+}
+
 /// What lets somebody pass.
 #[derive(Clone)]
 struct Heard {
@@ -105,8 +107,8 @@ struct Heard {
     glasses: Known<BreakGlass>,
 }
 
-fn refs(policy: &ProtectionPolicy) -> &[CalendarRef] {
-    policy.spec.require.open_calendars.as_deref().unwrap_or(&[])
+fn refs(spec: &ProtectionPolicySpec) -> &[CalendarRef] {
+    spec.require.open_calendars.as_deref().unwrap_or(&[])
 }
 
 async fn reconcile(
@@ -119,7 +121,7 @@ async fn reconcile(
         return Ok(Action::await_change());
     }
     let mut found = Vec::new();
-    for of in refs(policy) {
+    for of in refs(&policy.spec) {
         found.push(look(&ctx, of).await?);
     }
     let found = found.iter().map(|found| match found {
@@ -131,7 +133,7 @@ async fn reconcile(
     let tickets = tickets.iter().filter_map(|ticket| ticket.0.as_ref().ok());
     let glasses = heard::all(&heard.glasses).await?;
     let glasses = glasses.iter().filter_map(|glass| glass.0.as_ref().ok());
-    let found = refs(policy).iter().zip(found);
+    let found = refs(&policy.spec).iter().zip(found);
     let told = protection::status(policy, found, tickets, glasses, now);
     if policy.status.as_ref() != Some(&told.status) {
         let all = Api::all(ctx.client.clone());
