@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{Cluster, Manifest, TestNamespace, eventually, wait_for};
+use crate::{Cluster, Manifest, TestNamespace, eventually, rights, wait_for};
 
 /// Long enough for a run that has to wait for the runs of other stories.
 pub const PATIENCE: Duration = Duration::from_mins(3);
@@ -56,6 +56,15 @@ impl Stage {
 
     pub fn name(&self) -> &str {
         self.namespace.name()
+    }
+
+    /// Another person of the story, with one of the chart's ClusterRoles here; `may` is a verb and a resource that tell when it holds.
+    pub async fn person(&self, name: &str, role: &str, may: (&str, &str)) -> Client {
+        let role = json!({"kind": "ClusterRole", "name": role});
+        rights::bind(&self.client, self.name(), name, &role).await;
+        let client = self.cluster.as_user(name, &["testers"]);
+        rights::hold(&client, self.name(), may, None, true).await;
+        client
     }
 
     /// Applies every document, in this namespace.

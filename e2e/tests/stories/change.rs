@@ -46,19 +46,14 @@ struct Scene {
 
 async fn scene(story: &str) -> Scene {
     let stage = Stage::set(story).await;
-    let person = async |name: &str, role: &str, may| {
-        let role = json!({"kind": "ClusterRole", "name": role});
-        rights::bind(&stage.client, stage.name(), name, &role).await;
-        let client = stage.cluster.as_user(name, &["testers"]);
-        rights::hold(&client, stage.name(), may, None, true).await;
-        client
-    };
-    let rita = person("rita", "pilothouse-admin", ("create", "changetickets")).await;
+    let rita = stage
+        .person("rita", "pilothouse-admin", ("create", "changetickets"))
+        .await;
     let decides = ("approve", "changetickets");
-    person("bob", "pilothouse-approver", decides).await;
-    person("carol", "pilothouse-approver", decides).await;
+    stage.person("bob", "pilothouse-approver", decides).await;
+    stage.person("carol", "pilothouse-approver", decides).await;
     let starts = ("start", "changetickets");
-    person("ivan", "pilothouse-implementer", starts).await;
+    stage.person("ivan", "pilothouse-implementer", starts).await;
     stage.hosts_seen().await;
     let scene = Scene {
         tickets: Api::namespaced(stage.client.clone(), stage.name()),

@@ -54,15 +54,12 @@ struct Scene {
 async fn scene(story: &str) -> Scene {
     let stage = Stage::set(story).await;
     let policy = OfTheCluster::applied(&stage, POLICY).await;
-    let person = async |name: &str, role: &str, may| {
-        let role = json!({"kind": "ClusterRole", "name": role});
-        rights::bind(&stage.client, stage.name(), name, &role).await;
-        let client = stage.cluster.as_user(name, &["testers"]);
-        rights::hold(&client, stage.name(), may, None, true).await;
-        client
-    };
-    let ann = person("ann", "pilothouse-admin", ("create", "jobruns")).await;
-    person("bob", "pilothouse-approver", ("approve", "jobruns")).await;
+    let ann = stage
+        .person("ann", "pilothouse-admin", ("create", "jobruns"))
+        .await;
+    stage
+        .person("bob", "pilothouse-approver", ("approve", "jobruns"))
+        .await;
     stage.hosts_seen().await;
     let bob = Terminal::of("bob", stage.name());
     Scene {
