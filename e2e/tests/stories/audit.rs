@@ -86,7 +86,7 @@ impl Scene {
         accepted(run.create(&self.ann).await);
     }
 
-    /// Entries about an object, by what was decided.
+    /// Entries about an object, by what was decided, once records answer: right after the store was killed they refuse, which is no empty list.
     async fn entries(&self, subject: &str, decision: &str) -> Vec<Value> {
         let chosen = format!("subject={subject},decision={decision}");
         let words = [
@@ -97,9 +97,13 @@ impl Scene {
             "--field-selector",
             &chosen,
         ];
-        let told = self.bob.kubectl(&words).await;
-        let list: Value = serde_json::from_str(&told.out).unwrap_or_default();
-        list["items"].as_array().cloned().unwrap_or_default()
+        let told = eventually("records that answer", PATIENCE, || async {
+            let told = self.bob.kubectl(&words).await;
+            (told.code == Some(0)).then_some(told.out)
+        })
+        .await;
+        let list: Value = serde_json::from_str(&told).expect("a list");
+        list["items"].as_array().expect("items").clone()
     }
 
     /// The one entry about an object that says so: who it names, by which rule, and its place.
