@@ -232,7 +232,7 @@ pub struct BreakGlassArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum TicketCommand {
-    /// Show how a change stands, and what it conflicts with
+    /// Show how a change stands, how risky it is, and what it conflicts with
     Show {
         /// Name of the ChangeTicket
         ticket: String,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crds::v1alpha1::{
-    ChangeAction, ChangeActionSpec, ChangeOutcome, ChangeResult, ChangeTicket, ChangeVerb,
-    LocalRef, Requester, find_condition,
+    ChangeAction, ChangeActionSpec, ChangeOutcome, ChangeResult, ChangeRisk, ChangeTicket,
+    ChangeVerb, LocalRef, Requester, find_condition,
 };
 use kube::{ResourceExt as _, api::PostParams};
 use tokio::time::{Instant, sleep};
@@ -41,7 +41,7 @@ async fn show(cluster: &Cluster, name: &str, format: Option<Format>) -> Result<u
     Ok(0)
 }
 
-/// For people: how it stands, when it may be made, and what is in its way.
+/// For people: how it stands, when it may be made, how risky it is, and what is in its way.
 fn page(ticket: &ChangeTicket) -> String {
     let status = ticket.status.clone().unwrap_or_default();
     let ready = find_condition(&status.conditions, "Ready");
@@ -52,6 +52,9 @@ fn page(ticket: &ChangeTicket) -> String {
         "{}\n{summary}: {why}\nlevel {:?}, from {:.0} until {:.0}\n",
         spec.title, spec.level, window.start.0, window.end.0
     );
+    if let Some(risk) = &status.risk {
+        page.push_str(&weighed(risk));
+    }
     if status.conflicts.is_empty() {
         return page;
     }
@@ -64,6 +67,33 @@ fn page(ticket: &ChangeTicket) -> String {
         ]
     });
     let head = ["CONFLICT", "SEVERITY", "ITEM", "MESSAGE"];
+    page.push('\n');
+    page.push_str(&table(&head, &rows.collect::<Vec<_>>()));
+    page
+}
+
+/// How risky it is, what that comes from, and what it lacks for that.
+fn weighed(risk: &ChangeRisk) -> String {
+    let lacks = risk.lacks.as_ref();
+    let lacks = lacks.map(|lacks| format!("lacks: {lacks}\n"));
+    let mut page = format!(
+        "risk {} of 100, by ProtectionPolicy {}\n{}",
+        risk.score,
+        risk.policy,
+        lacks.unwrap_or_default()
+    );
+    if risk.reasons.is_empty() {
+        return page;
+    }
+    let rows = risk.reasons.iter().map(|reason| {
+        vec![
+            reason.rule.clone(),
+            format!("{:?}", reason.sort),
+            reason.score.to_string(),
+            reason.why.clone(),
+        ]
+    });
+    let head = ["RISK", "SORT", "SCORE", "WHY"];
     page.push('\n');
     page.push_str(&table(&head, &rows.collect::<Vec<_>>()));
     page
@@ -190,15 +220,19 @@ mod tests {
         }
     }
     #[test]
-    fn a_change_is_shown_with_what_is_in_its_way() {
+    fn a_change_is_shown_with_its_risk_and_what_is_in_its_way() {
         let ticket = serde_json::json!({"metadata": {"name": "move"}, "spec": {"title": "Move it", "type": "Regular", "level": "C", "plan": {"guide": "g"},
             "window": {"start": "2026-12-05T10:00:00Z", "end": "2026-12-05T12:00:00Z"}, "implementers": {"users": ["i"]}, "review": [{"name": "l", "users": ["bob"]}]},
-            "status": {"summary": "Blocked", "conditions": [], "conflicts": [{"reason": "ItemBooked", "severity": "High", "with": {"kind": "ChangeTicket", "namespace": "n", "name": "other"},
+            "status": {"summary": "Blocked", "conditions": [],
+                "risk": {"score": 90, "policy": "shop", "lacks": "it asks for 2 levels", "reasons": [{"rule": "sale", "sort": "Business", "score": 90, "why": "the shop sells"}]}, "conflicts": [{"reason": "ItemBooked", "severity": "High", "with": {"kind": "ChangeTicket", "namespace": "n", "name": "other"},
                 "item": "hosts/h1", "from": "2026-12-05T10:00:00Z", "until": "2026-12-05T12:00:00Z", "message": "ChangeTicket other also changes hosts/h1"}]}});
         let page = page(&serde_json::from_value(ticket).expect("a ticket"));
         for told in [
             "Move it\nBlocked: ",
             "from 2026-12-05T10:00:00Z until",
+            "risk 90 of 100, by ProtectionPolicy shop\nlacks: it asks for 2 levels\n",
+            "Business",
+            "the shop sells",
             "ItemBooked",
             "hosts/h1",
             "other also changes",

@@ -1,4 +1,4 @@
-//! CEL conditions: `when` of a step and `until` of a wait. Foreign text is bounded before it is parsed, and parsed and evaluated on a stack of its own.
+//! CEL conditions: `when` of a step or of a rule of risk, and `until` of a wait. Foreign text is bounded before it is parsed, and parsed and evaluated on a stack of its own.
 
 use std::{
     collections::BTreeMap,
@@ -42,13 +42,23 @@ impl Conditions {
         text: &str,
         variables: &impl Serialize,
     ) -> Result<bool, Refusal> {
-        if !self.0.contains_key(text) {
-            self.0.insert(text.to_owned(), compile(field, text));
-        }
-        let program = self.0[text].as_ref().map_err(Clone::clone)?;
+        let program = self.compiled(field, text).map_err(Clone::clone)?;
         let evaluated = catch_unwind(AssertUnwindSafe(|| evaluate(program, variables)));
         let value = evaluated.unwrap_or_else(|_| Err("it cannot be evaluated".into()));
         value.map_err(|error| bad(field, text, &error))
+    }
+
+    /// Whether the condition compiles and names no other variables than these. To be called `with_room`.
+    pub fn names_only(&mut self, field: &str, text: &str, known: &[&str]) -> bool {
+        let program = self.compiled(field, text);
+        program.is_ok_and(|program| unknown(program.expression(), known, &[]).is_none())
+    }
+
+    fn compiled(&mut self, field: &str, text: &str) -> Result<&Program, &Refusal> {
+        if !self.0.contains_key(text) {
+            self.0.insert(text.to_owned(), compile(field, text));
+        }
+        self.0[text].as_ref()
     }
 }
 
@@ -238,6 +248,20 @@ mod tests {
             "a".repeat(900) + "(",
         ] {
             assert!(check("when", &text, &["params"]).is_err());
+        }
+    }
+
+    #[test]
+    fn it_is_known_what_a_condition_names() {
+        for (text, expected) in [
+            ("params.a == 'b'", true),
+            ("object.list.exists(c, c == params.a)", true),
+            ("run.a == 'b'", false),
+            ("params.a ==", false),
+        ] {
+            let names_only =
+                || Conditions::default().names_only("when", text, &["params", "object"]);
+            assert_eq!(with_room(names_only), Some(expected), "{text}");
         }
     }
 

@@ -1,9 +1,12 @@
-//! Tickets as their controller hears of them, for other tickets that may conflict with them.
+//! Tickets as their controller hears of them, for other tickets that may conflict with them, or of the same people.
 
 use std::{collections::HashMap, sync::Mutex};
 
 use crds::v1alpha1::ChangeTicket;
-use decide::change::conflict::{Booking, Span};
+use decide::change::{
+    conflict::{Booking, Span},
+    risk::Past,
+};
 use kube::{
     ResourceExt as _,
     core::DeserializeGuard,
@@ -41,6 +44,18 @@ impl Bookings {
         });
         let others = here.map(Booking::of);
         Ok(others.filter(|other| own.meets(other)).collect())
+    }
+
+    /// How changes of a namespace have ended, once all are known.
+    pub async fn past(&self, namespace: &str) -> Result<Vec<Past>> {
+        let Some(known) = self.known(namespace) else {
+            return Ok(Vec::new());
+        };
+        let all = heard::all(&known).await?;
+        let readable = all.iter().filter_map(|ticket| ticket.0.as_ref().ok());
+        let here =
+            readable.filter(|ticket| ticket.metadata.namespace.as_deref() == Some(namespace));
+        Ok(here.filter_map(Past::of).collect())
     }
 
     fn known(&self, namespace: &str) -> Option<Known<ChangeTicket>> {

@@ -1,10 +1,10 @@
-//! What the API server has been told to ask about: one object holds the webhooks of all CommandPolicies and the one of ChangeTickets, and is written whenever a policy changes, the authority of their
+//! What the API server has been told to ask about: one object holds the webhooks of all CommandPolicies, the one of ChangeTickets and the one of risks, and is written whenever a policy changes, the authority of their
 //! certificate does, or somebody else has written it.
 
 use std::{sync::Arc, time::Duration};
 
 use crds::v1alpha1::CommandPolicy;
-use decide::admission::{Place, of_tickets, webhooks};
+use decide::admission::{Place, of_risks, of_tickets, webhooks};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::{
     Api, Client, Resource as _,
@@ -63,7 +63,7 @@ impl Doors {
         let all: Vec<Arc<DeserializeGuard<CommandPolicy>>> = heard::all(known).await?;
         let readable = all.iter().filter_map(|policy| policy.0.as_ref().ok());
         let mut asked = webhooks(readable, &place);
-        asked.push(of_tickets(&place));
+        asked.extend([of_risks(&place), of_tickets(&place)]);
         let wanted = ValidatingWebhookConfiguration {
             metadata: ObjectMeta {
                 name: Some(NAME.to_owned()),

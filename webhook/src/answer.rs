@@ -31,7 +31,7 @@ use crate::{
     metrics::Metrics,
     permits::{self, Permits},
     review::{self, Answered, Question, Review},
-    tickets,
+    risks, tickets,
 };
 
 /// Bytes of a review: two objects of the size that the API server takes, and then some.
@@ -73,6 +73,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/commands/{policy}/{door}", post(asked))
         .route("/commands/{policy}/{door}/glass", post(broken))
         .route("/tickets", post(tickets::asked))
+        .route("/risks", post(risks::asked))
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(doors)
 }

@@ -1,4 +1,4 @@
-//! What is known of plans: tickets, calendars and ProtectionPolicies as they were last heard. It is for warnings alone, so nothing waits for it, and while a list is read anew there is a warning less.
+//! What is known of plans: tickets, calendars and ProtectionPolicies as they were last heard. It is for warnings alone, so nothing waits for it, and while a list is read anew there is a warning less, or one of people of whom nothing is known.
 
 use std::{
     fmt::Debug,

@@ -11,6 +11,7 @@ mod metrics;
 pub mod options;
 mod permits;
 mod review;
+mod risks;
 pub mod run;
 mod tickets;
 

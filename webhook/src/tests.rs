@@ -12,7 +12,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
-use crds::v1alpha1::{BreakGlass, ChangeTicket, CommandPolicySpec};
+use crds::v1alpha1::{BreakGlass, ChangeTicket, CommandPolicySpec, ProtectionPolicy};
 use decide::{
     change::conflict::{Diary, Kept as _},
     command::Rulebook,
@@ -43,6 +43,10 @@ fn telling(registry: &mut Registry, kept: Kept) -> Router {
 }
 
 fn told_to(registry: &mut Registry, kept: Kept, glasses: Glasses) -> Router {
+    router(behind(registry, kept, glasses))
+}
+
+fn behind(registry: &mut Registry, kept: Kept, glasses: Glasses) -> Doors {
     let spec = json!({"breakGlass": {"groups": ["testers"], "record": "Required"}, "applyTo": ["PodExec", "Workloads"], "builtIn": {"packs": []},
         "rules": [{"name": "beep", "match": {"commands": ["beep"]}, "action": "Deny", "why": "w"},
             {"name": "ring", "match": {"commands": ["ring"]}, "action": "RequireTicket", "why": "w"}]});
@@ -59,14 +63,14 @@ fn told_to(registry: &mut Registry, kept: Kept, glasses: Glasses) -> Router {
     let (_, known) = watch::channel(Arc::new(books));
     let metrics = Metrics::new(registry);
     let (_, glasses) = watch::channel(Arc::new(glasses));
-    router(Doors {
+    Doors {
         known,
         glasses,
         permits: crate::permits::tests::known(),
         planned: planned(),
         audit: Arc::new(Audit::open(kept, "w-1", metrics.clone())),
         metrics,
-    })
+    }
 }
 
 /// Ticket move books host h1 for ever.
@@ -258,6 +262,78 @@ async fn a_ticket_is_let_in_with_a_warning_of_what_it_conflicts_with() {
         let (_, body) = asked(doors.clone(), "/tickets", &written(name, before)).await;
         assert!(!body.contains("warnings"), "{name}: {body}");
     }
+}
+
+/// Policy p of every namespace, by which each change has a risk.
+fn weighing(when: &str) -> Value {
+    let rule = json!({"name": "sale", "sort": "Business", "when": when, "score": 70, "why": "the shop sells"});
+    let risk = json!({"rules": [rule], "personnel": {"firstTime": 20}, "review": [{"score": 60, "levels": 2}]});
+    json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "ProtectionPolicy", "metadata": {"name": "p"},
+        "spec": {"reason": "r", "rules": [{"resources": ["pods"]}], "require": {"ticket": {"risk": risk}}}})
+}
+
+#[tokio::test]
+async fn a_risky_ticket_is_let_in_with_a_warning_of_what_it_lacks() {
+    let doors = behind(&mut Registry::default(), Kept::default(), Glasses::new());
+    let mut past = ticket("past");
+    past["spec"]["window"]["end"] = json!("2026-02-01T00:00:00Z");
+    past["status"] = json!({"conditions": [], "finishedAt": "2026-02-01T00:00:00Z", "result": {"outcome": "Success"}});
+    let past: ChangeTicket = serde_json::from_value(past).unwrap();
+    let policy = weighing("ticket.spec.scope.hosts.exists(h, h == 'h2')");
+    let policy: ProtectionPolicy = serde_json::from_value(policy).unwrap();
+    {
+        let mut planned = doors.planned.write().unwrap();
+        past.keep(&mut planned);
+        policy.keep(&mut planned);
+    }
+    for (name, host, told) in [
+        ("past", "h3", None),
+        (
+            "eve",
+            "h3",
+            Some("Risk: the risk is 20 of 100 (firstTime 20) by ProtectionPolicy p"),
+        ),
+        (
+            "eve",
+            "h2",
+            Some(
+                "ReviewTooSmall: the risk is 90 of 100 (sale 70, firstTime 20) by ProtectionPolicy p, which asks for 2 levels",
+            ),
+        ),
+    ] {
+        let mut wanted = ticket(name);
+        wanted["metadata"]["name"] = json!("another");
+        wanted["spec"]["scope"] = json!({"hosts": [host]});
+        let written = json!({"request": {"uid": "u-1", "object": wanted, "oldObject": null}});
+        let (status, body) = asked(router(doors.clone()), "/tickets", &written).await;
+        assert_eq!(status, StatusCode::OK);
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(answer["response"]["allowed"], true);
+        let warned = answer["response"]["warnings"][0].as_str();
+        assert_eq!(warned.is_some(), told.is_some(), "{body}");
+        assert!(
+            told.is_none_or(|told| warned.unwrap().starts_with(told)),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_policy_whose_rules_of_risk_do_not_compile_is_refused_by_their_names() {
+    let doors = doors(&mut Registry::default());
+    let written = |when: &str| json!({"request": {"uid": "u-1", "object": weighing(when), "oldObject": null}});
+    let (_, body) = asked(doors.clone(), "/risks", &written("true")).await;
+    assert!(body.contains("\"allowed\":true"), "{body}");
+    let (status, body) = asked(doors, "/risks", &written("ticket.spec.level ==")).await;
+    assert_eq!(status, StatusCode::OK);
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    let response = &answer["response"];
+    assert_eq!(
+        (&response["allowed"], &response["status"]["code"]),
+        (&json!(false), &json!(422))
+    );
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.contains("risk.rules[sale].when"), "{message}");
 }
 
 #[tokio::test]

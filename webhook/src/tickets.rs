@@ -1,4 +1,4 @@
-//! Warns whoever writes a ChangeTicket of what it conflicts with. Every ticket is let in.
+//! Warns whoever writes a ChangeTicket of how risky it is and what it conflicts with. Every ticket is let in.
 
 use std::{collections::BTreeMap, sync::PoisonError, time::Instant};
 

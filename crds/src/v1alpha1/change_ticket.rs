@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangeConflict, ChangeResult, Duration, LocalRef, ProtectedOperation, Requester, ScopedObject,
-    SecretKeyRef, condition_is_true, job_run::default_runner, schema,
+    ChangeConflict, ChangeResult, ChangeRisk, Duration, LocalRef, ProtectedOperation, Requester,
+    ScopedObject, SecretKeyRef, condition_is_true, job_run::default_runner, schema,
 };
 
 /// A change, who has to agree to it, and when it may be carried out.
@@ -45,6 +45,12 @@ use super::{
         name = "Conflict",
         type_ = "string",
         json_path = ".status.conflicts[0].reason",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Risk",
+        type_ = "integer",
+        json_path = ".status.risk.score",
         priority = 1
     ),
     printcolumn(
@@ -335,6 +341,9 @@ pub struct ChangeTicketStatus {
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub conflicts: Vec<ChangeConflict>,
+    /// risk is how risky the change is, where a ProtectionPolicy weighs that; from the start on as it was then. It is no part of what is approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<ChangeRisk>,
     /// live is true while the change may be carried out: it is approved, within its window, not closed with a result, and started or free to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,

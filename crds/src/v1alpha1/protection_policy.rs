@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Allowed, CalendarState, Glass, OnConflict, PolicyMode, Requester, Selector};
+use super::{
+    Allowed, CalendarState, Glass, OnConflict, PolicyMode, Requester, RiskScale, Selector,
+};
 
 /// Objects and operations that are frozen at times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -182,6 +184,9 @@ pub struct Ticketed {
     /// onConflict is what becomes of tickets of these namespaces that conflict with others or with a calendar. It blocks only while mode is Enforce; of several policies the strictest holds.
     #[serde(default)]
     pub on_conflict: OnConflict,
+    /// risk is how risky tickets of these namespaces are, and what that asks of them. It is told in every mode but Disabled, and keeps tickets back only while mode is Enforce. Of several policies each weighs and asks for itself, and a ticket has the highest of their scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<RiskScale>,
 }
 
 /// Nothing opens the policy.

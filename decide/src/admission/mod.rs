@@ -3,6 +3,7 @@
 
 mod door;
 mod exec;
+mod risk;
 mod script;
 mod ticket;
 mod webhooks;
@@ -12,8 +13,9 @@ mod workload;
 mod tests;
 
 pub use door::{Door, JUDGED, NoDoor};
+pub use risk::refused_risks;
 pub use ticket::warnings;
-pub use webhooks::{FREE, Place, asks, of_tickets, webhooks};
+pub use webhooks::{FREE, Place, asks, of_risks, of_tickets, webhooks};
 
 use crds::{
     audit::AuditDecision,

@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use crds::v1alpha1::{CommandAction, CommandPolicy};
 use serde_json::{Value, json};
 
-use super::{Answer, Door, Place, Request, answer, of_tickets, operation, webhooks};
+use super::{
+    Answer, Door, Place, Request, answer, of_risks, of_tickets, operation, refused_risks, webhooks,
+};
 use crate::command::Rulebook;
 
 /// Beeps are denied, knocks are held.
@@ -497,4 +499,58 @@ fn tickets_are_asked_about_without_any_policy_and_no_failure_keeps_one_out() {
     assert!(
         condition.is_some_and(|c| c.contains("!= 'system:serviceaccount:ops:pilothouse-operator'"))
     );
+}
+
+#[test]
+fn policies_that_weigh_risks_are_asked_about_and_can_be_repaired_while_nobody_answers() {
+    let told = serde_json::to_value(of_risks(&place())).expect("JSON");
+    assert_eq!(
+        (&told["failurePolicy"], &told["sideEffects"]),
+        (&json!("Ignore"), &json!("None"))
+    );
+    assert_eq!(told["clientConfig"]["service"]["path"], "/risks");
+    assert_eq!(
+        told["rules"],
+        json!([{"apiGroups": ["pilothouse.dev"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["protectionpolicies"], "scope": "Cluster"}])
+    );
+    let conditions = told["matchConditions"].as_array().expect("a list");
+    let names: Vec<_> = conditions.iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["weighs-risks"]);
+}
+
+#[test]
+fn a_rule_of_risk_that_does_not_compile_is_refused_when_it_is_new() {
+    let policy = |when: &str, reason: &str| {
+        let rule =
+            json!({"name": "sale", "sort": "Business", "when": when, "score": 1, "why": "w"});
+        json!({"metadata": {"name": "p"}, "spec": {"reason": reason, "rules": [{"resources": ["pods"]}],
+            "require": {"ticket": {"risk": {"rules": [rule]}}}}})
+        .to_string()
+    };
+    let (fine, wrong) = (policy("true", "r"), policy("ticket.spec.level ==", "r"));
+    let plain = json!({"metadata": {"name": "p"}, "spec": {"reason": "r", "rules": [{"resources": ["pods"]}], "require": {"nobody": {}}}});
+    let plain = plain.to_string();
+    for (object, before, is_refused) in [
+        (&fine, None, false),
+        (&wrong, None, true),
+        (&wrong, Some(&fine), true),
+        (&wrong, Some(&plain), true),
+        (
+            &policy("ticket.spec.level ==", "another"),
+            Some(&wrong),
+            false,
+        ),
+        (&fine, Some(&wrong), false),
+        (&plain, Some(&wrong), false),
+    ] {
+        let request = Request {
+            object,
+            before: before.map(String::as_str),
+            ..Request::default()
+        };
+        let refused = refused_risks(&request).expect("a policy");
+        assert_eq!(refused.is_some(), is_refused, "{object}");
+        let names = |said: String| said.contains("risk.rules[sale].when");
+        assert!(refused.is_none_or(names), "{object}");
+    }
 }

@@ -1,4 +1,4 @@
-//! A ChangeTicket that is written: what it conflicts with. It is let in whatever that is.
+//! A ChangeTicket that is written: how risky it is, and what it conflicts with. It is let in whatever that is.
 
 use crds::v1alpha1::{ChangeTicket, clip};
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use crate::change::conflict::{Diary, Found};
 /// Bytes of a warning, which the API server cuts otherwise.
 const LONG: usize = 256;
 
-/// A warning of each conflict, the worst first; nothing of a ticket whose spec is as it was, or that has ended.
+/// A warning of its risk, and one of each conflict, the worst first; nothing of a ticket whose spec is as it was, or that has ended.
 pub fn warnings(
     request: &Request,
     diary: &Diary,
@@ -26,10 +26,9 @@ pub fn warnings(
     let found = diary.conflicts(&ticket, now);
     let word = |found: &Found| {
         let conflict = &found.conflict;
-        clip(
-            &format!("{}: {}", conflict.reason.name(), conflict.message),
-            LONG,
-        )
+        format!("{}: {}", conflict.reason.name(), conflict.message)
     };
-    Ok(found.iter().take(WARNINGS).map(word).collect())
+    let risk = diary.risk(&ticket, &found, now).told;
+    let all = risk.into_iter().chain(found.iter().map(word));
+    Ok(all.take(WARNINGS).map(|said| clip(&said, LONG)).collect())
 }

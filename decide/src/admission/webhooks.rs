@@ -145,6 +145,22 @@ pub fn of_tickets(place: &Place) -> ValidatingWebhook {
     }
 }
 
+/// The webhook that refuses ProtectionPolicies whose rules of risk do not compile. Whoever repairs a policy while nobody answers is let in: such a rule then counts in full.
+pub fn of_risks(place: &Place) -> ValidatingWebhook {
+    let mut webhook = of_tickets(place);
+    "risks.protections.pilothouse.dev".clone_into(&mut webhook.name);
+    webhook.client_config = client(place, "/risks".to_owned());
+    webhook.match_conditions = Some(vec![MatchCondition {
+        name: "weighs-risks".to_owned(),
+        expression: "has(object.spec.require.ticket) && has(object.spec.require.ticket.risk)"
+            .to_owned(),
+    }]);
+    let mut asked = rule("pilothouse.dev", &WRITTEN, &["protectionpolicies"]);
+    asked.scope = Some("Cluster".to_owned());
+    webhook.rules = Some(vec![asked]);
+    webhook
+}
+
 fn client(place: &Place, path: String) -> WebhookClientConfig {
     WebhookClientConfig {
         ca_bundle: Some(ByteString(place.bundle.as_bytes().to_vec())),

@@ -130,7 +130,7 @@ fn startable(stage: Stage) -> Result<(), Refusal> {
         )),
         Stage::InReview(left) => Err(Refusal::new("NotApproved", left)),
         Stage::Scheduled(when) => Err(Refusal::new("WindowNotOpen", when)),
-        Stage::Conflicting(why) | Stage::Blocked(why) | Stage::Rejected(why) | Stage::Held(why) => {
+        Stage::KeptBack(why) | Stage::Blocked(why) | Stage::Rejected(why) | Stage::Held(why) => {
             Err(why)
         }
         Stage::Due => Err(Refusal::new(

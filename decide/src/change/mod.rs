@@ -5,6 +5,7 @@ pub mod conflict;
 mod content;
 mod permit;
 mod review;
+pub mod risk;
 mod stage;
 mod status;
 
@@ -36,6 +37,8 @@ pub struct World<'a> {
     /// What it conflicts with, and what is done with that.
     pub conflicts: &'a [conflict::Found],
     pub on_conflict: OnConflict,
+    /// How risky it is, and whether that keeps it back.
+    pub risk: &'a risk::Weighed,
     /// The run of this ticket, if there is one.
     pub run: Option<&'a JobRun>,
     /// Actions that nobody has answered yet, in their order.

@@ -12,8 +12,8 @@ use crate::Refusal;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     Draft,
-    /// It is not handed in, since it conflicts with what was planned before.
-    Conflicting(Refusal),
+    /// It is not handed in, since it conflicts with what was planned before, or is too risky.
+    KeptBack(Refusal),
     /// Somebody has to correct something first.
     Blocked(Refusal),
     Rejected(Refusal),
@@ -77,10 +77,10 @@ impl Standing<'_> {
         if self.now >= self.closes() {
             return Stage::Ended(self.expired());
         }
-        if let Some(conflict) = self.barred_by(self.world.on_conflict.submit)
+        if let Some(why) = self.kept_back(self.world.on_conflict.submit)
             && !self.reviewed.is_approved()
         {
-            return Stage::Conflicting(conflict);
+            return Stage::KeptBack(why);
         }
         if let Err(stage) = self.reviewing() {
             return stage;
@@ -98,8 +98,8 @@ impl Standing<'_> {
         if let Some((cause, _)) = calendars.closed(self.now) {
             return Stage::Held(Refusal::new(cause.reason, cause.message));
         }
-        if let Some(conflict) = self.barred_by(self.world.on_conflict.start) {
-            return Stage::Held(conflict);
+        if let Some(why) = self.kept_back(self.world.on_conflict.start) {
+            return Stage::Held(why);
         }
         if spec.plan.job.is_some() && spec.start == ChangeStart::AtWindow {
             return Stage::Due;
@@ -111,10 +111,11 @@ impl Standing<'_> {
         ))
     }
 
-    /// The conflict that keeps it where it is, where policies say that one does.
-    fn barred_by(&self, mode: ConflictMode) -> Option<Refusal> {
+    /// The conflict or the risk that keeps it where it is, where policies say that one does.
+    fn kept_back(&self, mode: ConflictMode) -> Option<Refusal> {
         let blocking = conflict::blocking(self.world.conflicts);
-        blocking.filter(|_| mode == ConflictMode::Block)
+        let blocking = blocking.filter(|_| mode == ConflictMode::Block);
+        blocking.or_else(|| self.world.risk.refusal.clone())
     }
 
     /// What stands between a submitted ticket and its window.

@@ -12,7 +12,7 @@ impl Standing<'_> {
     /// The status at this stage.
     pub(super) fn told(&self, stage: &Stage) -> ChangeTicketStatus {
         let mut status = self.status.clone();
-        let is_draft = matches!(stage, Stage::Draft | Stage::Conflicting(_));
+        let is_draft = matches!(stage, Stage::Draft | Stage::KeptBack(_));
         if let Ok(content) = &self.content {
             status.writers = content.authors.iter().cloned().collect();
         }
@@ -31,10 +31,11 @@ impl Standing<'_> {
             None => {}
         }
         if *stage == Stage::Draft {
-            status.conflicts = Vec::new();
+            (status.conflicts, status.risk) = (Vec::new(), None);
         } else if self.looks_for_conflicts(stage) {
             let found = self.world.conflicts.iter();
             status.conflicts = found.map(|found| found.conflict.clone()).collect();
+            status.risk.clone_from(&self.world.risk.risk);
         }
         status.live = Some(self.is_live(stage));
         status.next_flip = self.next_flip(stage).map(Time);
@@ -104,7 +105,7 @@ impl Standing<'_> {
         match stage {
             Stage::Draft => Verdict::no("Approved", "Draft", ""),
             Stage::InReview(left) => Verdict::no("Approved", "AwaitingApproval", left),
-            Stage::Conflicting(why) | Stage::Rejected(why) => {
+            Stage::KeptBack(why) | Stage::Rejected(why) => {
                 Verdict::no("Approved", why.reason, &why.message)
             }
             _ if self.is_approved() => Verdict::yes("Approved", "Approved", ""),
@@ -123,7 +124,7 @@ impl Standing<'_> {
 fn word(stage: &Stage) -> &'static str {
     match stage {
         Stage::Draft => "Draft",
-        Stage::Conflicting(_) | Stage::Blocked(_) => "Blocked",
+        Stage::KeptBack(_) | Stage::Blocked(_) => "Blocked",
         Stage::Rejected(_) => "Rejected",
         Stage::InReview(_) => "InReview",
         Stage::Scheduled(_) | Stage::Held(_) | Stage::Due => "Scheduled",
@@ -143,7 +144,7 @@ fn submitted(stage: &Stage) -> Verdict {
     if *stage == Stage::Draft {
         return Verdict::no("Submitted", "Draft", "spec.submit is false");
     }
-    if let Stage::Conflicting(why) = stage {
+    if let Stage::KeptBack(why) = stage {
         return Verdict::no("Submitted", why.reason, &why.message);
     }
     Verdict::yes("Submitted", "Submitted", "")
@@ -186,7 +187,7 @@ fn ready(stage: &Stage) -> Verdict {
             "Draft",
             "it does nothing until spec.submit is true",
         ),
-        Stage::Conflicting(why) | Stage::Blocked(why) | Stage::Rejected(why) => {
+        Stage::KeptBack(why) | Stage::Blocked(why) | Stage::Rejected(why) => {
             Verdict::no("Ready", why.reason, &why.message)
         }
         Stage::InReview(left) => Verdict::unknown("Ready", "AwaitingApproval", left),

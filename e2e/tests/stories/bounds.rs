@@ -105,7 +105,9 @@ const FULL: [(&str, &str); 28] = [
     ),
     (
         "ProtectionPolicy",
-        r"{reason: r, rules: [{resources: ['*']}], require: {ticket: {onConflict: {submit: Block, start: Warn}}}}",
+        r"{reason: r, rules: [{resources: ['*']}], require: {ticket: {onConflict: {submit: Block, start: Warn},
+            risk: {rules: [{name: r, sort: Business, when: 'true', score: 1, why: w}], review: [{score: 1, levels: 1}], blockAt: 1,
+              personnel: {firstTime: 1, outOfHours: {score: 1, calendar: {namespace: ns, name: c}}, recentFailures: {score: 1, within: 1h}}}}}}",
     ),
     (
         "ChangeTicket",

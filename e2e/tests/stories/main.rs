@@ -44,6 +44,7 @@ mod protection;
 mod protection_away;
 mod public_scripts;
 mod rewind;
+mod risk;
 mod rolling;
 mod schedules;
 mod schema;

@@ -518,6 +518,7 @@ fn protection_cases() -> Vec<Case> {
     };
     let entered =
         json!({"rules": [{"resources": ["pods"], "selector": {"matchLabels": {"a": "b"}}}]});
+    let weighing = |risk: Value| json!({"require": {"nobody": null, "ticket": {"risk": risk}}});
     let labels = "what is scaled, evicted or entered shows no labels here: list operations without Scale, Evict, Exec, Attach and PortForward, and protect against these by names or namespaces";
     vec![
         Case {
@@ -537,6 +538,18 @@ fn protection_cases() -> Vec<Case> {
             accept: json!({"require": {"nobody": null, "openCalendars": calendars}}),
             reject: json!({"require": {"openCalendars": calendars}}),
             message: "require is exactly one of openCalendars, nobody and ticket",
+        },
+        Case {
+            kind,
+            accept: weighing(json!({"personnel": {"firstTime": 1}})),
+            reject: weighing(json!({"blockAt": 50})),
+            message: "nothing is weighed; give rules or personnel",
+        },
+        Case {
+            kind,
+            accept: weighing(json!({"personnel": {"recentFailures": {"score": 1}}})),
+            reject: weighing(json!({"personnel": {}})),
+            message: "personnel is at least one of firstTime, outOfHours and recentFailures",
         },
     ]
 }

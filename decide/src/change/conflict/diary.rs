@@ -1,4 +1,4 @@
-//! What is known of plans where nobody looks at a ticket's objects: tickets, calendars and ProtectionPolicies, as they are heard of. Of tickets it keeps no more than what others have to know.
+//! What is known of plans where nobody looks at a ticket's objects: tickets, calendars and ProtectionPolicies, as they are heard of. Of tickets it keeps no more than what others have to know: what they take while they go on, and who had a part in how they ended.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,7 +6,10 @@ use crds::v1alpha1::{ChangeCalendar, ChangeTicket, ProtectionPolicy};
 use jiff::Timestamp;
 
 use super::{Applied, Around, Booking, Found, Graph, applied, conflicts, is_about};
-use crate::calendar::Calendar;
+use crate::{
+    calendar::Calendar,
+    change::risk::{self, Facts, Past, Weighed},
+};
 
 type Named<T> = BTreeMap<String, T>;
 
@@ -14,6 +17,7 @@ type Named<T> = BTreeMap<String, T>;
 pub struct Diary {
     /// By namespace and name.
     tickets: Named<Named<Booking>>,
+    past: Named<Named<Past>>,
     calendars: Named<Named<Arc<Calendar>>>,
     policies: Named<ProtectionPolicy>,
 }
@@ -40,9 +44,34 @@ impl Diary {
         conflicts(&own, &around, now)
     }
 
-    fn calendars(&self, own: &Booking) -> Vec<Applied> {
+    /// How risky a ticket is that conflicts with these, but for rules that ask for its Job or its namespace, and for policies that choose namespaces by labels: what these say is known once it is handed in.
+    pub fn risk(&self, ticket: &ChangeTicket, conflicts: &[Found], now: Timestamp) -> Weighed {
+        let namespace = ticket.metadata.namespace.as_deref().unwrap_or_default();
+        let hours = risk::calendars(self.about(namespace)).into_iter();
+        let hours = hours.filter_map(|of| {
+            let calendar = self.calendars.get(&of.namespace)?.get(&of.name)?;
+            Some((of.clone(), calendar.clone()))
+        });
+        let past = self.past.get(namespace).into_iter().flatten();
+        let past: Vec<_> = past.map(|(_, past)| past.clone()).collect();
+        let facts = Facts {
+            labels: None,
+            job: None,
+            conflicts,
+            past: &past,
+            calendars: &hours.collect(),
+        };
+        risk::weigh(ticket, self.about(namespace), &facts, now)
+    }
+
+    /// Policies about a namespace, as far as they name it.
+    fn about(&self, namespace: &str) -> impl Iterator<Item = &ProtectionPolicy> {
         let policies = self.policies.values();
-        let about = policies.filter(|policy| is_about(policy, &own.namespace, None));
+        policies.filter(move |policy| is_about(policy, namespace, None))
+    }
+
+    fn calendars(&self, own: &Booking) -> Vec<Applied> {
+        let about = self.about(&own.namespace);
         let of_policies = applied(about)
             .into_iter()
             .map(|(of, rules)| (&of.namespace, &of.name, Some(rules.to_vec())));
@@ -79,10 +108,12 @@ fn keep<T>(all: &mut Named<Named<T>>, namespace: &str, name: &str, what: T) {
 impl Kept for ChangeTicket {
     fn forget_all(diary: &mut Diary) {
         diary.tickets.clear();
+        diary.past.clear();
     }
 
     fn forget(diary: &mut Diary, namespace: &str, name: &str) {
         forget(&mut diary.tickets, namespace, name);
+        forget(&mut diary.past, namespace, name);
     }
 
     fn keep(&self, diary: &mut Diary) {
@@ -91,6 +122,10 @@ impl Kept for ChangeTicket {
         match booking.since {
             Some(_) => keep(&mut diary.tickets, &namespace, &name, booking),
             None => forget(&mut diary.tickets, &namespace, &name),
+        }
+        match Past::of(self) {
+            Some(past) => keep(&mut diary.past, &namespace, &name, past),
+            None => forget(&mut diary.past, &namespace, &name),
         }
     }
 }

@@ -1,10 +1,8 @@
 //! What a ticket's turn sees of what was planned besides: other tickets, calendars, and what stands on what in the namespace. It is read with the rights of the operator, and a ticket is told no more of it than names of its own namespace, and of calendars that bind it.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc};
 
-use crds::v1alpha1::{
-    CalendarRef, ChangeTicket, Host, OnConflict, ProtectionPolicy, ProtectionRule,
-};
+use crds::v1alpha1::{CalendarRef, ChangeTicket, Host, OnConflict, ProtectionPolicy};
 use decide::{
     calendar::Calendar,
     change::conflict::{self, Applied, Around, Booking, Found, Graph, Item, Owned},
@@ -22,10 +20,10 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+use super::bound::Bound;
 use crate::{
     context::Context,
     error::{Error, Result, observing},
-    heard,
 };
 
 /// Objects of a kind that are looked at for what is related.
@@ -38,18 +36,14 @@ pub struct Conflicts {
     pub on_conflict: OnConflict,
 }
 
-pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Result<Conflicts> {
+pub async fn look(
+    ctx: &Context,
+    ticket: &ChangeTicket,
+    bound: &Bound,
+    now: Timestamp,
+) -> Result<Conflicts> {
     let own = Booking::of(ticket);
-    let all = policies(ctx).await?;
-    let readable = all.iter().filter_map(|policy| policy.0.as_ref().ok());
-    let readable: Vec<_> = readable.collect();
-    let by_labels = readable.iter().any(|p| p.spec.namespace_selector.is_some());
-    let labels = if by_labels {
-        Some(ctx.policies.labels(ctx, &own.namespace).await?)
-    } else {
-        None
-    };
-    let policies = about(&readable, &own.namespace, labels.as_ref());
+    let policies = bound.policies();
     let others = ctx.bookings.meeting(&own).await?;
     let calendars = calendars(ctx, &own, &policies).await?;
     let relates = !others.is_empty() || calendars.iter().any(|one| one.rules.is_some());
@@ -69,23 +63,6 @@ pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Resul
     })
 }
 
-/// ProtectionPolicies as they are heard of, where there can be any.
-async fn policies(ctx: &Context) -> Result<Vec<Arc<DeserializeGuard<ProtectionPolicy>>>> {
-    match &ctx.protections {
-        Some(known) => heard::all(known).await,
-        None => Ok(Vec::new()),
-    }
-}
-
-fn about<'a>(
-    policies: &[&'a ProtectionPolicy],
-    namespace: &str,
-    labels: Option<&BTreeMap<String, String>>,
-) -> Vec<&'a ProtectionPolicy> {
-    let about = |policy: &&&ProtectionPolicy| conflict::is_about(policy, namespace, labels);
-    policies.iter().filter(about).copied().collect()
-}
-
 /// The calendars that a ticket refers to and those of policies. One that is not there, or cannot be read, is told of elsewhere.
 async fn calendars(
     ctx: &Context,
@@ -102,16 +79,19 @@ async fn calendars(
         .map(|(of, rules)| (of.clone(), Some(rules.to_vec())));
     let mut found = Vec::new();
     for (of, rules) in of_ticket.map(|of| (of, None)).chain(of_policies) {
-        found.extend(calendar(ctx, of, rules).await?);
+        let read = calendar(ctx, &of).await?;
+        found.extend(read.map(|calendar| Applied {
+            namespace: of.namespace,
+            name: of.name,
+            calendar,
+            rules,
+        }));
     }
     Ok(found)
 }
 
-async fn calendar(
-    ctx: &Context,
-    of: CalendarRef,
-    rules: Option<Vec<ProtectionRule>>,
-) -> Result<Option<Applied>> {
+/// A calendar, where there is one that can be read.
+pub async fn calendar(ctx: &Context, of: &CalendarRef) -> Result<Option<Arc<Calendar>>> {
     let found = match ctx.calendar(&of.namespace, &of.name).await {
         Err(error) if !matches!(*error, kube::Error::SerdeError(_)) => {
             return Err(Error::Observe {
@@ -122,12 +102,7 @@ async fn calendar(
         found => found.ok().flatten(),
     };
     let read = found.and_then(|calendar| Calendar::read(&calendar.spec).ok());
-    Ok(read.map(|calendar| Applied {
-        namespace: of.namespace,
-        name: of.name,
-        calendar: Arc::new(calendar),
-        rules,
-    }))
+    Ok(read.map(Arc::new))
 }
 
 /// What stands on what in a namespace.

@@ -1,8 +1,10 @@
 //! ChangeTicket: reviewed, started within its window, closed with a result. Its run is created in the turn after the one that has written down that it starts, under a name that comes from the ticket.
 
 mod act;
+mod bound;
 mod conflicts;
 mod observe;
+mod risk;
 
 use std::sync::Arc;
 

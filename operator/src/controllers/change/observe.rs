@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crds::v1alpha1::{Approval, ChangeAction, ChangeTicket, JobRun, SubjectKind, find_condition};
+use crds::v1alpha1::{
+    Approval, ChangeAction, ChangeTicket, JobRun, JobSpec, SubjectKind, find_condition,
+};
 use decide::{
     Refusal, calls,
-    change::{self, Content, JobSeen, World},
+    change::{self, Content, JobSeen, World, risk::Weighed},
     schedule::Gate,
 };
 use jiff::Timestamp;
@@ -13,7 +15,9 @@ use kube::{Api, Resource as _, ResourceExt as _};
 
 use super::{
     super::schedule,
+    bound::Bound,
     conflicts::{self, Conflicts},
+    risk,
 };
 use crate::{
     context::Context,
@@ -30,6 +34,7 @@ pub struct Seen {
     approvals: Vec<Approval>,
     calendars: Gate,
     conflicts: Conflicts,
+    risk: Weighed,
     pub run: Option<JobRun>,
     pub actions: Vec<ChangeAction>,
 }
@@ -43,6 +48,7 @@ impl Seen {
             calendars: &self.calendars,
             conflicts: &self.conflicts.found,
             on_conflict: self.conflicts.on_conflict,
+            risk: &self.risk,
             run: self.run.as_ref(),
             actions: &self.actions,
         }
@@ -56,6 +62,7 @@ pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Resul
         approvals: Vec::new(),
         calendars: Gate::default(),
         conflicts: Conflicts::default(),
+        risk: Weighed::default(),
         run: None,
         actions: actions(ctx, ticket).await?,
     };
@@ -69,12 +76,15 @@ pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Resul
         subject.kind == SubjectKind::ChangeTicket && subject.name == name
     };
     seen.approvals = ctx.approvals.within(&namespace, about).await?;
-    let (job, barred) = job(ctx, ticket, !started).await?;
-    (seen.job, seen.barred) = (job, barred);
+    let plan = plan(ctx, ticket, !started).await?;
+    (seen.job, seen.barred) = (plan.job, plan.barred);
     seen.run = run(ctx, ticket).await?;
     if !started {
         seen.calendars = schedule::gate(ctx, &namespace, &ticket.spec.calendar_refs).await?;
-        seen.conflicts = conflicts::look(ctx, ticket, now).await?;
+        let bound = Bound::look(ctx, &namespace).await?;
+        seen.conflicts = conflicts::look(ctx, ticket, &bound, now).await?;
+        let found = (plan.says.as_ref(), &seen.conflicts.found[..]);
+        seen.risk = risk::look(ctx, ticket, &bound, found, now).await?;
     }
     Ok(seen)
 }
@@ -95,14 +105,28 @@ async fn actions(ctx: &Context, ticket: &ChangeTicket) -> Result<Vec<ChangeActio
     Ok(actions)
 }
 
-/// What the Job of a ticket is and why a run of it would be refused, as far as that is asked.
-async fn job(
-    ctx: &Context,
-    ticket: &ChangeTicket,
-    asks_rights: bool,
-) -> Result<(Result<Option<JobSeen>, Refusal>, Option<Refusal>)> {
+/// What the Job of a ticket is, as far as it can be run.
+struct Plan {
+    job: Result<Option<JobSeen>, Refusal>,
+    /// Why a run of it would be refused, as far as that is asked.
+    barred: Option<Refusal>,
+    says: Option<JobSpec>,
+}
+
+impl Plan {
+    /// Without a Job that can be run, or for want of one.
+    fn without(job: Result<Option<JobSeen>, Refusal>) -> Self {
+        Self {
+            job,
+            barred: None,
+            says: None,
+        }
+    }
+}
+
+async fn plan(ctx: &Context, ticket: &ChangeTicket, asks_rights: bool) -> Result<Plan> {
     let Some(planned) = &ticket.spec.plan.job else {
-        return Ok((Ok(None), None));
+        return Ok(Plan::without(Ok(None)));
     };
     let (namespace, name) = (
         ticket.namespace().unwrap_or_default(),
@@ -114,26 +138,33 @@ async fn job(
             let message = format!("spec.plan.job.jobRef.name: there is no Job {name}; create it");
             return Err(Gap::Refused(Refusal::new("JobNotFound", message)));
         };
-        let seen = seen(name, &found).map_err(Gap::Refused)?;
+        let mut plan = Plan {
+            job: Ok(Some(seen(name, &found).map_err(Gap::Refused)?)),
+            barred: None,
+            says: Some(found.job.spec.clone()),
+        };
         if !asks_rights {
-            return Ok((seen, None));
+            return Ok(plan);
         }
         let own = ticket.spec.requested_by.as_ref();
         let mut writers = vec![Writer::new("ChangeTicket", &ticket.name_any(), own)];
         writers.extend(found.writers());
         let account = &planned.service_account_name;
         match entitled::all(ctx, &namespace, account, writers).await {
-            Ok(()) => Ok((seen, None)),
-            Err(Gap::Refused(barred)) => Ok((seen, Some(barred))),
+            Ok(()) => Ok(plan),
+            Err(Gap::Refused(barred)) => {
+                plan.barred = Some(barred);
+                Ok(plan)
+            }
             Err(gap) => Err(gap),
         }
     };
     match asked.await {
-        Ok((seen, barred)) => Ok((Ok(Some(seen)), barred)),
-        Err(Gap::Refused(refusal)) => Ok((Err(refusal), None)),
+        Ok(plan) => Ok(plan),
+        Err(Gap::Refused(refusal)) => Ok(Plan::without(Err(refusal))),
         Err(Gap::Failed { what, source }) => Err(Error::Observe { what, source }),
         Err(Gap::Forbidden(why) | Gap::Unseen(_, why)) => {
-            Ok((Err(Refusal::new("Forbidden", why)), None))
+            Ok(Plan::without(Err(Refusal::new("Forbidden", why))))
         }
     }
 }
@@ -154,8 +185,8 @@ fn seen(name: &str, found: &Definition) -> Result<JobSeen, Refusal> {
 
 /// What is decided on by Approvals of the ticket; none where its Job cannot be run.
 pub async fn content(ctx: &Context, ticket: &ChangeTicket) -> Result<Option<Content>> {
-    let (job, _) = job(ctx, ticket, false).await?;
-    Ok(job.ok().map(|job| Content::of(ticket, job.as_ref())))
+    let plan = plan(ctx, ticket, false).await?;
+    Ok(plan.job.ok().map(|job| Content::of(ticket, job.as_ref())))
 }
 
 /// The run of this very ticket, where it has started one.
