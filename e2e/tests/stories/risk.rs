@@ -228,7 +228,7 @@ async fn a_rule_that_does_not_compile_is_refused_with_its_name_and_position() {
     let refused = eventually("a refusal", PATIENCE, || async {
         let word = format!("{}-policy", scene.stage.name());
         let said = tries(&administrator, &policy, &word).await;
-        said.err.contains("typo").then_some(said.err)
+        said.err.contains("rules[typo]").then_some(said.err)
     })
     .await;
     for told in ["spec.require.ticket.risk.rules[typo].when", ":1:"] {
