@@ -341,7 +341,7 @@ pub struct ChangeTicketStatus {
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub conflicts: Vec<ChangeConflict>,
-    /// risk is how risky the change is, where a ProtectionPolicy weighs that; from the start on as it was then. It is no part of what is approved.
+    /// risk is how risky the change is, where a ProtectionPolicy weighs that; from the start on as it was then, or when the ticket was changed last. It is no part of what is approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<ChangeRisk>,
     /// live is true while the change may be carried out: it is approved, within its window, not closed with a result, and started or free to be.

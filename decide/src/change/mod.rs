@@ -116,6 +116,13 @@ pub fn run_name(ticket: &str, uid: &str) -> String {
     format!("{name}-{}", uid.collect::<String>())
 }
 
+/// Whether a ticket says something else than what was started, and nobody has seen yet whether that is agreed to.
+pub fn is_changed(ticket: &ChangeTicket, content: &Content) -> bool {
+    let status = ticket.status.as_ref();
+    let started = status.and_then(|status| status.started.as_ref());
+    started.is_some_and(|started| started.digest != content.digest)
+}
+
 /// Whether a run is this ticket's, as the operator alone can say.
 pub fn is_own(run: &JobRun, ticket: &ChangeTicket) -> bool {
     let origin = run.spec.on_behalf_of.first();
@@ -161,9 +168,11 @@ impl<'a> Standing<'a> {
         standing
     }
 
-    /// A change that was made after the start holds once it is approved, too.
+    /// A change that was made after the start holds once it is approved, too, by as many as its risk asks for.
     fn approve_anew(&mut self) {
-        let (closes, approved) = (self.closes(), self.reviewed.is_approved());
+        let risk = self.world.risk.refusal.as_ref();
+        let approved = self.reviewed.is_approved() && risk.is_none();
+        let closes = self.closes();
         let (Some(started), Ok(content)) = (&mut self.status.started, &self.content) else {
             return;
         };
@@ -187,8 +196,10 @@ impl<'a> Standing<'a> {
         let Ok(content) = &self.content else {
             return false;
         };
-        let started = self.status.started.as_ref();
-        started.is_some_and(|s| s.digest == content.digest) || self.reviewed.is_approved()
+        match &self.status.started {
+            Some(started) => started.digest == content.digest,
+            None => self.reviewed.is_approved(),
+        }
     }
 
     fn has_taken(&self, verb: ChangeVerb) -> bool {

@@ -6,7 +6,7 @@ use crds::v1alpha1::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Stage, Standing};
+use super::{Stage, Standing, is_changed};
 
 impl Standing<'_> {
     /// The status at this stage.
@@ -36,6 +36,8 @@ impl Standing<'_> {
             let found = self.world.conflicts.iter();
             status.conflicts = found.map(|found| found.conflict.clone()).collect();
             status.risk.clone_from(&self.world.risk.risk);
+        } else if self.is_changed() {
+            status.risk.clone_from(&self.world.risk.risk);
         }
         status.live = Some(self.is_live(stage));
         status.next_flip = self.next_flip(stage).map(Time);
@@ -53,6 +55,11 @@ impl Standing<'_> {
         let before = self.ticket.status.as_ref();
         before.is_none_or(|status| status.started.is_none())
             && !matches!(stage, Stage::Draft | Stage::Ended(_))
+    }
+
+    fn is_changed(&self) -> bool {
+        let content = self.content.as_ref();
+        content.is_ok_and(|content| is_changed(self.ticket, content))
     }
 
     fn is_live(&self, stage: &Stage) -> bool {
@@ -109,11 +116,14 @@ impl Standing<'_> {
                 Verdict::no("Approved", why.reason, &why.message)
             }
             _ if self.is_approved() => Verdict::yes("Approved", "Approved", ""),
-            _ if self.status.started.is_some() => Verdict::no(
-                "Approved",
-                "Changed",
-                "the ticket was changed after its start; what goes on is what was approved, and what it says now is not",
-            ),
+            _ if self.status.started.is_some() => match &self.world.risk.refusal {
+                Some(risk) => Verdict::no("Approved", risk.reason, &risk.message),
+                None => Verdict::no(
+                    "Approved",
+                    "Changed",
+                    "the ticket was changed after its start; what goes on is what was approved, and what it says now is not",
+                ),
+            },
             Stage::Blocked(why) => Verdict::unknown("Approved", why.reason, &why.message),
             _ => Verdict::no("Approved", "AwaitingApproval", ""),
         }

@@ -352,6 +352,36 @@ fn a_risk_keeps_a_ticket_from_its_reviewers_and_from_its_start_and_stays_as_it_w
 }
 
 #[test]
+fn what_is_made_of_a_ticket_after_its_start_is_agreed_to_by_as_many_as_its_risk_asks_for() {
+    let mut desk = Desk::guide(&json!({})).agreed();
+    desk.risk = risky(10, false);
+    desk.turns(START);
+    desk.does("ivan", "Start", None);
+    assert_eq!(desk.turns(START), [Ok(())]);
+    assert_eq!(desk.status().live, Some(true));
+    desk.ticket.spec.title = "Move more".into();
+    desk.risk = risky(90, true);
+    let mut desk = desk.agreed();
+    desk.turns(START + 1);
+    let approved = find_condition(&desk.status().conditions, "Approved").expect("it says so");
+    assert_eq!(
+        (&*approved.status, &*approved.reason),
+        ("False", "ReviewTooSmall")
+    );
+    let score = desk.status().risk.as_ref().map(|risk| risk.score);
+    assert_eq!((desk.status().live, score), (Some(false), Some(90)));
+    desk.risk = risky(30, false);
+    desk.turns(START + 2);
+    let score = desk.status().risk.as_ref().map(|risk| risk.score);
+    assert_eq!((desk.status().live, score), (Some(true), Some(30)));
+    // What holds by now is kept.
+    desk.risk = risk::Weighed::default();
+    desk.turns(START + 3);
+    let score = desk.status().risk.as_ref().map(|risk| risk.score);
+    assert_eq!((desk.status().live, score), (Some(true), Some(30)));
+}
+
+#[test]
 fn nobody_starts_by_hand_what_is_too_risky_and_a_draft_has_no_risk() {
     let mut desk = Desk::guide(&json!({})).agreed();
     desk.risk = risky(80, true);

@@ -77,15 +77,18 @@ pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Resul
     };
     seen.approvals = ctx.approvals.within(&namespace, about).await?;
     let plan = plan(ctx, ticket, !started).await?;
-    (seen.job, seen.barred) = (plan.job, plan.barred);
     seen.run = run(ctx, ticket).await?;
     if !started {
         seen.calendars = schedule::gate(ctx, &namespace, &ticket.spec.calendar_refs).await?;
+    }
+    // What is made of a ticket after its start is as risky as if it had said so before.
+    if !started || plan.changes(ticket) {
         let bound = Bound::look(ctx, &namespace).await?;
         seen.conflicts = conflicts::look(ctx, ticket, &bound, now).await?;
         let found = (plan.says.as_ref(), &seen.conflicts.found[..]);
         seen.risk = risk::look(ctx, ticket, &bound, found, now).await?;
     }
+    (seen.job, seen.barred) = (plan.job, plan.barred);
     Ok(seen)
 }
 
@@ -114,6 +117,12 @@ struct Plan {
 }
 
 impl Plan {
+    /// Whether the ticket says something else than what was started.
+    fn changes(&self, ticket: &ChangeTicket) -> bool {
+        let job = self.job.as_ref().ok().and_then(Option::as_ref);
+        change::is_changed(ticket, &Content::of(ticket, job))
+    }
+
     /// Without a Job that can be run, or for want of one.
     fn without(job: Result<Option<JobSeen>, Refusal>) -> Self {
         Self {
