@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use crds::v1alpha1::CommandPolicySpec;
 use decide::{
-    admission::{Door, Request, answer},
+    admission::{Door, Memory, Request, answer},
     command::Rulebook,
 };
 use libfuzzer_sys::fuzz_target;
@@ -18,6 +18,8 @@ static BOOK: LazyLock<Rulebook> = LazyLock::new(|| {
     Rulebook::of("all", &spec).expect("it can be used")
 });
 
+static MEMORY: LazyLock<Memory> = LazyLock::new(Memory::default);
+
 /// What the answer is: nothing, or whether it refuses.
 fn asked(door: Door, object: &str, before: Option<&str>) -> Option<bool> {
     let request = Request {
@@ -26,8 +28,9 @@ fn asked(door: Door, object: &str, before: Option<&str>) -> Option<bool> {
         before,
         ticket: None,
     };
-    let first = answer(door, &request, &BOOK).ok();
-    assert_eq!(first, answer(door, &request, &BOOK).ok());
+    let first = answer(door, &request, &BOOK, &MEMORY).ok();
+    let afresh = answer(door, &request, &BOOK, &Memory::default()).ok();
+    assert_eq!(first, afresh, "what is remembered is what is found");
     first.map(|answer| answer.refused.is_some())
 }
 

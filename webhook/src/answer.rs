@@ -160,7 +160,7 @@ fn judged(
         before: review::text(asked.old_object),
         ticket: permit.as_ref().map(|permit| permit.ticket.as_str()),
     };
-    let mut answer = admission::answer(door, &request, &book.rules)?;
+    let mut answer = admission::answer(door, &request, &book.rules, &book.memory)?;
     let broken = answer
         .refused
         .as_ref()

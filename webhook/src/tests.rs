@@ -14,6 +14,7 @@ use axum::{
 };
 use crds::v1alpha1::{BreakGlass, ChangeTicket, CommandPolicySpec};
 use decide::{
+    admission::Memory,
     change::conflict::{Diary, Kept as _},
     command::Rulebook,
 };
@@ -48,6 +49,7 @@ fn told_to(registry: &mut Registry, kept: Kept, glasses: Glasses) -> Router {
             {"name": "ring", "match": {"commands": ["ring"]}, "action": "RequireTicket", "why": "w"}]});
     let spec: CommandPolicySpec = serde_json::from_value(spec).unwrap();
     let book = Ruled {
+        memory: Memory::default(),
         rules: Rulebook::of("p", &spec).unwrap(),
         glass: spec.break_glass,
     };

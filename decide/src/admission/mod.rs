@@ -3,6 +3,7 @@
 
 mod door;
 mod exec;
+mod memory;
 mod script;
 mod ticket;
 mod webhooks;
@@ -12,6 +13,7 @@ mod workload;
 mod tests;
 
 pub use door::{Door, JUDGED, NoDoor};
+pub use memory::Memory;
 pub use ticket::warnings;
 pub use webhooks::{FREE, Place, asks, of_tickets, webhooks};
 
@@ -61,11 +63,16 @@ pub struct Answer {
 #[error("the object of the request is not a {0}")]
 pub struct Unreadable(pub &'static str, #[source] pub serde_json::Error);
 
-/// What a policy says of a request that came to one of its doors.
-pub fn answer(door: Door, request: &Request, book: &Rulebook) -> Result<Answer, Unreadable> {
+/// What a policy says of a request that came to one of its doors; the memory is of this policy alone.
+pub fn answer(
+    door: Door,
+    request: &Request,
+    book: &Rulebook,
+    memory: &Memory,
+) -> Result<Answer, Unreadable> {
     let findings = match door {
         Door::Exec => exec::findings(request, book)?,
-        Door::Workload => workload::findings(request, book)?,
+        Door::Workload => workload::findings(request, book, memory)?,
         Door::Script => script::findings(request, book)?,
     };
     Ok(door.answer(&findings, request.ticket))

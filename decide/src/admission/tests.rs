@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use crds::v1alpha1::{CommandAction, CommandPolicy};
 use serde_json::{Value, json};
 
-use super::{Answer, Door, Place, Request, answer, of_tickets, operation, webhooks};
+use super::{Answer, Door, Memory, Place, Request, answer, of_tickets, operation, webhooks};
 use crate::command::Rulebook;
 
 /// Beeps are denied, knocks are held.
@@ -17,7 +17,11 @@ fn house(more: &Value) -> Rulebook {
 }
 
 fn asked(door: Door, request: &Request, book: &Rulebook) -> Answer {
-    answer(door, request, book).expect("it can be read")
+    let memory = Memory::default();
+    let first = answer(door, request, book, &memory).expect("it can be read");
+    let again = answer(door, request, book, &memory).expect("it can be read");
+    assert_eq!(first, again, "what is remembered is what was found");
+    first
 }
 
 fn word(answer: &Answer) -> &'static str {
@@ -336,7 +340,7 @@ fn an_object_of_another_shape_is_an_error_and_no_word() {
     };
     for door in Door::ALL {
         assert!(
-            answer(door, &request, &house(&json!({}))).is_err(),
+            answer(door, &request, &house(&json!({})), &Memory::default()).is_err(),
             "{door}"
         );
     }
