@@ -25,6 +25,7 @@ fn asked(door: Door, object: &str, before: Option<&str>) -> Option<bool> {
         object,
         before,
         ticket: None,
+        own: None,
     };
     let first = answer(door, &request, &BOOK).ok();
     assert_eq!(first, answer(door, &request, &BOOK).ok());

@@ -17,7 +17,7 @@ use crds::{
 use decide::{
     admission::{self, Answer, Door, Request, Unreadable},
     break_glass::{self, Asker},
-    change::{Deed, Permit},
+    change::Deed,
 };
 use k8s_openapi::jiff::Timestamp;
 use serving::telemetry::chain;
@@ -153,12 +153,13 @@ fn judged(
     let book = book
         .as_ref()
         .map_err(|why| Failure::Unusable(why.clone()))?;
-    let permit = permit(asked, &now.permits);
+    let ticket = ticket(asked, &now.permits);
     let request = Request {
         subresource: asked.sub_resource.as_deref().unwrap_or_default(),
         object: review::text(asked.object).unwrap_or("{}"),
         before: review::text(asked.old_object),
-        ticket: permit.as_ref().map(|permit| permit.ticket.as_str()),
+        ticket: ticket.as_deref().ok(),
+        own: ticket.as_ref().err().and_then(Option::as_deref),
     };
     let mut answer = admission::answer(door, &request, &book.rules)?;
     let broken = answer
@@ -182,8 +183,8 @@ fn judged(
     Ok((answered, decision))
 }
 
-/// The live ticket under which the request may be made.
-fn permit(asked: &Question<'_>, permits: &Permits) -> Option<Arc<Permit>> {
+/// The live ticket under which the request may be made, or why one of the asker's own does not let it pass.
+fn ticket(asked: &Question<'_>, permits: &Permits) -> Result<String, Option<String>> {
     let by = Requester {
         user: asked.user_info.username.clone(),
         groups: asked.user_info.groups.clone(),

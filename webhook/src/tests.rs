@@ -238,6 +238,12 @@ async fn an_implementer_of_a_live_ticket_passes_and_the_audit_log_has_its_name()
         assert_eq!(refused["allowed"], false, "{user} {pod}: {refused}");
         assert_eq!(refused["auditAnnotations"]["ticket"], Value::Null);
     }
+    let own = of("rita", "db-0").await;
+    let told = own["status"]["message"].as_str().unwrap();
+    assert!(
+        told.contains("rita wrote ChangeTicket move") && told.contains("another implementer"),
+        "{told}"
+    );
 }
 
 #[tokio::test]

@@ -37,6 +37,8 @@ pub struct Request<'a> {
     pub before: Option<&'a str>,
     /// The live ticket under which whoever makes it may do so, by its name.
     pub ticket: Option<&'a str>,
+    /// Why they may not under one of their own that allows it, where there is one.
+    pub own: Option<&'a str>,
 }
 
 /// The answer.
@@ -68,7 +70,7 @@ pub fn answer(door: Door, request: &Request, book: &Rulebook) -> Result<Answer, 
         Door::Workload => workload::findings(request, book)?,
         Door::Script => script::findings(request, book)?,
     };
-    Ok(door.answer(&findings, request.ticket))
+    Ok(door.answer(&findings, request))
 }
 
 /// What a request does to its object, as tickets list it.
@@ -97,7 +99,8 @@ impl Answer {
 }
 
 impl Door {
-    fn answer(self, findings: &[Finding], ticket: Option<&str>) -> Answer {
+    fn answer(self, findings: &[Finding], request: &Request) -> Answer {
+        let ticket = request.ticket;
         let passes = |f: &Finding| f.effect == CommandAction::RequireTicket && ticket.is_some();
         // What passes under a ticket is told of, as a warning is.
         let done = |f: &Finding| {
@@ -115,7 +118,7 @@ impl Door {
             effect => worst
                 .clone()
                 .next()
-                .and_then(|first| self.refusal(effect, first)),
+                .and_then(|first| self.refusal(effect, first, request.own)),
         };
         let warned = |f: &&Finding| refused.is_none() && f.effect >= CommandAction::Warn;
         let warning = |f: &Finding| self.warning(f, ticket);

@@ -168,6 +168,16 @@ fn what_needs_a_ticket_passes_under_one_and_is_told_of() {
             why.contains("rule ring") && why.contains("ChangeTicket"),
             "{why}"
         );
+        let own = Request {
+            own: Some("rita wrote ChangeTicket move"),
+            object: &json!({"command": ["ring"], "spec": {"containers": [{"name": "a", "command": ["ring"]}]}}).to_string(),
+            ..Request::default()
+        };
+        let why = asked(door, &own, &house(&json!({}))).refused;
+        let told = "rule ring of CommandPolicy p: w: ring";
+        assert!(why.is_some_and(
+            |why| why.starts_with(told) && why.ends_with("; rita wrote ChangeTicket move")
+        ));
         let with = of(door, &["ring"], Some("move"));
         assert_eq!((with.refused, with.ticket.as_deref()), (None, Some("move")));
         assert!(

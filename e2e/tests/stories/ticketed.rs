@@ -275,7 +275,8 @@ async fn at_the_door_an_implementer_passes_with_what_a_live_ticket_allows() {
     let scene = scene("at-the-door").await;
     let (client, namespace) = (&scene.stage.client, scene.stage.name());
     let edit = json!({"kind": "ClusterRole", "name": "edit"});
-    for person in ["ivan", "mia"] {
+    let rita = Terminal::of("rita", namespace);
+    for person in ["ivan", "mia", "rita"] {
         rights::bind(client, namespace, person, &edit).await;
         let person = scene.stage.cluster.as_user(person, &["testers"]);
         rights::hold(&person, namespace, ("create", "pods"), None, true).await;
@@ -296,9 +297,8 @@ async fn at_the_door_an_implementer_passes_with_what_a_live_ticket_allows() {
     refused(&scene.ivan, "db-0").await;
     let allow =
         json!([{"groups": [""], "resources": ["pods"], "names": ["db-0"], "operations": ["Exec"]}]);
-    scene
-        .plans("enter", &ticket(900, &json!({"allow": allow})))
-        .await;
+    let both = json!({"allow": allow, "implementers": {"users": ["ivan", "rita"]}});
+    scene.plans("enter", &ticket(900, &both)).await;
     refused(&scene.ivan, "db-0").await;
     scene.agreed("enter").await;
     eventually("ivan to be let in", PATIENCE, || async {
@@ -308,6 +308,16 @@ async fn at_the_door_an_implementer_passes_with_what_a_live_ticket_allows() {
     .await;
     refused(&scene.mia, "db-0").await;
     refused(&scene.ivan, "db-1").await;
+    eventually("rita to be told why not", PATIENCE, || async {
+        let said = enters(&rita, "db-0").await;
+        let told = said.err.contains("another implementer has to do it");
+        (said.code != Some(0) && told).then_some(())
+    })
+    .await;
+    let asks = ["can-i-change", "pod/db-0", "--verb", "exec", "--", "uname"];
+    let said = rita.pilothouse(&asks).await;
+    assert_eq!(said.code, Some(1), "{said:#?}");
+    assert!(said.out.contains("another implementer"), "{said:#?}");
     for words in [
         &["ticket", "start", "enter"][..],
         &[
