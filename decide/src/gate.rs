@@ -305,12 +305,12 @@ impl Question<'_> {
     }
 
     fn unticketed(&self, why: &str, held: &[&Found<'_>]) -> String {
-        let job = match self.plan.job.as_str() {
-            "" => "JOB",
-            job => job,
+        let anew = match self.plan.job.as_str() {
+            "" => "exec COMMAND".to_owned(),
+            job => format!("run {job}"),
         };
         format!(
-            "it needs a live ChangeTicket, and {why}; write one whose plan or allow has it (kubectl explain changeticket.spec), or run it under another (kubectl pilothouse run {job} --ticket NAME): {}",
+            "it needs a live ChangeTicket, and {why}; write one whose plan or allow has it (kubectl explain changeticket.spec), or run it under another (kubectl pilothouse {anew} --ticket NAME): {}",
             first(held)
         )
     }

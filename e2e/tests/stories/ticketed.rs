@@ -233,6 +233,7 @@ async fn a_run_waits_until_a_live_ticket_covers_it_and_whoever_asked_for_it() {
         .waits_and_says("beyond", &["not about Host pm1"])
         .await;
 
+    an_ad_hoc_command_is_run_under_a_ticket(&scene).await;
     let held = serde_json::to_value(held).expect("an object is plain data");
     let title = "a run that waits for a ticket".to_owned();
     assert_told(&[Expected {
@@ -241,6 +242,23 @@ async fn a_run_waits_until_a_live_ticket_covers_it_and_whoever_asked_for_it() {
         kstatus: "InProgress",
         argo: "Suspended",
     }]);
+}
+
+/// It has no name, so that only a ticket has it that has any.
+async fn an_ad_hoc_command_is_run_under_a_ticket(scene: &Scene) {
+    let any = json!([{"groups": ["pilothouse.dev"], "resources": ["jobruns"], "names": ["*"], "operations": ["Create"]}]);
+    scene
+        .plans("ad-hoc", &ticket(900, &json!({"allow": any})))
+        .await;
+    scene.agreed("ad-hoc").await;
+    tickets::until(&scene.tickets, "ad-hoc", "to be live", |s| {
+        s.live == Some(true)
+    })
+    .await;
+    let words = ["exec", "uname", "--host", "pm1", "--ticket", "ad-hoc"];
+    let said = scene.ivan.pilothouse(&words).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    assert!(said.out.contains("Linux"), "{said:#?}");
 }
 
 #[tokio::test]
