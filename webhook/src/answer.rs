@@ -20,6 +20,7 @@ use decide::{
     change::Deed,
 };
 use k8s_openapi::jiff::Timestamp;
+use kube::Client;
 use serving::telemetry::chain;
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -31,7 +32,7 @@ use crate::{
     metrics::Metrics,
     permits::{self, Permits},
     review::{self, Answered, Question, Review},
-    tickets,
+    tickets, work,
 };
 
 /// Bytes of a review: two objects of the size that the API server takes, and then some.
@@ -47,6 +48,8 @@ pub struct Doors {
     pub glasses: glass::Known,
     pub permits: permits::Known,
     pub planned: diary::Known,
+    /// By which what a Job names is read.
+    pub client: Client,
     pub metrics: Metrics,
 }
 
@@ -72,6 +75,7 @@ pub fn router(doors: Doors) -> Router {
     Router::new()
         .route("/commands/{policy}/{door}", post(asked))
         .route("/commands/{policy}/{door}/glass", post(broken))
+        .route("/jobs/{policy}", post(work::asked))
         .route("/tickets", post(tickets::asked))
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(doors)
@@ -156,10 +160,9 @@ fn judged(
     let ticket = ticket(asked, &now.permits);
     let request = Request {
         subresource: asked.sub_resource.as_deref().unwrap_or_default(),
-        object: review::text(asked.object).unwrap_or("{}"),
-        before: review::text(asked.old_object),
         ticket: ticket.as_deref().ok(),
         own: ticket.as_ref().err().and_then(Option::as_deref),
+        ..asked.written()
     };
     let mut answer = admission::answer(door, &request, &book.rules)?;
     let broken = answer

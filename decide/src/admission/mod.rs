@@ -4,16 +4,22 @@
 mod door;
 mod exec;
 mod script;
+mod task;
 mod ticket;
 mod webhooks;
+mod work;
 mod workload;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod work_tests;
 
 pub use door::{Door, JUDGED, NoDoor};
+pub use task::closed;
 pub use ticket::warnings;
 pub use webhooks::{FREE, Place, asks, of_tickets, webhooks};
+pub use work::Work;
 
 use crds::{
     audit::AuditDecision,

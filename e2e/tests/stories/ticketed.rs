@@ -353,3 +353,46 @@ async fn at_the_door_an_implementer_passes_with_what_a_live_ticket_allows() {
     }
     refused(&scene.ivan, "db-0").await;
 }
+
+#[tokio::test]
+async fn whoever_writes_a_job_a_run_or_a_schedule_is_told_what_becomes_of_its_commands() {
+    let scene = scene("foretold").await;
+    let rita = Terminal::of("rita", scene.stage.name());
+    let tries = async |kind: &str, spec: &Value| {
+        let object = Manifest::of(kind, "tried", spec).into_json();
+        let file = std::env::temp_dir().join(format!("{}-{kind}.json", scene.stage.name()));
+        std::fs::write(&file, object.to_string()).expect("a file is written");
+        let path = file.to_string_lossy();
+        let words = ["create", "--dry-run=server", "-f", &path];
+        let said = rita.kubectl(&words).await;
+        std::fs::remove_file(&file).expect("it is there");
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        said.err
+    };
+    let step = json!({"name": "look", "inline": {"content": "true\nuname"}});
+    let job = json!({"targets": {"hosts": {"names": ["pm1"]}}, "steps": [step]});
+    let run = json!({"jobRef": {"name": "look"}});
+    let task = json!({"jobRef": {"name": "look"}, "schedule": {"every": "1h"}});
+    for (kind, spec, told) in [
+        (
+            "Job",
+            &job,
+            "Warning: steps.look at 2:1: runs wait for a live ChangeTicket (kubectl pilothouse run tried --ticket NAME): rule in-a-change",
+        ),
+        (
+            "JobRun",
+            &run,
+            "Warning: steps.look at 1:1: runs wait for a live ChangeTicket (kubectl pilothouse run look --ticket NAME): rule in-a-change",
+        ),
+        (
+            "ScheduledTask",
+            &task,
+            "Warning: steps.look at 1:1: no ChangeTicket covers what a schedule starts",
+        ),
+    ] {
+        eventually(told, PATIENCE, || async {
+            tries(kind, spec).await.contains(told).then_some(())
+        })
+        .await;
+    }
+}
