@@ -131,6 +131,9 @@ pub struct ExecArgs {
     /// User on the host
     #[arg(long, value_name = "USER")]
     pub run_as: Option<String>,
+    /// ChangeTicket under which it is run; otherwise any that covers it
+    #[arg(long, value_name = "NAME")]
+    pub ticket: Option<String>,
     /// ServiceAccount whose rights the run has
     #[arg(long, value_name = "ACCOUNT", default_value = DEFAULT_RUNNER)]
     pub service_account: String,

@@ -71,6 +71,7 @@ mod tests {
             object: &object,
             before: None,
             ticket: None,
+            own: None,
         };
         let judged = Commands::judged(&asking, &request);
         let refused = judged.refused.expect("b refuses");

@@ -13,6 +13,7 @@ mod permits;
 mod review;
 pub mod run;
 mod tickets;
+mod work;
 
 #[cfg(test)]
 mod tests;

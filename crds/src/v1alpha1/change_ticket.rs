@@ -83,7 +83,7 @@ pub struct ChangeTicketSpec {
     pub start: ChangeStart,
     /// plan is what is done.
     pub plan: ChangePlan,
-    /// implementers are those who start the change, work by hand within allow, and report its result. What one of them says in review does not count.
+    /// implementers are those who start the change, work by hand within allow, and report its result. Who wrote the ticket or has agreed to it does none of that, and what one of them says in review does not count.
     pub implementers: Implementers,
     /// allow is what implementers may do by hand in the namespace while status.live is true, to objects that a ProtectionPolicy protects by require.ticket, and where a CommandPolicy answers with RequireTicket. There Exec and Attach on pods are what is started in them, Create and Update what the containers of workloads start, and Create on jobruns of group pilothouse.dev are runs, with names of Jobs. Empty is nothing.
     #[serde(default)]

@@ -5,17 +5,23 @@ mod door;
 mod exec;
 mod memory;
 mod script;
+mod task;
 mod ticket;
 mod webhooks;
+mod work;
 mod workload;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod work_tests;
 
 pub use door::{Door, JUDGED, NoDoor};
 pub use memory::Memory;
+pub use task::closed;
 pub use ticket::warnings;
 pub use webhooks::{FREE, Place, asks, of_tickets, webhooks};
+pub use work::Work;
 
 use crds::{
     audit::AuditDecision,
@@ -39,6 +45,8 @@ pub struct Request<'a> {
     pub before: Option<&'a str>,
     /// The live ticket under which whoever makes it may do so, by its name.
     pub ticket: Option<&'a str>,
+    /// Why they may not under one of their own that allows it, where there is one.
+    pub own: Option<&'a str>,
 }
 
 /// The answer.
@@ -75,7 +83,7 @@ pub fn answer(
         Door::Workload => workload::findings(request, book, memory)?,
         Door::Script => script::findings(request, book)?,
     };
-    Ok(door.answer(&findings, request.ticket))
+    Ok(door.answer(&findings, request))
 }
 
 /// What a request does to its object, as tickets list it.
@@ -104,7 +112,8 @@ impl Answer {
 }
 
 impl Door {
-    fn answer(self, findings: &[Finding], ticket: Option<&str>) -> Answer {
+    fn answer(self, findings: &[Finding], request: &Request) -> Answer {
+        let ticket = request.ticket;
         let passes = |f: &Finding| f.effect == CommandAction::RequireTicket && ticket.is_some();
         // What passes under a ticket is told of, as a warning is.
         let done = |f: &Finding| {
@@ -122,7 +131,7 @@ impl Door {
             effect => worst
                 .clone()
                 .next()
-                .and_then(|first| self.refusal(effect, first)),
+                .and_then(|first| self.refusal(effect, first, request.own)),
         };
         let warned = |f: &&Finding| refused.is_none() && f.effect >= CommandAction::Warn;
         let warning = |f: &Finding| self.warning(f, ticket);

@@ -10,7 +10,7 @@ mod status;
 
 pub use action::answered;
 pub use content::{Content, JobSeen};
-pub use permit::{Deed, Permit, covering, is_live, of_run};
+pub use permit::{Deed, Permit, covering, is_live, of_run, others, own_ticket};
 pub use review::{Reviewed, counts};
 pub use status::{failed, moved};
 

@@ -6,7 +6,7 @@ use crds::v1alpha1::{ChangeCalendar, ChangeTicket, ProtectionPolicy};
 use jiff::Timestamp;
 
 use super::{Applied, Around, Booking, Found, Graph, applied, conflicts, is_about};
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, Closed};
 
 type Named<T> = BTreeMap<String, T>;
 
@@ -38,6 +38,17 @@ impl Diary {
             graph: Graph::default(),
         };
         conflicts(&own, &around, now)
+    }
+
+    /// By what a calendar is closed, where it is known to be, and until when.
+    pub fn closed(&self, namespace: &str, name: &str, now: Timestamp) -> Option<String> {
+        let calendar = self.calendars.get(namespace)?.get(name)?;
+        let closed = Closed {
+            calendar: name,
+            state: calendar.at(now),
+            opens: None,
+        };
+        (!closed.state.open).then(|| closed.to_string())
     }
 
     fn calendars(&self, own: &Booking) -> Vec<Applied> {
