@@ -8,8 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangeConflict, ChangeResult, Duration, LocalRef, ProtectedOperation, Requester, ScopedObject,
-    SecretKeyRef, condition_is_true, job_run::default_runner, schema,
+    ChangeConflict, ChangePartOf, ChangeRegion, ChangeResult, Duration, LocalRef,
+    ProtectedOperation, RegionStatus, Requester, ScopedObject, SecretKeyRef, condition_is_true,
+    job_run::default_runner, schema,
 };
 
 /// A change, who has to agree to it, and when it may be carried out.
@@ -54,11 +55,22 @@ use super::{
         priority = 1
     ),
     printcolumn(
+        name = "PartOf",
+        type_ = "string",
+        json_path = ".spec.partOf.name",
+        priority = 1
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].message",
         priority = 1
     )
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.regions) || self.regions.all(r, r.window.start >= self.window.start && r.window.end <= self.window.end)").message("the window of a region is not within window"),
+    validation = Rule::new("!has(self.regions) || has(self.plan.job) || !self.regions.exists(r, has(r.parameters))").message("parameters of a region are for a plan with a job"),
+    validation = Rule::new("!has(self.regions) || !has(self.partOf)").message("a part of a change has no regions of its own"),
 )]
 pub struct ChangeTicketSpec {
     /// title in a line, for lists.
@@ -99,6 +111,14 @@ pub struct ChangeTicketSpec {
     #[schemars(length(max = 10))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub calendar_refs: Vec<LocalRef>,
+    /// regions are parts of the change that are made each in a window of its own. The ticket is reviewed once, with all of them; then one ChangeTicket is created for each, which is approved with this one and is started, carried out and closed by itself. This one is never live, and ends when they all have. Default: the change is made as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub regions: Vec<ChangeRegion>,
+    /// partOf is the ticket that this is a part of, and of which region. Written by the operator. A part is approved exactly while it says what that ticket makes of the region, and that ticket is approved; nobody decides on the part itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<ChangePartOf>,
     /// submit hands the ticket to its reviewers; false is a draft, which does nothing. It is no part of what is approved. Taken back before the start it makes the ticket a draft again; later it has no effect. Default false.
     #[serde(default)]
     pub submit: bool,
@@ -356,6 +376,11 @@ pub struct ChangeTicketStatus {
     #[schemars(length(max = 3))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub actions: Vec<ChangeActionTaken>,
+    /// regions say how far the change is in each region: in those of the spec, and in others that were started before they were taken out of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub regions: Vec<RegionStatus>,
     /// result is how the change went: what an implementer has reported, or what became of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<ChangeResult>,

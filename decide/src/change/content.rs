@@ -35,6 +35,24 @@ impl Content {
         let begun = status.filter(|s| s.started.is_some());
         let kept = begun.and_then(|s| s.job_revision.clone());
         let revision = kept.or_else(|| job.map(|job| job.revision.clone()));
+        Self::at(ticket, revision, job)
+    }
+
+    /// The content of a part: whoever wrote the whole has written it.
+    pub(super) fn written_by(mut self, whole: &Self) -> Self {
+        let authors = whole.authors.iter().chain(&self.authors);
+        self.authors = authors.take(REMEMBERED).cloned().collect();
+        self.writers.extend(whole.writers.iter().cloned());
+        self
+    }
+
+    /// What a ticket says now, with its Job as it was at a revision.
+    pub(super) fn at(
+        ticket: &ChangeTicket,
+        revision: Option<String>,
+        job: Option<&JobSeen>,
+    ) -> Self {
+        let status = ticket.status.as_ref();
         let digest = digest(ticket, revision.as_deref());
         // A draft has no digest: whoever was seen at it has written it.
         let same = |told: &String| *told == digest;

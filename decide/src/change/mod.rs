@@ -4,6 +4,7 @@ mod action;
 pub mod conflict;
 mod content;
 mod permit;
+pub mod region;
 mod review;
 mod stage;
 mod status;
@@ -22,6 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{Refusal, schedule::Gate};
+use region::ForPart;
 use stage::Stage;
 
 /// What there is besides the ticket.
@@ -40,6 +42,10 @@ pub struct World<'a> {
     pub run: Option<&'a JobRun>,
     /// Actions that nobody has answered yet, in their order.
     pub actions: &'a [ChangeAction],
+    /// The ticket that this is a part of, whose approvals these are then; none where that is gone, and of one that is no part.
+    pub whole: Option<&'a ChangeTicket>,
+    /// What there is by the names of its parts.
+    pub parts: &'a [ChangeTicket],
 }
 
 /// Something that is done to the run.
@@ -60,6 +66,8 @@ pub enum Effect {
 pub struct Turn {
     /// What is done, once the status of before is written.
     pub effect: Option<Effect>,
+    /// What is done to the parts of a ticket by region.
+    pub for_parts: Vec<ForPart>,
     /// An answer to each action.
     pub answers: Vec<Result<(), Refusal>>,
     /// As it is once that is done.
@@ -80,8 +88,10 @@ pub fn turn(ticket: &ChangeTicket, world: &World<'_>, now: Timestamp) -> Turn {
         stage = standing.stage();
     }
     let effect = standing.effect(&stage);
+    let for_parts = standing.for_parts(&stage);
     Turn {
-        again: standing.again(&stage, effect),
+        again: standing.again(&stage, effect.is_some() || !for_parts.is_empty()),
+        for_parts,
         status: standing.told(&stage),
         effect,
         answers,
@@ -97,6 +107,7 @@ fn after_the_end(
     let answer = |action: &ChangeAction| action::when_ended(ticket, status, action);
     Turn {
         effect: None,
+        for_parts: Vec::new(),
         answers: actions.iter().map(answer).collect(),
         status: ChangeTicketStatus {
             observed_generation: ticket.metadata.generation,
@@ -139,10 +150,12 @@ impl<'a> Standing<'a> {
             Err(_) if status.started.is_some() => Ok(None),
             Err(refusal) => Err(refusal.clone()),
         };
-        let content = job.map(|job| Content::of(ticket, job));
-        let read = content.as_ref().ok();
-        let of = |content| Reviewed::of(ticket, content, world.approvals, now);
-        let reviewed = read.map(of).unwrap_or_default();
+        let judged = job.and_then(|job| judged(ticket, world, job, now));
+        let (content, reviewed) = match judged {
+            Ok((content, reviewed)) => (Ok(content), reviewed),
+            Err(refusal) => (Err(refusal), Reviewed::default()),
+        };
+        status.regions = region::regions(ticket, world.parts, now);
         let mut standing = Self {
             ticket,
             world,
@@ -155,7 +168,18 @@ impl<'a> Standing<'a> {
             standing.status.run.clone_from(&run.metadata.name);
         }
         standing.approve_anew();
+        standing.follow();
         standing
+    }
+
+    /// The ticket that people decide on: the whole of a part.
+    fn decided_on(&self) -> &'a ChangeTicket {
+        self.world.whole.unwrap_or(self.ticket)
+    }
+
+    /// Whether it is made by region, each of them by a ticket of its own.
+    fn is_whole(&self) -> bool {
+        !self.status.regions.is_empty()
     }
 
     /// A change that was made after the start holds once it is approved, too.
@@ -246,7 +270,7 @@ impl<'a> Standing<'a> {
     }
 
     /// When there may be something to do without anybody's word.
-    fn again(&self, stage: &Stage, effect: Option<Effect>) -> Option<Timestamp> {
+    fn again(&self, stage: &Stage, acts: bool) -> Option<Timestamp> {
         if matches!(stage, Stage::Ended(_) | Stage::Draft) {
             return None;
         }
@@ -254,7 +278,7 @@ impl<'a> Standing<'a> {
         let begun = self.status.started.is_some();
         let unwritten = written.map(|s| (&s.started, &s.actions))
             != Some((&self.status.started, &self.status.actions));
-        if begun && unwritten || effect.is_some() {
+        if begun && unwritten || acts {
             return Some(self.now);
         }
         let window = &self.ticket.spec.window;
@@ -273,6 +297,23 @@ impl<'a> Standing<'a> {
             .filter(|at| *at > self.now)
             .min()
     }
+}
+
+/// What is decided on, and how far that is. A part is reviewed with its whole.
+fn judged(
+    ticket: &ChangeTicket,
+    world: &World<'_>,
+    job: Option<&JobSeen>,
+    now: Timestamp,
+) -> Result<(Content, Reviewed), Refusal> {
+    let own = Content::of(ticket, job);
+    let Some(of) = &ticket.spec.part_of else {
+        let reviewed = Reviewed::of(ticket, &own, world.approvals, now);
+        return Ok((own, reviewed));
+    };
+    let (whole, agreed) = region::agreed(ticket, of, world.whole, &own, job)?;
+    let reviewed = Reviewed::of(whole, &agreed, world.approvals, now);
+    Ok((own.written_by(&agreed), reviewed))
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crds::v1alpha1::{
-    Approval, ChangeTicket, Decision, LevelStatus, Requester, ReviewLevel, ReviewRule, SubjectKind,
+    Approval, ChangeTicket, Decision, Implementers, LevelStatus, Requester, ReviewLevel,
+    ReviewRule, SubjectKind,
 };
 use jiff::Timestamp;
 
@@ -67,6 +68,13 @@ pub fn counts(
     if subject.kind != SubjectKind::ChangeTicket || subject.name != name {
         return Err(Refusal::new("NotFound", "it is about another object"));
     }
+    if let Some(of) = &ticket.spec.part_of {
+        let message = format!(
+            "{name} is reviewed with ChangeTicket {}; decide on that",
+            of.name
+        );
+        return Err(Refusal::new("PartOfTicket", message));
+    }
     let said = approval::Content {
         kind: SubjectKind::ChangeTicket,
         name,
@@ -96,10 +104,16 @@ pub fn counts(
     Ok(())
 }
 
-/// Whether somebody carries the change out.
+/// Whether somebody carries the change out, in any of its regions.
 pub fn is_implementer(ticket: &ChangeTicket, by: &Requester) -> bool {
-    let of = &ticket.spec.implementers;
-    is_among(&of.users, &of.groups, by)
+    let mut all = implementers(ticket);
+    all.any(|of| is_among(&of.users, &of.groups, by))
+}
+
+fn implementers(ticket: &ChangeTicket) -> impl Iterator<Item = &Implementers> {
+    let regions = ticket.spec.regions.iter();
+    let of_regions = regions.filter_map(|region| region.implementers.as_ref());
+    std::iter::once(&ticket.spec.implementers).chain(of_regions)
 }
 
 fn is_of(level: &ReviewLevel, by: &Requester) -> bool {
@@ -135,8 +149,9 @@ fn how_far(level: &ReviewLevel, yes: &[&Requester]) -> LevelStatus {
 
 /// The first level that can never agree, since those whom it names are kept from it by what else they do.
 pub fn impossible(ticket: &ChangeTicket, writers: &BTreeSet<String>) -> Option<Refusal> {
-    let kept_out =
-        |user: &&String| writers.contains(*user) || ticket.spec.implementers.users.contains(user);
+    let kept_out = |user: &&String| {
+        writers.contains(*user) || implementers(ticket).any(|of| of.users.contains(user))
+    };
     let never = |level: &&ReviewLevel| {
         let mut users = level.users.iter();
         match level.rule {

@@ -5,7 +5,7 @@ use crds::v1alpha1::{
     JobRun, OnClose, Verified, clip, condition_is_true,
 };
 
-use super::{Standing, conflict, review};
+use super::{Standing, conflict, region, review};
 use crate::Refusal;
 
 /// Where a ticket stands, and what it waits for.
@@ -31,6 +31,17 @@ pub enum Stage {
     /// It waits for a result.
     Verifying(String),
     Ended(End),
+}
+
+impl Stage {
+    /// What it waits for, in words.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::Conflicting(why) | Self::Blocked(why) | Self::Rejected(why) => Some(&why.message),
+            Self::InReview(left) => Some(left),
+            _ => None,
+        }
+    }
 }
 
 /// How a ticket ends.
@@ -62,6 +73,7 @@ impl Standing<'_> {
         match &self.status.started {
             Some(started) if started.run.is_some() => self.of_job(started),
             Some(_) => self.of_guide(),
+            None if self.is_whole() => self.of_regions(),
             None => self.unstarted(),
         }
     }
@@ -71,18 +83,7 @@ impl Standing<'_> {
         if self.has_taken(ChangeVerb::Cancel) {
             return Stage::Ended(self.cancelled("before it was started"));
         }
-        if !spec.submit {
-            return Stage::Draft;
-        }
-        if self.now >= self.closes() {
-            return Stage::Ended(self.expired());
-        }
-        if let Some(conflict) = self.barred_by(self.world.on_conflict.submit)
-            && !self.reviewed.is_approved()
-        {
-            return Stage::Conflicting(conflict);
-        }
-        if let Err(stage) = self.reviewing() {
+        if let Err(stage) = self.handed_in() {
             return stage;
         }
         if self.now < window.start.0 {
@@ -111,6 +112,22 @@ impl Standing<'_> {
         ))
     }
 
+    /// What there is before everybody has agreed to it.
+    pub(super) fn handed_in(&self) -> Result<(), Stage> {
+        if !self.ticket.spec.submit {
+            return Err(Stage::Draft);
+        }
+        if self.now >= self.closes() && !self.has_parts() {
+            return Err(Stage::Ended(self.expired()));
+        }
+        if let Some(conflict) = self.barred_by(self.world.on_conflict.submit)
+            && !self.reviewed.is_approved()
+        {
+            return Err(Stage::Conflicting(conflict));
+        }
+        self.reviewing()
+    }
+
     /// The conflict that keeps it where it is, where policies say that one does.
     fn barred_by(&self, mode: ConflictMode) -> Option<Refusal> {
         let blocking = conflict::blocking(self.world.conflicts);
@@ -128,15 +145,17 @@ impl Standing<'_> {
         if let Some(barred) = &self.world.barred {
             return Err(Stage::Blocked(barred.clone()));
         }
+        region::check(&self.ticket.spec).map_err(Stage::Blocked)?;
         if let Some(rejected) = &self.reviewed.rejected {
             return Err(Stage::Rejected(rejected.clone()));
         }
         if self.reviewed.is_approved() {
             return Ok(());
         }
-        match review::impossible(self.ticket, &content.writers) {
+        let decided_on = self.decided_on();
+        match review::impossible(decided_on, &content.writers) {
             Some(never) => Err(Stage::Blocked(never)),
-            None => Err(Stage::InReview(review::left(self.ticket, &self.reviewed))),
+            None => Err(Stage::InReview(review::left(decided_on, &self.reviewed))),
         }
     }
 
@@ -230,7 +249,7 @@ impl Standing<'_> {
         }
     }
 
-    fn cancelled(&self, when: &str) -> End {
+    pub(super) fn cancelled(&self, when: &str) -> End {
         let mut taken = self.status.actions.iter();
         let cancel = taken.find(|taken| taken.action == ChangeVerb::Cancel);
         let by = cancel.map_or("", |taken| &taken.by);

@@ -61,12 +61,13 @@ impl Standing<'_> {
             stage,
             Stage::Startable(_) | Stage::Executing(_) | Stage::Verifying(_)
         );
-        within && is_going && self.is_approved()
+        within && is_going && self.is_approved() && !self.is_whole()
     }
 
     fn next_flip(&self, stage: &Stage) -> Option<Timestamp> {
         let window = &self.ticket.spec.window;
         match stage {
+            _ if self.is_whole() => None,
             Stage::Scheduled(_) => Some(window.start.0),
             Stage::Startable(_) => Some(self.closes()),
             _ if self.is_live(stage) => Some(window.end.0),

@@ -121,6 +121,8 @@ impl Desk {
             on_conflict: self.on_conflict,
             run: self.run.as_ref(),
             actions: &self.actions,
+            whole: None,
+            parts: &[],
         };
         turn(&self.ticket, &world, at(second))
     }

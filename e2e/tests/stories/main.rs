@@ -43,6 +43,7 @@ mod predicted;
 mod protection;
 mod protection_away;
 mod public_scripts;
+mod regions;
 mod rewind;
 mod rolling;
 mod schedules;

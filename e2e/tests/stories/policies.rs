@@ -347,6 +347,35 @@ async fn only_the_operator_says_for_whom_a_run_is() {
 }
 
 #[tokio::test]
+async fn only_the_operator_says_what_a_ticket_is_a_part_of() {
+    let scene = People::new("parts-of").await;
+    let alice = scene
+        .person("alice", "pilothouse-admin", ("create", "changetickets"))
+        .await;
+    let plain = ticket(&json!({"guide": "g"}));
+    accepted(scene.write(plain.clone()).create(&alice).await);
+    let mut part = plain.clone();
+    part["spec"]["partOf"] = json!({"name": "whole", "uid": "1", "digest": format!("sha256:{}", "0".repeat(64)), "region": "eu"});
+    let message = [
+        "Rule pilothouse-account",
+        "may not say what a ticket is a part of",
+    ];
+    refused(scene.write(part.clone()).try_apply(&alice).await, &message);
+    part["metadata"]["name"] = "part".into();
+    refused(scene.write(part.clone()).try_create(&alice).await, &message);
+
+    let operator = scene
+        .cluster
+        .as_account("pilothouse-system", "pilothouse-operator");
+    accepted(scene.write(part.clone()).create(&operator).await);
+    // Whoever may write tickets may change the rest of it, which nobody has agreed to then.
+    part["spec"]["title"] = "u".into();
+    accepted(scene.write(part.clone()).apply(&alice).await);
+    part["spec"]["partOf"]["region"] = "us".into();
+    refused(scene.write(part).try_apply(&alice).await, &message);
+}
+
+#[tokio::test]
 async fn the_clusters_own_accounts_are_nobodys() {
     let cluster = Cluster::connect().await;
     let scene = People {

@@ -672,6 +672,15 @@ fn change_cases() -> Vec<Case> {
         merge(&mut job, &over);
         json!({"plan": {"guide": null, "job": job}})
     };
+    let merged = |mut base: Value, over: &Value| {
+        merge(&mut base, over);
+        base
+    };
+    let regions = |over: Value| {
+        let window = json!({"start": "2027-01-01T00:00:00Z", "end": "2027-01-01T01:00:00Z"});
+        json!({"regions": [merged(json!({"window": window}), &over)]})
+    };
+    let part_of = json!({"name": "t", "uid": "u", "digest": format!("sha256:{}", "0".repeat(64)), "region": "eu"});
     let secret = json!({"name": "s", "key": "k"});
     let report = |result: Value| json!({"action": "Complete", "result": result});
     vec![
@@ -704,6 +713,24 @@ fn change_cases() -> Vec<Case> {
             json!({"review": [{"name": "l", "groups": ["g"]}]}),
             json!({"review": [{"name": "l"}]}),
             "a level without people agrees to nothing; name users or groups in review",
+        ),
+        ticket(
+            regions(json!({"name": "eu"})),
+            regions(json!({"name": "eu", "window": {"end": "2027-01-01T02:00:01Z"}})),
+            "the window of a region is not within window",
+        ),
+        ticket(
+            merged(
+                job(json!({})),
+                &regions(json!({"name": "eu", "parameters": {"a": "2"}})),
+            ),
+            regions(json!({"name": "eu", "parameters": {"a": "2"}})),
+            "parameters of a region are for a plan with a job",
+        ),
+        ticket(
+            regions(json!({"name": "eu"})),
+            merged(regions(json!({"name": "eu"})), &json!({"partOf": part_of})),
+            "a part of a change has no regions of its own",
         ),
         action(
             report(json!({"outcome": "Failed", "note": "n"})),

@@ -58,7 +58,7 @@ use crate::{
     args::Args,
     audit::Audit,
     awaiting::Awaiting,
-    bookings::{self, Bookings},
+    bookings::Bookings,
     bursts::Bursts,
     claims::Claims,
     context::{Context, Failures, Given, Glass, Run, Ticket, Written, toolkit},
@@ -242,7 +242,7 @@ async fn changes(ctx: &Arc<Context>, mut woken: Woken<Ticket>, mut actions: Heed
             .reconcile_on(own(&mut woken, part))
     };
     let of_tickets = Turns {
-        told: bookings::hear,
+        told: change::hear,
         ..Turns::usual()
     };
     tokio::join!(

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crds::{
     names::{FINALIZER_CHANGE, FINALIZER_RUN},
-    v1alpha1::{Action as RunVerb, ChangeTicket, JobRun, JobRunSpec, Origin, condition_is_true},
+    v1alpha1::{
+        Action as RunVerb, ChangeTicket, JobRun, JobRunSpec, Origin, Requester, condition_is_true,
+    },
 };
 use decide::change::{self, Effect};
 use jiff::Timestamp;
@@ -29,7 +31,7 @@ const SOON: Duration = Duration::from_secs(15);
 /// The shortest wait, so that the watch tells of what was just written.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// Keeps the ticket while there is a run to guard and lets it go after that: the ticket as it is then, none where it went.
+/// Keeps the ticket while there is a run to guard, or its whole has not seen it, and lets it go after that: the ticket as it is then, none where it went.
 pub async fn hold(
     ctx: &Context,
     ticket: &ChangeTicket,
@@ -37,8 +39,10 @@ pub async fn hold(
 ) -> Result<Option<ChangeTicket>> {
     let is_held = ticket.finalizers().iter().any(|f| f == FINALIZER_CHANGE);
     let leaves = ticket.metadata.deletion_timestamp.is_some();
-    let guards = guards(ticket, seen.run.as_ref());
-    if leaves && guards && is_held {
+    let goes_on = guards(ticket, seen.run.as_ref());
+    let whole = seen.whole.as_ref();
+    let guards = goes_on || whole.is_some_and(|whole| !change::region::knows(whole, ticket));
+    if leaves && goes_on && is_held {
         let note = "its run goes on, and the ticket stays until that has ended; cancel the ticket or the run to end it sooner";
         let about = ticket.object_ref(&());
         ctx.events
@@ -82,26 +86,32 @@ pub async fn carry_out(
     ticket: &ChangeTicket,
     decided: &change::Turn,
     effect: Effect,
-    run: Option<&JobRun>,
+    seen: &Seen,
 ) -> Result<()> {
     let name = ticket.name_any();
     let closes = format!("the window of ChangeTicket {name} closes");
     let cancelled = format!("ChangeTicket {name} was cancelled");
     let (verb, word, because) = match effect {
-        Effect::Create => return create(ctx, ticket, decided).await,
+        Effect::Create => return create(ctx, ticket, decided, seen).await,
         Effect::Suspend => (RunVerb::Suspend, "window-closes", closes),
         Effect::Abort => (RunVerb::Cancel, "window-closes", closes),
         Effect::Cancel => (RunVerb::Cancel, "ticket-cancelled", cancelled),
     };
-    match run {
+    match &seen.run {
         Some(run) => actions::once(ctx, run, verb, word, &because).await,
         None => Ok(()),
     }
 }
 
 /// Creates the run, unless it is there.
-async fn create(ctx: &Context, ticket: &ChangeTicket, decided: &change::Turn) -> Result<()> {
-    let Some(run) = run_of(ctx, ticket, decided) else {
+async fn create(
+    ctx: &Context,
+    ticket: &ChangeTicket,
+    decided: &change::Turn,
+    seen: &Seen,
+) -> Result<()> {
+    let author = seen.author(ticket).cloned().unwrap_or_default();
+    let Some(run) = run_of(ctx, ticket, decided, author) else {
         return Ok(());
     };
     let namespace = ticket.namespace().unwrap_or_default();
@@ -122,14 +132,19 @@ async fn create(ctx: &Context, ticket: &ChangeTicket, decided: &change::Turn) ->
 }
 
 /// A run of what was approved. It is no part of the ticket: whatever deletes that in the foreground would cancel it.
-fn run_of(ctx: &Context, ticket: &ChangeTicket, decided: &change::Turn) -> Option<JobRun> {
+fn run_of(
+    ctx: &Context,
+    ticket: &ChangeTicket,
+    decided: &change::Turn,
+    author: Requester,
+) -> Option<JobRun> {
     let planned = ticket.spec.plan.job.as_ref()?;
     let origin = Origin {
         kind: ChangeTicket::kind(&()).into_owned(),
         name: ticket.name_any(),
         uid: ticket.uid().unwrap_or_default(),
         at: None,
-        requested_by: ticket.spec.requested_by.clone().unwrap_or_default(),
+        requested_by: author,
     };
     Some(JobRun {
         metadata: ObjectMeta {

@@ -38,10 +38,18 @@ pub struct Conflicts {
     pub on_conflict: OnConflict,
 }
 
-pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Result<Conflicts> {
-    let own = Booking::of(ticket);
-    let all = policies(ctx).await?;
-    let readable = all.iter().filter_map(|policy| policy.0.as_ref().ok());
+pub async fn look(
+    ctx: &Context,
+    ticket: &ChangeTicket,
+    whole: Option<&ChangeTicket>,
+    now: Timestamp,
+) -> Result<Conflicts> {
+    let all = Booking::own(ticket, whole);
+    let Some(own) = all.first() else {
+        return Ok(Conflicts::default());
+    };
+    let policies = policies(ctx).await?;
+    let readable = policies.iter().filter_map(|policy| policy.0.as_ref().ok());
     let readable: Vec<_> = readable.collect();
     let by_labels = readable.iter().any(|p| p.spec.namespace_selector.is_some());
     let labels = if by_labels {
@@ -50,10 +58,10 @@ pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Resul
         None
     };
     let policies = about(&readable, &own.namespace, labels.as_ref());
-    let others = ctx.bookings.meeting(&own).await?;
-    let calendars = calendars(ctx, &own, &policies).await?;
+    let others = ctx.bookings.meeting(&own.namespace, &all).await?;
+    let calendars = calendars(ctx, own, &policies).await?;
     let relates = !others.is_empty() || calendars.iter().any(|one| one.rules.is_some());
-    let graph = if relates && !own.touched.is_empty() {
+    let graph = if relates && all.iter().any(|own| !own.touched.is_empty()) {
         graph(ctx, &own.namespace).await?
     } else {
         Graph::default()
@@ -64,7 +72,7 @@ pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Resul
         graph,
     };
     Ok(Conflicts {
-        found: conflict::conflicts(&own, &around, now),
+        found: conflict::conflicts_of_all(&all, &around, now),
         on_conflict: conflict::on_conflict(policies),
     })
 }

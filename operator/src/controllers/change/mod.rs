@@ -3,6 +3,7 @@
 mod act;
 mod conflicts;
 mod observe;
+mod region;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use kube::{
 };
 
 pub use observe::{content, knows};
+pub use region::hear;
 
 use super::valid;
 use crate::{
@@ -124,8 +126,9 @@ async fn turn(ticket: &ChangeTicket, ctx: &Context, now: Timestamp) -> Result<Op
     };
     let decided = change::turn(&ticket, &seen.world(), now);
     if let Some(effect) = decided.effect {
-        act::carry_out(ctx, &ticket, &decided, effect, seen.run.as_ref()).await?;
+        act::carry_out(ctx, &ticket, &decided, effect, &seen).await?;
     }
+    region::carry_out(ctx, &ticket, &seen.parts, &decided.for_parts).await?;
     Ok(Some(Turn {
         ticket,
         decided,

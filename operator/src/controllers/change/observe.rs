@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crds::v1alpha1::{Approval, ChangeAction, ChangeTicket, JobRun, SubjectKind, find_condition};
+use crds::v1alpha1::{
+    Approval, ChangeAction, ChangeTicket, JobRun, Requester, SubjectKind, find_condition,
+};
 use decide::{
     Refusal, calls,
     change::{self, Content, JobSeen, World},
@@ -14,6 +16,7 @@ use kube::{Api, Resource as _, ResourceExt as _};
 use super::{
     super::schedule,
     conflicts::{self, Conflicts},
+    region,
 };
 use crate::{
     context::Context,
@@ -32,6 +35,9 @@ pub struct Seen {
     conflicts: Conflicts,
     pub run: Option<JobRun>,
     pub actions: Vec<ChangeAction>,
+    /// The ticket that it is a part of, and what has the names of its own parts.
+    pub whole: Option<ChangeTicket>,
+    pub parts: Vec<ChangeTicket>,
 }
 
 impl Seen {
@@ -45,7 +51,15 @@ impl Seen {
             on_conflict: self.conflicts.on_conflict,
             run: self.run.as_ref(),
             actions: &self.actions,
+            whole: self.whole.as_ref(),
+            parts: &self.parts,
         }
+    }
+
+    /// Whoever answers for what a ticket has done: of a part, whoever wrote the whole.
+    pub fn author<'a>(&'a self, ticket: &'a ChangeTicket) -> Option<&'a Requester> {
+        let wrote = self.whole.as_ref().unwrap_or(ticket);
+        wrote.spec.requested_by.as_ref()
     }
 }
 
@@ -58,23 +72,28 @@ pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Resul
         conflicts: Conflicts::default(),
         run: None,
         actions: actions(ctx, ticket).await?,
+        whole: region::whole(ctx, ticket).await?,
+        parts: region::parts(ctx, ticket).await?,
     };
     let started = ticket.status.as_ref().is_some_and(|s| s.started.is_some());
-    if ticket.is_finished() || !ticket.spec.submit && !started {
+    let begun = started || change::region::has_begun(ticket);
+    if ticket.is_finished() || !ticket.spec.submit && !begun {
         return Ok(seen);
     }
-    let (namespace, name) = (ticket.namespace().unwrap_or_default(), ticket.name_any());
+    let namespace = ticket.namespace().unwrap_or_default();
+    let decided_on = seen.whole.as_ref().unwrap_or(ticket).name_any();
     let about = |approval: &Approval| {
         let subject = &approval.spec.subject;
-        subject.kind == SubjectKind::ChangeTicket && subject.name == name
+        subject.kind == SubjectKind::ChangeTicket && subject.name == decided_on
     };
     seen.approvals = ctx.approvals.within(&namespace, about).await?;
-    let (job, barred) = job(ctx, ticket, !started).await?;
+    let writer = (!started).then(|| Writer::new("ChangeTicket", &decided_on, seen.author(ticket)));
+    let (job, barred) = job(ctx, ticket, writer).await?;
     (seen.job, seen.barred) = (job, barred);
     seen.run = run(ctx, ticket).await?;
     if !started {
         seen.calendars = schedule::gate(ctx, &namespace, &ticket.spec.calendar_refs).await?;
-        seen.conflicts = conflicts::look(ctx, ticket, now).await?;
+        seen.conflicts = conflicts::look(ctx, ticket, seen.whole.as_ref(), now).await?;
     }
     Ok(seen)
 }
@@ -95,11 +114,11 @@ async fn actions(ctx: &Context, ticket: &ChangeTicket) -> Result<Vec<ChangeActio
     Ok(actions)
 }
 
-/// What the Job of a ticket is and why a run of it would be refused, as far as that is asked.
+/// What the Job of a ticket is; and why a run of it would be refused, where somebody answers for it.
 async fn job(
     ctx: &Context,
     ticket: &ChangeTicket,
-    asks_rights: bool,
+    writer: Option<Writer>,
 ) -> Result<(Result<Option<JobSeen>, Refusal>, Option<Refusal>)> {
     let Some(planned) = &ticket.spec.plan.job else {
         return Ok((Ok(None), None));
@@ -115,11 +134,10 @@ async fn job(
             return Err(Gap::Refused(Refusal::new("JobNotFound", message)));
         };
         let seen = seen(name, &found).map_err(Gap::Refused)?;
-        if !asks_rights {
+        let Some(writer) = writer else {
             return Ok((seen, None));
-        }
-        let own = ticket.spec.requested_by.as_ref();
-        let mut writers = vec![Writer::new("ChangeTicket", &ticket.name_any(), own)];
+        };
+        let mut writers = vec![writer];
         writers.extend(found.writers());
         let account = &planned.service_account_name;
         match entitled::all(ctx, &namespace, account, writers).await {
@@ -154,7 +172,7 @@ fn seen(name: &str, found: &Definition) -> Result<JobSeen, Refusal> {
 
 /// What is decided on by Approvals of the ticket; none where its Job cannot be run.
 pub async fn content(ctx: &Context, ticket: &ChangeTicket) -> Result<Option<Content>> {
-    let (job, _) = job(ctx, ticket, false).await?;
+    let (job, _) = job(ctx, ticket, None).await?;
     Ok(job.ok().map(|job| Content::of(ticket, job.as_ref())))
 }
 
