@@ -6,6 +6,7 @@ mod break_glass;
 mod change_action;
 mod change_calendar;
 mod change_conflict;
+mod change_solution;
 mod change_ticket;
 mod command_policy;
 mod condition;
@@ -31,6 +32,7 @@ pub use break_glass::*;
 pub use change_action::*;
 pub use change_calendar::*;
 pub use change_conflict::*;
+pub use change_solution::*;
 pub use change_ticket::*;
 pub use command_policy::*;
 pub use condition::*;
@@ -64,6 +66,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Parameter::crd(),
         ChangeCalendar::crd(),
         ChangeTicket::crd(),
+        ChangeSolution::crd(),
         ChangeAction::crd(),
         Approval::crd(),
         CommandPolicy::crd(),

@@ -6,7 +6,9 @@ mod observe;
 
 use std::sync::Arc;
 
-use crds::v1alpha1::{ChangeAction, ChangeCalendar, ChangeTicket, ChangeTicketStatus, Job};
+use crds::v1alpha1::{
+    ChangeAction, ChangeCalendar, ChangeSolution, ChangeTicket, ChangeTicketStatus, Job,
+};
 use decide::change;
 use jiff::Timestamp;
 use kube::{
@@ -15,7 +17,7 @@ use kube::{
     runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
 
-pub use observe::{content, knows};
+pub use observe::{approvals, content, knows};
 
 use super::valid;
 use crate::{
@@ -24,7 +26,7 @@ use crate::{
     report, scope,
 };
 
-/// Has a ticket looked at when a calendar that it refers to, or its Job, was written. A Job says so of itself when what it names was.
+/// Has a ticket looked at when a calendar that it refers to, its Job, or its solution was written. A Job says so of itself when what it names was.
 pub fn following(
     tickets: Controller<DeserializeGuard<ChangeTicket>>,
     ctx: &Context,
@@ -41,7 +43,7 @@ pub fn following(
             };
             known.state().iter().filter_map(names).collect::<Vec<_>>()
         };
-    let of_calendar = naming.clone();
+    let (of_calendar, of_solution) = (naming.clone(), naming.clone());
     tickets
         .watches(
             scope::within::<DeserializeGuard<ChangeCalendar>>(&ctx.client, part),
@@ -56,6 +58,11 @@ pub fn following(
             watcher::Config::default(),
             move |job| naming(job.namespace(), &job.name_any(), runs),
         )
+        .watches(
+            scope::within::<DeserializeGuard<ChangeSolution>>(&ctx.client, part),
+            watcher::Config::default(),
+            move |solution| of_solution(solution.namespace(), &solution.name_any(), uses),
+        )
 }
 
 fn refers_to(ticket: &ChangeTicket, calendar: &str) -> bool {
@@ -66,6 +73,11 @@ fn refers_to(ticket: &ChangeTicket, calendar: &str) -> bool {
 fn runs(ticket: &ChangeTicket, job: &str) -> bool {
     let planned = ticket.spec.plan.job.as_ref();
     planned.is_some_and(|planned| planned.job_ref.name == job)
+}
+
+fn uses(ticket: &ChangeTicket, solution: &str) -> bool {
+    let planned = ticket.spec.plan.solution.as_ref();
+    planned.is_some_and(|planned| planned.name == solution) && !ticket.is_finished()
 }
 
 /// The ticket that an action is about.
@@ -124,7 +136,7 @@ async fn turn(ticket: &ChangeTicket, ctx: &Context, now: Timestamp) -> Result<Op
     };
     let decided = change::turn(&ticket, &seen.world(), now);
     if let Some(effect) = decided.effect {
-        act::carry_out(ctx, &ticket, &decided, effect, seen.run.as_ref()).await?;
+        act::carry_out(ctx, &ticket, &decided, effect, &seen).await?;
     }
     Ok(Some(Turn {
         ticket,
