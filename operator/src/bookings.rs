@@ -45,6 +45,16 @@ impl Bookings {
         Ok(others.filter(meets).collect())
     }
 
+    /// Whether something is true of a ticket of a namespace, as far as tickets are known.
+    pub async fn any(&self, namespace: &str, is: impl Fn(&ChangeTicket) -> bool) -> Result<bool> {
+        let Some(known) = self.known(namespace) else {
+            return Ok(false);
+        };
+        let all = heard::all(&known).await?;
+        let mut readable = all.iter().filter_map(|ticket| ticket.0.as_ref().ok());
+        Ok(readable.any(|one| one.metadata.namespace.as_deref() == Some(namespace) && is(one)))
+    }
+
     fn known(&self, namespace: &str) -> Option<Known<ChangeTicket>> {
         let all = self.0.lock().expect("no holder panics");
         all.get(namespace).or_else(|| all.get(EVERY)).cloned()

@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangeConflict, ChangePartOf, ChangeRegion, ChangeResult, Duration, LocalRef,
-    ProtectedOperation, RegionStatus, Requester, ScopedObject, SecretKeyRef, condition_is_true,
-    job_run::default_runner, schema,
+    ChangeConflict, ChangePartOf, ChangeRegion, ChangeResult, Duration, LocalRef, PlannedSolution,
+    ProtectedOperation, RegionStatus, Requester, ScopedObject, SecretKeyRef, SolutionUsed,
+    condition_is_true, job_run::default_runner, schema,
 };
 
 /// A change, who has to agree to it, and when it may be carried out.
@@ -202,10 +202,10 @@ pub enum ChangeStart {
     Manual,
 }
 
-/// What is done: exactly one of job and guide.
+/// What is done: exactly one of job, guide and solution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.job) != has(self.guide)").message("a plan is exactly one of job and guide"))]
+#[x_kube(validation = Rule::new("[has(self.job), has(self.guide), has(self.solution)].filter(x, x).size() == 1").message("a plan is exactly one of job, guide and solution"))]
 pub struct ChangePlan {
     /// job is run once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,6 +214,9 @@ pub struct ChangePlan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16384))]
     pub guide: Option<String>,
+    /// solution is a ChangeSolution of the namespace, whose Job is run or whose guide is followed. The ticket is reviewed and started only while others have agreed to the solution, and what is approved is the solution as it is then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solution: Option<PlannedSolution>,
 }
 
 /// A Job, its values and the account that it runs as.
@@ -223,7 +226,7 @@ pub struct ChangePlan {
 pub struct ChangeJob {
     /// jobRef is the Job to run. What is approved is what it says with all that it names; it is run as that or not at all.
     pub job_ref: LocalRef,
-    /// serviceAccountName is the account whose rights the run has. Whoever writes the ticket must be allowed to impersonate it. Default pilothouse-runner.
+    /// serviceAccountName is the account whose rights the run has. Whoever writes the ticket, and the ChangeSolution where it has one, must be allowed to impersonate it. Default pilothouse-runner.
     #[serde(default = "default_runner")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: String,
@@ -332,7 +335,7 @@ pub struct ChangeTicketStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub summary: Option<String>,
-    /// digest of everything that is decided on: the ticket, its spec but for submit, and what its Job was with all that it names. An Approval names it.
+    /// digest of everything that is decided on: the ticket, its spec but for submit, what its Job was with all that it names, and what its ChangeSolution was. An Approval names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     pub digest: Option<String>,
@@ -340,6 +343,9 @@ pub struct ChangeTicketStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     pub job_revision: Option<String>,
+    /// solution is what the ChangeSolution was that the ticket uses; that of the start where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solution: Option<SolutionUsed>,
     /// writers are those who were seen to have written what the ticket says now, and whoever wrote it while it was a draft; none of them agrees to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(max = 512)))]

@@ -10,14 +10,15 @@ mod stage;
 mod status;
 
 pub use action::answered;
-pub use content::{Content, JobSeen};
+pub use content::{Content, JobSeen, SolutionSeen};
 pub use permit::{Deed, Permit, covering, is_live, of_run, others, own_ticket};
-pub use review::{Reviewed, counts};
+pub use review::{Pending, Reviewed, counts, pending};
+pub(crate) use status::{fail, moved_to, tell};
 pub use status::{failed, moved};
 
 use crds::v1alpha1::{
-    Approval, Asked, ChangeAction, ChangeStarted, ChangeTicket, ChangeTicketStatus, ChangeVerb,
-    JobRun, OnClose, OnConflict,
+    Approval, Asked, ChangeAction, ChangeJob, ChangeStarted, ChangeTicket, ChangeTicketStatus,
+    ChangeVerb, JobRun, OnClose, OnConflict,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -29,8 +30,12 @@ use stage::Stage;
 /// What there is besides the ticket.
 #[derive(Debug)]
 pub struct World<'a> {
-    /// Its Job, none for a guide; or why it cannot be run.
+    /// Its Job, none for a guide; or why it cannot be run, or its solution cannot be used.
     pub job: Result<Option<JobSeen>, Refusal>,
+    /// Its solution, where that can be used.
+    pub solution: Option<&'a SolutionSeen>,
+    /// Whether its solution knows how it ended, or is gone.
+    pub told: bool,
     /// Why its run would be refused.
     pub barred: Option<Refusal>,
     pub approvals: &'a [Approval],
@@ -78,7 +83,7 @@ pub struct Turn {
 /// Decides a turn.
 pub fn turn(ticket: &ChangeTicket, world: &World<'_>, now: Timestamp) -> Turn {
     if let Some(status) = ticket.status.as_ref().filter(|_| ticket.is_finished()) {
-        return after_the_end(ticket, status, world.actions);
+        return after_the_end(ticket, status, world);
     }
     let mut standing = Standing::new(ticket, world, now);
     let answers = world.actions.iter().map(|a| standing.answer(a)).collect();
@@ -99,22 +104,32 @@ pub fn turn(ticket: &ChangeTicket, world: &World<'_>, now: Timestamp) -> Turn {
 }
 
 /// An end is an end, whatever is made of the ticket and its run later.
-fn after_the_end(
-    ticket: &ChangeTicket,
-    status: &ChangeTicketStatus,
-    actions: &[ChangeAction],
-) -> Turn {
+fn after_the_end(ticket: &ChangeTicket, status: &ChangeTicketStatus, world: &World<'_>) -> Turn {
     let answer = |action: &ChangeAction| action::when_ended(ticket, status, action);
+    let mut solution = status.solution.clone();
+    if let Some(solution) = &mut solution {
+        solution.told |= world.told;
+    }
     Turn {
         effect: None,
         for_parts: Vec::new(),
-        answers: actions.iter().map(answer).collect(),
+        answers: world.actions.iter().map(answer).collect(),
         status: ChangeTicketStatus {
             observed_generation: ticket.metadata.generation,
+            solution,
             ..status.clone()
         },
         again: None,
     }
+}
+
+/// The Job that a ticket runs: its own, or its solution's.
+pub fn planned<'a>(
+    ticket: &'a ChangeTicket,
+    solution: Option<&'a SolutionSeen>,
+) -> Option<&'a ChangeJob> {
+    let of_solution = solution.and_then(|solution| solution.job.as_ref());
+    ticket.spec.plan.job.as_ref().or(of_solution)
 }
 
 /// Name of a ticket's run: the same whoever creates it, and another for a ticket of the same name that was created anew.
@@ -222,8 +237,9 @@ impl<'a> Standing<'a> {
             return;
         };
         let uid = self.ticket.metadata.uid.as_deref().unwrap_or_default();
-        let planned = self.ticket.spec.plan.job.as_ref();
+        let run = self.planned().map(|_| run_name(self.name(), uid));
         self.status.job_revision.clone_from(&content.revision);
+        self.status.solution.clone_from(&content.solution);
         self.status.started = Some(ChangeStarted {
             at: Time(self.now),
             by: by.to_owned(),
@@ -231,8 +247,18 @@ impl<'a> Standing<'a> {
             closes: Time(self.closes()),
             on_close: self.ticket.spec.window.on_close,
             level: self.ticket.spec.level,
-            run: planned.map(|_| run_name(self.name(), uid)),
+            run,
         });
+    }
+
+    fn planned(&self) -> Option<&ChangeJob> {
+        planned(self.ticket, self.world.solution)
+    }
+
+    /// Whether the solution that it was started with can still be used as it was then.
+    fn is_same_solution(&self) -> bool {
+        let kept = self.status.solution.as_ref().map(|used| &used.digest);
+        kept == self.world.solution.map(|solution| &solution.used.digest)
     }
 
     /// What is done now, which the status tells of from this turn on. It goes by what was started, whatever the ticket says by now.
@@ -244,7 +270,7 @@ impl<'a> Standing<'a> {
             (Stage::Executing(_), None) if self.status.run.is_none() => {
                 // What was changed in between is not what was agreed to.
                 let content = self.content.as_ref().ok()?;
-                let same = content.digest == was_started.digest;
+                let same = content.digest == was_started.digest && self.is_same_solution();
                 self.status.run = same.then(|| name.clone());
                 same.then_some(Effect::Create)
             }
@@ -306,12 +332,12 @@ fn judged(
     job: Option<&JobSeen>,
     now: Timestamp,
 ) -> Result<(Content, Reviewed), Refusal> {
-    let own = Content::of(ticket, job);
+    let own = Content::of(ticket, job, world.solution);
     let Some(of) = &ticket.spec.part_of else {
         let reviewed = Reviewed::of(ticket, &own, world.approvals, now);
         return Ok((own, reviewed));
     };
-    let (whole, agreed) = region::agreed(ticket, of, world.whole, &own, job)?;
+    let (whole, agreed) = region::agreed(ticket, of, world, &own, job)?;
     let reviewed = Reviewed::of(whole, &agreed, world.approvals, now);
     Ok((own.written_by(&agreed), reviewed))
 }

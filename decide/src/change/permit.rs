@@ -18,6 +18,7 @@ use crate::plan::Plan;
 /// Kinds of what a run comes from.
 const TICKET: &str = "ChangeTicket";
 const RUN: &str = "JobRun";
+const SOLUTION: &str = "ChangeSolution";
 
 /// A live ticket, and what its implementers may do until its window ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +162,10 @@ pub fn covering(
 /// What a run has come from that a ticket has started: the ticket, and the name of the run that it was started as. The operator alone says where a run comes from.
 fn origin(run: &JobRun) -> Option<(&Origin, &str)> {
     let own = run.metadata.name.as_deref().unwrap_or_default();
-    let (ticket, parts) = run.spec.on_behalf_of.split_last()?;
+    let chain = &run.spec.on_behalf_of;
+    // What a ticket uses stands behind it.
+    let used = chain.last().is_some_and(|last| last.kind == SOLUTION);
+    let (ticket, parts) = chain[..chain.len() - usize::from(used)].split_last()?;
     let is_of_parts = parts.iter().all(|part| part.kind == RUN);
     let is_ticket = ticket.kind == TICKET && is_of_parts;
     let whole = parts.last().map_or(own, |part| &part.name);

@@ -5,7 +5,10 @@ use crds::v1alpha1::{
     JobRun, OnClose, Verified, clip, condition_is_true,
 };
 
-use super::{Standing, conflict, region, review};
+use super::{
+    Standing, conflict, region,
+    review::{self, Pending},
+};
 use crate::Refusal;
 
 /// Where a ticket stands, and what it waits for.
@@ -102,7 +105,7 @@ impl Standing<'_> {
         if let Some(conflict) = self.barred_by(self.world.on_conflict.start) {
             return Stage::Held(conflict);
         }
-        if spec.plan.job.is_some() && spec.start == ChangeStart::AtWindow {
+        if self.planned().is_some() && spec.start == ChangeStart::AtWindow {
             return Stage::Due;
         }
         Stage::Startable(format!(
@@ -136,27 +139,14 @@ impl Standing<'_> {
 
     /// What stands between a submitted ticket and its window.
     fn reviewing(&self) -> Result<(), Stage> {
-        let content = self.content.as_ref();
-        let content = content.map_err(|refusal| Stage::Blocked(refusal.clone()))?;
-        if content.authors.is_empty() {
-            let message = "spec.requestedBy is empty; apply the ticket again while the admission policies of the chart are in force";
-            return Err(Stage::Blocked(Refusal::new("NotStamped", message)));
-        }
-        if let Some(barred) = &self.world.barred {
-            return Err(Stage::Blocked(barred.clone()));
-        }
         region::check(&self.ticket.spec).map_err(Stage::Blocked)?;
-        if let Some(rejected) = &self.reviewed.rejected {
-            return Err(Stage::Rejected(rejected.clone()));
-        }
-        if self.reviewed.is_approved() {
-            return Ok(());
-        }
-        let decided_on = self.decided_on();
-        match review::impossible(decided_on, &content.writers) {
-            Some(never) => Err(Stage::Blocked(never)),
-            None => Err(Stage::InReview(review::left(decided_on, &self.reviewed))),
-        }
+        let (content, barred) = (self.content.as_ref(), self.world.barred.as_ref());
+        let pending = review::pending(self.decided_on(), content, barred, &self.reviewed);
+        pending.map_err(|pending| match pending {
+            Pending::Blocked(why) => Stage::Blocked(why),
+            Pending::Rejected(why) => Stage::Rejected(why),
+            Pending::InReview(left) => Stage::InReview(left),
+        })
     }
 
     fn of_guide(&self) -> Stage {
@@ -179,6 +169,9 @@ impl Standing<'_> {
             return match (&self.status.run, is_cancelled) {
                 (_, true) => Stage::Ended(self.cancelled("and there is no run of it")),
                 (None, false) if self.now >= started.closes.0 => Stage::Ended(self.expired()),
+                (None, false) if !self.is_same_solution() => {
+                    Stage::Executing("its run is not created, since its ChangeSolution is not what was approved any more".to_owned())
+                }
                 (None, false) => Stage::Executing("its run is being created".to_owned()),
                 (Some(name), false) => {
                     self.over(started, &format!("JobRun {name} was deleted"), None)

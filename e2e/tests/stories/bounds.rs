@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 /// Specs that together use every field that people write.
-const FULL: [(&str, &str); 28] = [
+const FULL: [(&str, &str); 31] = [
     (
         "Host",
         r"{type: PhysicalMachine, address: 192.0.2.1, port: 22, user: root, escalation: Sudo, credentialsRef: {name: key},
@@ -120,6 +120,20 @@ const FULL: [(&str, &str); 28] = [
     (
         "ChangeTicket",
         r#"{title: t, type: Regular, level: D, window: {start: "2027-01-01T00:00:00Z", end: "2027-01-01T02:00:00Z"}, plan: {guide: g}, implementers: {users: [u]}, review: [{name: l, groups: [g]}]}"#,
+    ),
+    (
+        "ChangeTicket",
+        r#"{title: t, type: Regular, level: D, window: {start: "2027-01-01T00:00:00Z", end: "2027-01-01T02:00:00Z"}, plan: {solution: {name: s, parameters: {a: b}}}, implementers: {users: [u]}, review: [{name: l, groups: [g]}]}"#,
+    ),
+    (
+        "ChangeSolution",
+        r"{title: t, description: d, openParameters: [a], submit: true, requestedBy: {user: a, groups: [b]},
+            plan: {job: {jobRef: {name: j}, serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}}},
+            review: [{name: l, users: [u], groups: [g], rule: All}]}",
+    ),
+    (
+        "ChangeSolution",
+        r"{title: t, plan: {guide: g}, review: [{name: l, groups: [g]}]}",
     ),
     (
         "ChangeAction",

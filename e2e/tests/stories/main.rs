@@ -53,6 +53,7 @@ mod scripts_chart;
 mod shares;
 mod shop;
 mod sign_off;
+mod solution;
 mod steps;
 mod store_away;
 mod sub_runs;

@@ -36,6 +36,9 @@ fn least(kind: &str) -> Value {
             json!({"title": "t", "type": "Regular", "level": "D", "plan": {"guide": "g"}, "implementers": {"users": ["i"]}, "review": [{"name": "l", "users": ["r"]}],
                 "window": {"start": "2027-01-01T00:00:00Z", "end": "2027-01-01T02:00:00Z"}})
         }
+        "ChangeSolution" => {
+            json!({"title": "t", "plan": {"guide": "g"}, "review": [{"name": "l", "users": ["r"]}]})
+        }
         "CommandPolicy" => {
             json!({"rules": [{"name": "r", "match": {"commands": ["c"]}, "action": "Deny", "why": "w"}]})
         }
@@ -697,7 +700,12 @@ fn change_cases() -> Vec<Case> {
         ticket(
             job(json!({})),
             json!({"plan": {"job": {"jobRef": {"name": "j"}}}}),
-            "a plan is exactly one of job and guide",
+            "a plan is exactly one of job, guide and solution",
+        ),
+        ticket(
+            json!({"plan": {"guide": null, "solution": {"name": "s"}}}),
+            json!({"plan": {"solution": {"name": "s"}}}),
+            "a plan is exactly one of job, guide and solution",
         ),
         ticket(
             job(json!({"secretParameters": {"b": secret}})),
@@ -745,6 +753,36 @@ fn change_cases() -> Vec<Case> {
     ]
 }
 
+fn solution_cases() -> Vec<Case> {
+    let case = |accept, reject, message| Case {
+        kind: "ChangeSolution",
+        accept,
+        reject,
+        message,
+    };
+    let open = |name: &str| {
+        let job = json!({"jobRef": {"name": "j"}, "secretParameters": {"key": {"name": "s", "key": "k"}}});
+        json!({"plan": {"guide": null, "job": job}, "openParameters": [name]})
+    };
+    vec![
+        case(
+            json!({"plan": {"guide": null, "job": {"jobRef": {"name": "j"}}}}),
+            json!({"plan": {"job": {"jobRef": {"name": "j"}}}}),
+            "the plan of a solution is exactly one of job and guide",
+        ),
+        case(
+            open("unit"),
+            json!({"openParameters": ["unit"]}),
+            "openParameters are of a Job; a guide has none",
+        ),
+        case(
+            open("unit"),
+            open("key"),
+            "a parameter whose value is kept in a Secret is not open; take it out of openParameters or of plan.job.secretParameters",
+        ),
+    ]
+}
+
 fn glass_cases() -> Vec<Case> {
     vec![Case {
         kind: "BreakGlass",
@@ -771,6 +809,7 @@ fn cases() -> Vec<Case> {
         .chain(action_cases())
         .chain(approval_cases())
         .chain(change_cases())
+        .chain(solution_cases())
         .chain(glass_cases())
         .chain(command_cases())
         .chain(protection_cases())

@@ -9,7 +9,7 @@ use crds::v1alpha1::{
 };
 use serde_json::json;
 
-use super::{Content, JobSeen};
+use super::{Content, JobSeen, World};
 use crate::Refusal;
 
 pub use parts::ForPart;
@@ -61,6 +61,9 @@ pub fn part(whole: &ChangeTicket, region: &ChangeRegion, digest: &str) -> Change
             .retain(|name, _| !own.contains_key(name));
         job.parameters.extend(own.clone());
     }
+    if let Some(solution) = &mut plan.solution {
+        solution.parameters.extend(region.parameters.clone());
+    }
     ChangeTicketSpec {
         title: format!("{title} ({})", region.name),
         scope: ChangeScope {
@@ -87,7 +90,7 @@ pub fn part(whole: &ChangeTicket, region: &ChangeRegion, digest: &str) -> Change
 pub(super) fn agreed<'a>(
     part: &ChangeTicket,
     of: &ChangePartOf,
-    whole: Option<&'a ChangeTicket>,
+    world: &World<'a>,
     own: &Content,
     job: Option<&JobSeen>,
 ) -> Result<(&'a ChangeTicket, Content), Refusal> {
@@ -96,7 +99,7 @@ pub(super) fn agreed<'a>(
     let goes_on = |whole: &&ChangeTicket| {
         is_of(of, whole) && whole.metadata.deletion_timestamp.is_none() && !whole.is_finished()
     };
-    let Some(whole) = whole.filter(goes_on) else {
+    let Some(whole) = world.whole.filter(goes_on) else {
         let message = format!("ChangeTicket {name}, which this is a part of, has ended or is gone");
         return no("WholeGone", message);
     };
@@ -105,7 +108,8 @@ pub(super) fn agreed<'a>(
         let message = format!("ChangeTicket {name} was taken back (spec.submit is false)");
         return no("WholeTakenBack", message);
     }
-    let content = Content::at(whole, own.revision.clone(), job);
+    let as_begun = (own.revision.clone(), own.solution.clone());
+    let content = Content::at(whole, as_begun, job, world.solution);
     let Some(planned) = whole.spec.regions.iter().find(|r| r.name == *region) else {
         let message = format!("spec.regions of ChangeTicket {name} names no region {region}");
         return no("RegionNotPlanned", message);
@@ -151,7 +155,9 @@ fn is_part(part: &ChangeTicket, whole: &ChangeTicket, region: &str) -> bool {
 /// What keeps the regions of a ticket from being made, whoever agrees.
 pub(super) fn check(spec: &ChangeTicketSpec) -> Result<(), Refusal> {
     let known: BTreeSet<_> = spec.scope.hosts.iter().collect();
-    let job = spec.plan.job.as_ref();
+    let job = spec.plan.job.iter().map(|job| &job.parameters);
+    let solution = spec.plan.solution.iter().map(|used| &used.parameters);
+    let given: Vec<_> = job.chain(solution).collect();
     for ChangeRegion {
         name,
         hosts,
@@ -166,7 +172,7 @@ pub(super) fn check(spec: &ChangeTicketSpec) -> Result<(), Refusal> {
             );
             return Err(Refusal::new("HostNotInScope", message));
         }
-        let given = job.map(|job| &job.parameters).into_iter().flatten();
+        let given = given.iter().copied().flatten();
         let given: BTreeSet<_> = given.chain(parameters).map(|(name, _)| name).collect();
         if given.len() > VALUES {
             let message = format!(

@@ -172,7 +172,11 @@ impl Standing<'_> {
         let begun = there.status.as_ref().filter(|s| s.started.is_some());
         let revision = begun.and_then(|status| status.job_revision.clone());
         let revision = revision.or_else(|| content.revision.clone());
-        let digest = Content::at(self.ticket, revision, None).digest;
+        let used = match begun {
+            Some(begun) => begun.solution.clone(),
+            None => content.solution.clone(),
+        };
+        let digest = Content::at(self.ticket, (revision, used), None, None).digest;
         let follows = there.spec.part_of.as_ref().map(|of| &of.digest) == Some(&digest);
         let wanted = || Box::new(part(self.ticket, planned, &digest));
         (!follows).then(|| ForPart::Write(name, wanted()))

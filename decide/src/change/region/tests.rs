@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crds::v1alpha1::{
-    Approval, ChangeAction, ChangeTicketStatus, JobRun, JobRunStatus, OnConflict, Verdict,
-    Verified, find_condition, set_condition,
+    Approval, ChangeAction, ChangeTicketStatus, JobRun, JobRunStatus, OnConflict, Requester,
+    Verdict, Verified, find_condition, set_condition,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    change::{Effect, Turn, World, conflict::Booking, turn},
+    change::{Effect, SolutionSeen, Turn, conflict::Booking, turn},
     schedule::Gate,
 };
 
@@ -36,6 +36,7 @@ struct Floor {
     approvals: Vec<Approval>,
     actions: Vec<ChangeAction>,
     job: JobSeen,
+    solution: Option<SolutionSeen>,
     created: usize,
 }
 
@@ -65,6 +66,7 @@ impl Floor {
                 revision: "sha256:first".into(),
                 writers: BTreeSet::from(["wanda".to_owned()]),
             },
+            solution: None,
             created: 0,
         }
     }
@@ -76,7 +78,7 @@ impl Floor {
     }
 
     fn says(&mut self, user: &str, decision: &str) {
-        let digest = Content::of(&self.whole, Some(&self.job)).digest;
+        let digest = Content::of(&self.whole, Some(&self.job), self.solution.as_ref()).digest;
         let spec = json!({"subject": {"kind": "ChangeTicket", "name": "move"}, "digest": digest, "decision": decision,
             "reason": "r", "requestedBy": {"user": user, "groups": []}});
         let spec = serde_json::from_value(spec).expect("a spec");
@@ -97,6 +99,8 @@ impl Floor {
         let parts: Vec<_> = self.parts.values().cloned().collect();
         let world = World {
             job: Ok(Some(self.job.clone())),
+            solution: self.solution.as_ref(),
+            told: false,
             barred: None,
             approvals: &self.approvals,
             calendars: &Gate::default(),
@@ -251,7 +255,7 @@ fn without_regions_a_ticket_is_decided_on_as_it_always_was() {
     plain.spec.regions = Vec::new();
     let said = serde_json::to_value(&plain.spec).expect("plain data");
     assert!(said.get("regions").is_none() && said.get("partOf").is_none());
-    let digest = |ticket: &ChangeTicket| Content::of(ticket, None).digest;
+    let digest = |ticket: &ChangeTicket| Content::of(ticket, None, None).digest;
     assert_ne!(digest(&whole), digest(&plain), "regions are agreed to");
 }
 
@@ -364,6 +368,38 @@ fn nobody_makes_a_part_by_writing_one() {
     floor.says("bob", "Approve");
     floor.whole.metadata.deletion_timestamp = Some(Time(at(1)));
     assert_eq!(forged(&mut floor, EU, UID), "WholeGone");
+}
+
+#[test]
+fn a_solution_is_used_in_each_region_with_its_own_values_and_holds_parts_where_it_changes() {
+    let planned = json!({"solution": {"name": "s", "parameters": {"to": "db", "size": "1"}}});
+    let mut floor = Floor::set(&json!({"plan": planned}));
+    floor.solution = Some(SolutionSeen {
+        used: serde_json::from_value(
+            json!({"name": "s", "uid": "solution-1", "digest": "sha256:s"}),
+        )
+        .expect("a solution"),
+        job: serde_json::from_value(json!({"jobRef": {"name": "j"}})).expect("a job"),
+        requested_by: Requester::default(),
+        writers: BTreeSet::from(["sol".to_owned()]),
+    });
+    let mut floor = floor.agreed();
+    floor.turns(100);
+    assert_eq!(floor.created, 1);
+    let used = floor.parts[EU].spec.plan.solution.as_ref();
+    let values = &used.expect("it is by the solution").parameters;
+    assert_eq!(
+        *values,
+        BTreeMap::from([("to", "eu-db"), ("size", "1")].map(|(k, v)| (k.into(), v.into())))
+    );
+    let solution = floor.solution.as_mut().expect("a solution");
+    solution.used.digest = "sha256:another".into();
+    floor.turns(310);
+    assert_eq!(floor.told(EU).0, "Executing", "it has started");
+    assert_eq!(floor.told(US).0, "WholeChanged");
+    floor.says("bob", "Approve");
+    floor.turns(320);
+    assert_eq!(floor.created, 2);
 }
 
 #[test]

@@ -5,10 +5,14 @@ use std::time::Duration;
 use crds::{
     names::{FINALIZER_CHANGE, FINALIZER_RUN},
     v1alpha1::{
-        Action as RunVerb, ChangeTicket, JobRun, JobRunSpec, Origin, Requester, condition_is_true,
+        Action as RunVerb, ChangeLevel, ChangeSolution, ChangeTicket, JobRun, JobRunSpec, Origin,
+        condition_is_true,
     },
 };
-use decide::change::{self, Effect};
+use decide::{
+    change::{self, Effect},
+    solution,
+};
 use jiff::Timestamp;
 use kube::{
     Api, Resource as _, ResourceExt as _,
@@ -31,7 +35,7 @@ const SOON: Duration = Duration::from_secs(15);
 /// The shortest wait, so that the watch tells of what was just written.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// Keeps the ticket while there is a run to guard, or its whole has not seen it, and lets it go after that: the ticket as it is then, none where it went.
+/// Keeps the ticket while there is a run to guard, or its solution has to be told how it ended, or its whole has not seen it, and lets it go after that: the ticket as it is then, none where it went.
 pub async fn hold(
     ctx: &Context,
     ticket: &ChangeTicket,
@@ -41,7 +45,8 @@ pub async fn hold(
     let leaves = ticket.metadata.deletion_timestamp.is_some();
     let goes_on = guards(ticket, seen.run.as_ref());
     let whole = seen.whole.as_ref();
-    let guards = goes_on || whole.is_some_and(|whole| !change::region::knows(whole, ticket));
+    let unseen = whole.is_some_and(|whole| !change::region::knows(whole, ticket));
+    let guards = goes_on || unseen || owes(ticket, seen.run.as_ref());
     if leaves && goes_on && is_held {
         let note = "its run goes on, and the ticket stays until that has ended; cancel the ticket or the run to end it sooner";
         let about = ticket.object_ref(&());
@@ -81,6 +86,27 @@ fn guards(ticket: &ChangeTicket, run: Option<&JobRun>) -> bool {
     }
 }
 
+/// Whether a ticket with a solution has to say how it ended: one that is being deleted waits no longer than for what comes by itself.
+fn owes(ticket: &ChangeTicket, run: Option<&JobRun>) -> bool {
+    let Some(status) = &ticket.status else {
+        return false;
+    };
+    let Some(started) = status.started.as_ref().filter(|_| uses(ticket)) else {
+        return false;
+    };
+    if ticket.is_finished() {
+        return solution::owing(ticket).is_some();
+    }
+    let has_run = status.run.is_some() || run.is_some();
+    let ends_by_itself = has_run && started.level > ChangeLevel::B;
+    ends_by_itself || ticket.metadata.deletion_timestamp.is_none()
+}
+
+fn uses(ticket: &ChangeTicket) -> bool {
+    let status = ticket.status.as_ref();
+    status.is_some_and(|status| status.solution.is_some())
+}
+
 pub async fn carry_out(
     ctx: &Context,
     ticket: &ChangeTicket,
@@ -110,8 +136,7 @@ async fn create(
     decided: &change::Turn,
     seen: &Seen,
 ) -> Result<()> {
-    let author = seen.author(ticket).cloned().unwrap_or_default();
-    let Some(run) = run_of(ctx, ticket, decided, author) else {
+    let Some(run) = run_of(ctx, ticket, decided, seen) else {
         return Ok(());
     };
     let namespace = ticket.namespace().unwrap_or_default();
@@ -136,16 +161,24 @@ fn run_of(
     ctx: &Context,
     ticket: &ChangeTicket,
     decided: &change::Turn,
-    author: Requester,
+    seen: &Seen,
 ) -> Option<JobRun> {
-    let planned = ticket.spec.plan.job.as_ref()?;
-    let origin = Origin {
+    let solution = seen.solution();
+    let planned = change::planned(ticket, solution)?;
+    let own = Origin {
         kind: ChangeTicket::kind(&()).into_owned(),
         name: ticket.name_any(),
         uid: ticket.uid().unwrap_or_default(),
         at: None,
-        requested_by: author,
+        requested_by: seen.author(ticket).cloned().unwrap_or_default(),
     };
+    let further = solution.map(|seen| Origin {
+        kind: ChangeSolution::kind(&()).into_owned(),
+        name: seen.used.name.clone(),
+        uid: seen.used.uid.clone(),
+        at: None,
+        requested_by: seen.requested_by.clone(),
+    });
     Some(JobRun {
         metadata: ObjectMeta {
             name: decided.status.run.clone(),
@@ -158,7 +191,7 @@ fn run_of(
             job_revision: decided.status.job_revision.clone(),
             parameters: planned.parameters.clone(),
             secret_parameters: planned.secret_parameters.clone(),
-            on_behalf_of: vec![origin],
+            on_behalf_of: [own].into_iter().chain(further).collect(),
             requested_by: Some(ctx.me.clone()),
             ..JobRunSpec::new(&planned.service_account_name)
         },
@@ -179,6 +212,10 @@ pub async fn answer(ctx: &Context, turn: &Turn, now: Timestamp) -> Result<()> {
 pub fn again(decided: &change::Turn, now: Timestamp) -> Action {
     let status = &decided.status;
     let is_draft = !condition_is_true(&status.conditions, "Submitted");
+    let owes = status.solution.as_ref().is_some_and(|used| !used.told);
+    if owes && status.started.is_some() && status.finished_at.is_some() {
+        return Action::requeue(SOON);
+    }
     if status.finished_at.is_some() || is_draft && decided.again.is_none() {
         return Action::await_change();
     }

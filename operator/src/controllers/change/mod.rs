@@ -7,7 +7,9 @@ mod region;
 
 use std::sync::Arc;
 
-use crds::v1alpha1::{ChangeAction, ChangeCalendar, ChangeTicket, ChangeTicketStatus, Job};
+use crds::v1alpha1::{
+    ChangeAction, ChangeCalendar, ChangeSolution, ChangeTicket, ChangeTicketStatus, Job,
+};
 use decide::change;
 use jiff::Timestamp;
 use kube::{
@@ -16,7 +18,7 @@ use kube::{
     runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
 
-pub use observe::{content, knows};
+pub use observe::{approvals, content, knows};
 pub use region::hear;
 
 use super::valid;
@@ -26,7 +28,7 @@ use crate::{
     report, scope,
 };
 
-/// Has a ticket looked at when a calendar that it refers to, or its Job, was written. A Job says so of itself when what it names was.
+/// Has a ticket looked at when a calendar that it refers to, its Job, or its solution was written. A Job says so of itself when what it names was.
 pub fn following(
     tickets: Controller<DeserializeGuard<ChangeTicket>>,
     ctx: &Context,
@@ -43,7 +45,7 @@ pub fn following(
             };
             known.state().iter().filter_map(names).collect::<Vec<_>>()
         };
-    let of_calendar = naming.clone();
+    let (of_calendar, of_solution) = (naming.clone(), naming.clone());
     tickets
         .watches(
             scope::within::<DeserializeGuard<ChangeCalendar>>(&ctx.client, part),
@@ -58,6 +60,11 @@ pub fn following(
             watcher::Config::default(),
             move |job| naming(job.namespace(), &job.name_any(), runs),
         )
+        .watches(
+            scope::within::<DeserializeGuard<ChangeSolution>>(&ctx.client, part),
+            watcher::Config::default(),
+            move |solution| of_solution(solution.namespace(), &solution.name_any(), uses),
+        )
 }
 
 fn refers_to(ticket: &ChangeTicket, calendar: &str) -> bool {
@@ -68,6 +75,11 @@ fn refers_to(ticket: &ChangeTicket, calendar: &str) -> bool {
 fn runs(ticket: &ChangeTicket, job: &str) -> bool {
     let planned = ticket.spec.plan.job.as_ref();
     planned.is_some_and(|planned| planned.job_ref.name == job)
+}
+
+fn uses(ticket: &ChangeTicket, solution: &str) -> bool {
+    let planned = ticket.spec.plan.solution.as_ref();
+    planned.is_some_and(|planned| planned.name == solution) && !ticket.is_finished()
 }
 
 /// The ticket that an action is about.

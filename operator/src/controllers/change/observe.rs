@@ -1,14 +1,14 @@
-//! What a ticket's turn sees: its Job and who wrote it, what people have said, its calendars, and its run.
-
-use std::collections::BTreeSet;
+//! What a ticket's turn sees: its Job or its solution and who wrote that, what people have said, its calendars, and its run.
 
 use crds::v1alpha1::{
-    Approval, ChangeAction, ChangeTicket, JobRun, Requester, SubjectKind, find_condition,
+    Approval, ChangeAction, ChangeSolution, ChangeTicket, JobRun, PlannedSolution, Requester,
+    SubjectKind, find_condition,
 };
 use decide::{
-    Refusal, calls,
-    change::{self, Content, JobSeen, World},
+    Refusal,
+    change::{self, Content, JobSeen, SolutionSeen, World},
     schedule::Gate,
+    solution,
 };
 use jiff::Timestamp;
 use kube::{Api, Resource as _, ResourceExt as _};
@@ -20,16 +20,15 @@ use super::{
 };
 use crate::{
     context::Context,
-    entitled::{self, Writer},
-    error::{Error, Result, observing},
-    reached::{self, Definition},
-    resolve::Gap,
+    entitled::Writer,
+    error::{Result, observing},
+    planned::{self, Planned},
 };
 
 /// Everything that there is besides the ticket.
 pub struct Seen {
-    job: Result<Option<JobSeen>, Refusal>,
-    barred: Option<Refusal>,
+    plan: Plan,
+    told: bool,
     approvals: Vec<Approval>,
     calendars: Gate,
     conflicts: Conflicts,
@@ -43,8 +42,10 @@ pub struct Seen {
 impl Seen {
     pub fn world(&self) -> World<'_> {
         World {
-            job: self.job.clone(),
-            barred: self.barred.clone(),
+            job: self.plan.job.clone(),
+            solution: self.solution(),
+            told: self.told,
+            barred: self.plan.barred.clone(),
             approvals: &self.approvals,
             calendars: &self.calendars,
             conflicts: &self.conflicts.found,
@@ -61,12 +62,47 @@ impl Seen {
         let wrote = self.whole.as_ref().unwrap_or(ticket);
         wrote.spec.requested_by.as_ref()
     }
+
+    pub fn solution(&self) -> Option<&SolutionSeen> {
+        self.plan.solution.as_ref()
+    }
+}
+
+/// What is planned: its Job, none for a guide, or why it cannot be done; and the solution that it is of.
+struct Plan {
+    job: Result<Option<JobSeen>, Refusal>,
+    barred: Option<Refusal>,
+    solution: Option<SolutionSeen>,
+}
+
+impl From<Planned> for Plan {
+    fn from(found: Planned) -> Self {
+        Self {
+            job: found.job,
+            barred: found.barred,
+            solution: None,
+        }
+    }
+}
+
+impl From<Refusal> for Plan {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            job: Err(refusal),
+            barred: None,
+            solution: None,
+        }
+    }
 }
 
 pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Result<Seen> {
     let mut seen = Seen {
-        job: Ok(None),
-        barred: None,
+        plan: Plan {
+            job: Ok(None),
+            barred: None,
+            solution: None,
+        },
+        told: told(ctx, ticket).await?,
         approvals: Vec::new(),
         calendars: Gate::default(),
         conflicts: Conflicts::default(),
@@ -82,14 +118,9 @@ pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Resul
     }
     let namespace = ticket.namespace().unwrap_or_default();
     let decided_on = seen.whole.as_ref().unwrap_or(ticket).name_any();
-    let about = |approval: &Approval| {
-        let subject = &approval.spec.subject;
-        subject.kind == SubjectKind::ChangeTicket && subject.name == decided_on
-    };
-    seen.approvals = ctx.approvals.within(&namespace, about).await?;
+    seen.approvals = approvals(ctx, &namespace, SubjectKind::ChangeTicket, &decided_on).await?;
     let writer = (!started).then(|| Writer::new("ChangeTicket", &decided_on, seen.author(ticket)));
-    let (job, barred) = job(ctx, ticket, writer).await?;
-    (seen.job, seen.barred) = (job, barred);
+    seen.plan = plan(ctx, ticket, writer, now).await?;
     seen.run = run(ctx, ticket).await?;
     if !started {
         seen.calendars = schedule::gate(ctx, &namespace, &ticket.spec.calendar_refs).await?;
@@ -114,66 +145,104 @@ async fn actions(ctx: &Context, ticket: &ChangeTicket) -> Result<Vec<ChangeActio
     Ok(actions)
 }
 
-/// What the Job of a ticket is; and why a run of it would be refused, where somebody answers for it.
-async fn job(
+/// Those about an object.
+pub async fn approvals(
+    ctx: &Context,
+    namespace: &str,
+    kind: SubjectKind,
+    name: &str,
+) -> Result<Vec<Approval>> {
+    let about = |approval: &Approval| {
+        let subject = &approval.spec.subject;
+        subject.kind == kind && subject.name == name
+    };
+    ctx.approvals.within(namespace, about).await
+}
+
+/// What a ticket plans; and why a run of that would be refused, where somebody answers for it.
+async fn plan(
     ctx: &Context,
     ticket: &ChangeTicket,
     writer: Option<Writer>,
-) -> Result<(Result<Option<JobSeen>, Refusal>, Option<Refusal>)> {
-    let Some(planned) = &ticket.spec.plan.job else {
-        return Ok((Ok(None), None));
-    };
-    let (namespace, name) = (
-        ticket.namespace().unwrap_or_default(),
-        &planned.job_ref.name,
-    );
-    let asked = async {
-        let found = reached::definition(ctx, &namespace, name).await?;
-        let Some(found) = found else {
-            let message = format!("spec.plan.job.jobRef.name: there is no Job {name}; create it");
-            return Err(Gap::Refused(Refusal::new("JobNotFound", message)));
-        };
-        let seen = seen(name, &found).map_err(Gap::Refused)?;
-        let Some(writer) = writer else {
-            return Ok((seen, None));
-        };
-        let mut writers = vec![writer];
-        writers.extend(found.writers());
-        let account = &planned.service_account_name;
-        match entitled::all(ctx, &namespace, account, writers).await {
-            Ok(()) => Ok((seen, None)),
-            Err(Gap::Refused(barred)) => Ok((seen, Some(barred))),
-            Err(gap) => Err(gap),
-        }
-    };
-    match asked.await {
-        Ok((seen, barred)) => Ok((Ok(Some(seen)), barred)),
-        Err(Gap::Refused(refusal)) => Ok((Err(refusal), None)),
-        Err(Gap::Failed { what, source }) => Err(Error::Observe { what, source }),
-        Err(Gap::Forbidden(why) | Gap::Unseen(_, why)) => {
-            Ok((Err(Refusal::new("Forbidden", why)), None))
-        }
+    now: Timestamp,
+) -> Result<Plan> {
+    let behind = writer.map(|writer| vec![writer]);
+    let namespace = ticket.namespace().unwrap_or_default();
+    if let Some(planned) = &ticket.spec.plan.solution {
+        return of_solution(ctx, &namespace, planned, behind, now).await;
     }
+    let job = ticket.spec.plan.job.as_ref();
+    Ok(planned::look(ctx, &namespace, job, behind).await?.into())
 }
 
-fn seen(name: &str, found: &Definition) -> Result<JobSeen, Refusal> {
-    let revisions = calls::revisions(name, &found.job.spec, &found.reached.contents());
-    let revision = revisions.map_err(|refusal| {
-        let message = format!("Job {name} cannot be run: {}", refusal.message);
+/// A solution as a ticket uses it. Its writers have to be entitled as the ticket's are.
+async fn of_solution(
+    ctx: &Context,
+    namespace: &str,
+    planned: &PlannedSolution,
+    mut behind: Option<Vec<Writer>>,
+    now: Timestamp,
+) -> Result<Plan> {
+    let name = &planned.name;
+    let Some(solution) = named(ctx, namespace, name).await? else {
+        let message = format!(
+            "spec.plan.solution.name: there is no ChangeSolution {name}; create it, or name another"
+        );
+        return Ok(Refusal::new("SolutionNotFound", message).into());
+    };
+    let own = solution.spec.requested_by.as_ref();
+    if let Some(behind) = &mut behind {
+        behind.push(Writer::new("ChangeSolution", name, own));
+    }
+    let job = solution.spec.plan.job.as_ref();
+    let found = planned::look(ctx, namespace, job, behind).await?;
+    let approvals = approvals(ctx, namespace, SubjectKind::ChangeSolution, name).await?;
+    let usable = found.job.as_ref().map_err(|refusal| {
+        let message = format!("ChangeSolution {name}: {}", refusal.message);
         Refusal::new(refusal.reason, message)
-    })?;
-    let writers = found.writers();
-    let writers = writers.filter_map(|writer| writer.by().map(|by| by.user.clone()));
-    Ok(JobSeen {
-        revision: revision.own,
-        writers: writers.collect::<BTreeSet<_>>(),
+    });
+    let usable =
+        usable.and_then(|job| solution::usable(&solution, job.as_ref(), &approvals, planned, now));
+    Ok(match usable {
+        Ok(seen) => Plan {
+            solution: Some(seen),
+            ..found.into()
+        },
+        Err(refusal) => refusal.into(),
     })
 }
 
-/// What is decided on by Approvals of the ticket; none where its Job cannot be run.
-pub async fn content(ctx: &Context, ticket: &ChangeTicket) -> Result<Option<Content>> {
-    let (job, _) = job(ctx, ticket, None).await?;
-    Ok(job.ok().map(|job| Content::of(ticket, job.as_ref())))
+async fn named(ctx: &Context, namespace: &str, name: &str) -> Result<Option<ChangeSolution>> {
+    let solutions = Api::<ChangeSolution>::namespaced(ctx.prompt.clone(), namespace);
+    let found = solutions.get_opt(name).await;
+    found.map_err(observing(format!("ChangeSolution {name}")))
+}
+
+/// Whether the solution that a ticket owes its end knows it, or is gone; one that does not is woken.
+async fn told(ctx: &Context, ticket: &ChangeTicket) -> Result<bool> {
+    let Some(used) = solution::owing(ticket) else {
+        return Ok(false);
+    };
+    let namespace = ticket.namespace().unwrap_or_default();
+    let found = named(ctx, &namespace, &used.name).await?;
+    let own = found.filter(|found| found.uid().as_ref() == Some(&used.uid));
+    let is_told = own.is_none_or(|own| solution::knows(&own, ticket));
+    if !is_told {
+        ctx.wake_solution(&namespace, &used.name);
+    }
+    Ok(is_told)
+}
+
+/// What is decided on by Approvals of the ticket; none where what it plans cannot be done.
+pub async fn content(
+    ctx: &Context,
+    ticket: &ChangeTicket,
+    now: Timestamp,
+) -> Result<Option<Content>> {
+    let plan = plan(ctx, ticket, None, now).await?;
+    let solution = plan.solution.as_ref();
+    let job = plan.job.ok();
+    Ok(job.map(|job| Content::of(ticket, job.as_ref(), solution)))
 }
 
 /// The run of this very ticket, where it has started one.
