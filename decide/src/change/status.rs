@@ -1,8 +1,6 @@
 //! What a ChangeTicket's status says.
 
-use crds::v1alpha1::{
-    ChangeConflict, ChangeTicket, ChangeTicketStatus, Verdict, find_condition, set_condition,
-};
+use crds::v1alpha1::{ChangeConflict, ChangeTicketStatus, Verdict, find_condition, set_condition};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -220,15 +218,14 @@ pub(crate) fn tell(
     }
 }
 
-/// A turn that failed says so, and changes nothing else.
+/// A turn that failed says so, and changes nothing else of how the ticket stands.
 pub fn failed(
-    ticket: &ChangeTicket,
+    mut status: ChangeTicketStatus,
+    generation: Option<i64>,
     category: &'static str,
     message: &str,
     now: Timestamp,
 ) -> ChangeTicketStatus {
-    let mut status = ticket.status.clone().unwrap_or_default();
-    let generation = ticket.metadata.generation;
     fail(&mut status.conditions, category, message, generation, now);
     status
 }

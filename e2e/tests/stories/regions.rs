@@ -81,7 +81,7 @@ fn ticket(job: &str, eu: i64, us: i64) -> Value {
     let regions = [region("eu", "vm1", eu), region("us", "pm1", us)];
     json!({
         "title": "Move the shop", "type": "Regular", "level": "C", "submit": true,
-        "window": window(eu.min(us)), "scope": {"hosts": ["vm1", "pm1"]},
+        "window": {"start": soon(eu.min(us) - 60), "end": soon(960)}, "scope": {"hosts": ["vm1", "pm1"]},
         "plan": {"job": {"jobRef": {"name": job}}}, "implementers": {"users": ["ivan"]},
         "review": [{"name": "leads", "users": ["bob"]}], "regions": regions,
     })

@@ -101,7 +101,8 @@ pub async fn reconcile(
         Ok(None) => return Ok(Action::await_change()),
         Err(error) if error.is_conflict() || ticket.is_finished() => (ticket, told(ticket)),
         Err(error) => {
-            let status = change::failed(ticket, error.category(), &chain(error), now);
+            let (stood, generation) = (told(ticket), ticket.metadata.generation);
+            let status = change::failed(stood, generation, error.category(), &chain(error), now);
             (ticket, status)
         }
     };
@@ -116,6 +117,7 @@ pub async fn reconcile(
         return Ok(Action::await_change());
     };
     act::answer(&ctx, &turn, now).await?;
+    turn.made?;
     ctx.succeeded(ticket);
     Ok(act::again(&turn.decided, now))
 }
@@ -129,6 +131,8 @@ struct Turn {
     ticket: ChangeTicket,
     decided: change::Turn,
     actions: Vec<ChangeAction>,
+    /// Whether its parts are as it has them. Where one cannot be written, what has become of the others is told all the same.
+    made: Result<()>,
 }
 
 async fn turn(ticket: &ChangeTicket, ctx: &Context, now: Timestamp) -> Result<Option<Turn>> {
@@ -136,15 +140,23 @@ async fn turn(ticket: &ChangeTicket, ctx: &Context, now: Timestamp) -> Result<Op
     let Some(ticket) = act::hold(ctx, ticket, &seen).await? else {
         return Ok(None);
     };
-    let decided = change::turn(&ticket, &seen.world(), now);
+    let mut decided = change::turn(&ticket, &seen.world(), now);
     if let Some(effect) = decided.effect {
         act::carry_out(ctx, &ticket, &decided, effect, &seen).await?;
     }
-    region::carry_out(ctx, &ticket, &seen.parts, &decided.for_parts).await?;
+    let made = region::carry_out(ctx, &ticket, &seen.parts, &decided.for_parts).await;
+    if let Err(error) = made.as_ref()
+        && !error.is_conflict()
+    {
+        let stands = decided.status;
+        let generation = ticket.metadata.generation;
+        decided.status = change::failed(stands, generation, error.category(), &chain(error), now);
+    }
     Ok(Some(Turn {
         ticket,
         decided,
         actions: seen.actions,
+        made,
     }))
 }
 

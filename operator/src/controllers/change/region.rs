@@ -55,6 +55,7 @@ async fn named(ctx: &Context, beside: &ChangeTicket, name: &str) -> Result<Optio
     found.map_err(observing(format!("ChangeTicket {name}")))
 }
 
+/// Writes parts. One that cannot be written keeps no other from that.
 pub async fn carry_out(
     ctx: &Context,
     whole: &ChangeTicket,
@@ -63,15 +64,16 @@ pub async fn carry_out(
 ) -> Result<()> {
     let namespace = whole.namespace().unwrap_or_default();
     let api = Api::<ChangeTicket>::namespaced(ctx.client.clone(), &namespace);
+    let mut all = Ok(());
     for one in wanted {
-        match one {
+        let done = match one {
             ForPart::Create(name, spec) => {
                 let part = ChangeTicket {
                     metadata: meta(whole, name),
                     spec: said(ctx, spec),
                     status: None,
                 };
-                create(&api, name, &part).await?;
+                create(&api, name, &part).await
             }
             ForPart::Write(name, spec) => {
                 let Some(there) = parts.iter().find(|part| part.name_any() == *name) else {
@@ -82,11 +84,13 @@ pub async fn carry_out(
                     ..there.clone()
                 };
                 let written = api.replace(name, &PostParams::default(), &part).await;
-                written.map_err(acting(format!("ChangeTicket {name}")))?;
+                let failing = acting(format!("ChangeTicket {name}"));
+                written.map(|_| ()).map_err(failing)
             }
-        }
+        };
+        all = all.and(done);
     }
-    Ok(())
+    all
 }
 
 /// Creates a part, unless something has its name: the next turn sees what.
