@@ -18,6 +18,8 @@ use crate::{
 
 /// Scripts that are looked at for one answer.
 const SCRIPTS: usize = 20;
+/// Bytes of commands that are judged for one answer, which has two seconds; when a run begins, all of them are.
+const READ: usize = 256 << 10;
 /// Bytes of a warning: all of them are told whole where they have 4 KiB together.
 const LONG: usize = 800;
 
@@ -93,11 +95,18 @@ impl Work {
 
     /// A warning of each finding, the strictest first, by what is known of Scripts.
     pub fn warnings(&self, scripts: &BTreeMap<String, ScriptSpec>, book: &Rulebook) -> Vec<String> {
+        let mut left = READ;
+        let fits = |(_, step): &(&'static str, &Step)| {
+            let size = size(step, scripts);
+            let rest = left.checked_sub(size);
+            left = rest.unwrap_or(left);
+            rest.is_some()
+        };
         let of = |(list, step): (&'static str, _)| {
             let found = found(step, scripts, book).into_iter();
             found.map(move |finding| (list, step, finding))
         };
-        let mut all: Vec<_> = self.steps().flat_map(of).collect();
+        let mut all: Vec<_> = self.steps().filter(fits).flat_map(of).collect();
         all.sort_by_key(|(.., finding)| Reverse(finding.effect));
         let told = all.iter().take(WARNINGS);
         told.map(|(list, step, finding)| self.warning(list, step, finding))
@@ -152,6 +161,18 @@ impl Work {
             _ => String::new(),
         }
     }
+}
+
+/// Bytes of the commands of a step.
+fn size(step: &Step, scripts: &BTreeMap<String, ScriptSpec>) -> usize {
+    let inline = step.inline.iter().map(|inline| inline.content.len());
+    let script = step.script.iter().filter_map(|of| scripts.get(&of.name));
+    let exec = step.exec.iter().flat_map(|exec| &exec.command);
+    let pod = step.pod.iter();
+    let pod = pod.flat_map(|pod| pod.command.iter().chain(&pod.args));
+    let words = exec.chain(pod).map(String::len);
+    let script = script.map(|script| script.content.len());
+    inline.chain(script).chain(words).sum()
 }
 
 /// What is told of a step.

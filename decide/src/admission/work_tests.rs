@@ -109,6 +109,27 @@ fn every_step_that_starts_a_command_is_looked_at_and_the_strictest_is_told_first
 }
 
 #[test]
+fn no_more_is_judged_than_an_answer_has_time_for() {
+    let long = format!("{}beep", "true\n".repeat(8 << 10));
+    let step = |n: usize| inline(&format!("s{n}"), &long);
+    let of = |count: usize| {
+        let mut steps: Vec<_> = (0..count).map(step).collect();
+        steps.push(inline("last", "knock"));
+        let told = of_job(&json!(steps));
+        told.iter().filter(|told| told.contains("beep")).count()
+    };
+    assert_eq!([of(1), of(4)], [1, 4]);
+    let many = of_job(&json!((0..40).map(step).collect::<Vec<_>>()));
+    assert_eq!(many.len(), 5);
+    let one = |text: String| of_job(&json!([inline("a", &text), inline("b", "knock")]));
+    let told = one("true\n".repeat(60 << 10));
+    assert!(
+        told.len() == 1 && told[0].starts_with("steps.b "),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn what_is_named_is_told_of_without_the_command_once_it_is_known() {
     let script: ScriptSpec =
         serde_json::from_value(json!({"content": "true\nbeep secret"})).expect("a Script");
