@@ -1,10 +1,10 @@
-//! Deciding on what a CommandPolicy holds, on a step that waits for people, on a change, or on broken glass: an Approval in the caller's name, of the content that is there now.
+//! Deciding on what a CommandPolicy holds, on a step that waits for people, on a change or a solution, or on broken glass: an Approval in the caller's name, of the content that is there now.
 
 use std::str::FromStr;
 
 use crds::v1alpha1::{
-    Approval, ApprovalSpec, BreakGlass, ChangeTicket, Decision, Job, JobRun, JobRunStatus,
-    Requester, Script, StepApproval, Subject, SubjectKind,
+    Approval, ApprovalSpec, BreakGlass, ChangeSolution, ChangeTicket, Decision, Job, JobRun,
+    JobRunStatus, Requester, Script, StepApproval, Subject, SubjectKind,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -18,7 +18,7 @@ use crate::{
     output::{self, Format},
 };
 
-/// What is decided on, as it is typed: `script/NAME`, `job/NAME`, `run/NAME`, `ticket/NAME` or `breakglass/NAME`.
+/// What is decided on, as it is typed: `script/NAME`, `job/NAME`, `run/NAME`, `ticket/NAME`, `solution/NAME` or `breakglass/NAME`.
 #[derive(Clone, Debug)]
 pub struct Named {
     kind: SubjectKind,
@@ -35,10 +35,11 @@ impl FromStr for Named {
             "job" => SubjectKind::Job,
             "run" => SubjectKind::JobRun,
             "ticket" => SubjectKind::ChangeTicket,
+            "solution" => SubjectKind::ChangeSolution,
             "breakglass" => SubjectKind::BreakGlass,
             _ => {
                 return Err(
-                    "write script/NAME, job/NAME, run/NAME, ticket/NAME or breakglass/NAME",
+                    "write script/NAME, job/NAME, run/NAME, ticket/NAME, solution/NAME or breakglass/NAME",
                 );
             }
         };
@@ -103,6 +104,13 @@ async fn digest(cluster: &Cluster, asked: &ApproveArgs, decision: Decision) -> R
                 .status
                 .filter(|s| s.observed_generation == ticket.metadata.generation);
             ("ChangeTicket", told.and_then(|s| s.digest))
+        }
+        SubjectKind::ChangeSolution => {
+            let solution: ChangeSolution = cluster.get("ChangeSolution", name).await?;
+            let told = solution
+                .status
+                .filter(|s| s.observed_generation == solution.metadata.generation);
+            ("ChangeSolution", told.and_then(|s| s.digest))
         }
         SubjectKind::BreakGlass => {
             let glass: BreakGlass = cluster.get("BreakGlass", name).await?;
@@ -198,6 +206,8 @@ mod tests {
         assert_eq!(read("script/b"), Ok((SubjectKind::Script, "b".into())));
         let ticket = Ok((SubjectKind::ChangeTicket, "c".into()));
         assert_eq!(read("ticket/c"), ticket);
+        let solution = Ok((SubjectKind::ChangeSolution, "e".into()));
+        assert_eq!(read("solution/e"), solution);
         let glass = Ok((SubjectKind::BreakGlass, "d".into()));
         assert_eq!(read("breakglass/d"), glass);
         assert!(read("a").is_err() && read("pod/a").is_err());

@@ -56,9 +56,9 @@ pub enum Command {
     Skip(SkipArgs),
     /// Change how many executions of a run go on at once
     SetMaxParallel(SetMaxParallelArgs),
-    /// Agree to a change or to broken glass, let something be run that a CommandPolicy holds, as it is now, or a run go on at a step that waits for approval
+    /// Agree to a change, a solution or broken glass, let something be run that a CommandPolicy holds, as it is now, or a run go on at a step that waits for approval
     Approve(ApproveArgs),
-    /// Send a change back, end broken glass, have something not be run that a CommandPolicy holds, as it is now, or a step fail that waits for approval
+    /// Send a change or a solution back, end broken glass, have something not be run that a CommandPolicy holds, as it is now, or a step fail that waits for approval
     Reject(ApproveArgs),
     /// Start, cancel or complete a change
     #[command(subcommand)]
@@ -131,6 +131,9 @@ pub struct ExecArgs {
     /// User on the host
     #[arg(long, value_name = "USER")]
     pub run_as: Option<String>,
+    /// ChangeTicket under which it is run; otherwise any that covers it
+    #[arg(long, value_name = "NAME")]
+    pub ticket: Option<String>,
     /// ServiceAccount whose rights the run has
     #[arg(long, value_name = "ACCOUNT", default_value = DEFAULT_RUNNER)]
     pub service_account: String,
@@ -201,7 +204,7 @@ pub struct ActionArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ApproveArgs {
-    /// What is decided on: script/NAME, job/NAME, run/NAME, ticket/NAME or breakglass/NAME
+    /// What is decided on: script/NAME, job/NAME, run/NAME, ticket/NAME, solution/NAME or breakglass/NAME
     pub subject: Named,
     /// Why, for those who read it later; whoever rejects gives one
     #[arg(long)]

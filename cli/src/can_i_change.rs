@@ -10,7 +10,7 @@ use crds::v1alpha1::{
 use decide::{
     admission::{self, Door, FREE},
     break_glass,
-    change::{Deed, Permit},
+    change::{Deed, Permit, own_ticket},
     protection::{self, Asked, Stand},
 };
 use jiff::Timestamp;
@@ -280,7 +280,8 @@ impl<'a> Scene<'a> {
             subresource: if attaches { "attach" } else { "exec" },
             object: &object,
             before: None,
-            ticket: ticket.as_deref(),
+            ticket: ticket.as_deref().ok(),
+            own: ticket.as_ref().err().and_then(Option::as_deref),
         };
         Commands::judged(&asking, &request)
     }
@@ -306,10 +307,10 @@ impl<'a> Scene<'a> {
         });
     }
 
-    /// The live ticket under which the caller does it, where somebody asks for one.
-    async fn ticket(&mut self, is_asked_for: bool) -> Option<String> {
+    /// The live ticket under which the caller does it, where somebody asks for one, or why one of their own does not let them.
+    async fn ticket(&mut self, is_asked_for: bool) -> std::result::Result<String, Option<String>> {
         if !is_asked_for {
-            return None;
+            return Err(None);
         }
         let tickets = self.here::<ChangeTicket>("ChangeTickets").await;
         let deed = Deed {
@@ -318,9 +319,8 @@ impl<'a> Scene<'a> {
             name: &self.object.name,
             operation: self.operation,
         };
-        let mut permits = tickets.iter().filter_map(Permit::of);
-        let permit = permits.find(|permit| permit.permits(&self.by, deed, Timestamp::now()));
-        permit.map(|permit| permit.ticket)
+        let permits: Vec<_> = tickets.iter().filter_map(Permit::of).collect();
+        Permit::under(&permits, &self.by, deed, Timestamp::now())
     }
 
     /// The answer, by whom, and why not.
@@ -404,11 +404,17 @@ fn words(right: &ResourceAttributes) -> String {
 
 /// What a policy is to the caller; nothing where it is not about the object.
 fn told(policy: &ProtectionPolicy, asked: &Asked<'_>, by: &Requester) -> Option<Protection> {
+    let status = policy.status.clone().unwrap_or_default();
+    let mut why = status.reason;
     let you = match protection::stand(policy, asked, by) {
         Stand::Elsewhere => return None,
         _ if policy.spec.mode == PolicyMode::Disabled => return None,
         Stand::Open => "Open".to_owned(),
         Stand::Closed => "Closed".to_owned(),
+        Stand::Own(pass) => {
+            why = Some(own_ticket(&by.user, &pass.ticket));
+            "Closed".to_owned()
+        }
         Stand::Glass(group) => format!("Glass of {group}"),
         Stand::Ticket(pass) => format!("Ticket {}", pass.ticket),
     };
@@ -416,13 +422,12 @@ fn told(policy: &ProtectionPolicy, asked: &Asked<'_>, by: &Requester) -> Option<
         let whom: Vec<_> = pass.users.iter().chain(&pass.groups).cloned().collect();
         format!("{} of {}", pass.ticket, whom.join(", "))
     });
-    let status = policy.status.clone().unwrap_or_default();
     Some(Protection {
         policy: policy.name_any(),
         mode: policy.spec.mode,
         state: CalendarState::of(you == "Open"),
         until: status.next_flip,
-        why: status.reason,
+        why,
         tickets: tickets.collect(),
         you,
     })
@@ -518,6 +523,39 @@ mod tests {
             ..b
         };
         assert_eq!(of(&[warns]), None);
+    }
+
+    #[test]
+    fn whoever_wrote_the_ticket_is_told_that_another_has_to_do_it() {
+        let pass = json!({"namespace": "shop", "ticket": "move", "users": ["ivan"], "groups": ["crew"], "except": ["rita"],
+            "allow": [{"groups": [""], "resources": ["pods"], "names": ["db-0"], "operations": ["Exec"]}]});
+        let policy = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "ProtectionPolicy", "metadata": {"name": "p", "generation": 1},
+            "spec": {"rules": [{"resources": ["pods"]}], "require": {"ticket": {}}, "reason": "r"},
+            "status": {"observedGeneration": 1, "state": "Closed", "reason": "only under a ticket", "passes": [pass]}});
+        let policy: ProtectionPolicy = serde_json::from_value(policy).expect("a policy");
+        let none = Labels::new();
+        let asked = Asked {
+            operation: ProtectedOperation::Exec,
+            group: "",
+            resource: "pods",
+            name: "db-0",
+            namespace: "shop",
+            around: &none,
+            labels: &[&none],
+        };
+        let of = |user: &str| {
+            let by = Requester {
+                user: user.into(),
+                groups: vec!["crew".into()],
+            };
+            let told = told(&policy, &asked, &by).expect("it is about that");
+            (told.refuses(), told.you, told.why.expect("it says why"))
+        };
+        let why = "only under a ticket".to_owned();
+        assert_eq!(of("ivan"), (false, "Ticket move".into(), why));
+        let (refused, you, why) = of("rita");
+        assert!(refused && you == "Closed", "{you}");
+        assert!(why.contains("another implementer has to do it"), "{why}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crds::v1alpha1::CommandPolicy;
 use decide::{
-    admission::{self, Door},
+    admission::{self, Door, Memory},
     command::Rulebook,
 };
 use kube::ResourceExt as _;
@@ -36,7 +36,7 @@ impl Commands {
             let name = policy.name_any();
             let book = Rulebook::of(&name, &policy.spec).map_err(|refusal| refusal.message);
             let answer = book.and_then(|book| {
-                let answer = admission::answer(Door::Exec, request, &book);
+                let answer = admission::answer(Door::Exec, request, &book, &Memory::default());
                 answer.map_err(|unreadable| unreadable.to_string())
             });
             match answer {
@@ -71,6 +71,7 @@ mod tests {
             object: &object,
             before: None,
             ticket: None,
+            own: None,
         };
         let judged = Commands::judged(&asking, &request);
         let refused = judged.refused.expect("b refuses");

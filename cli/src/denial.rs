@@ -122,20 +122,25 @@ fn next(entry: &AuditEntry, policy: Option<&CommandPolicy>, by: &Requester) -> V
         Some(CommandAction::RequireTicket) => vec![UNDER_A_TICKET.to_owned()],
         Some(_) => ways(entry),
     };
+    next.extend(in_an_emergency(policy, by));
+    next
+}
+
+/// Who gets past the policy, a line for each group.
+fn in_an_emergency(policy: &CommandPolicy, by: &Requester) -> Vec<String> {
     let glass = policy.spec.break_glass.as_ref();
     let needs_record = glass.is_some_and(|glass| glass.record == GlassRecord::Required);
-    for group in glass.iter().flat_map(|glass| &glass.groups) {
+    let line = |group: &String| {
         let who = match (needs_record, by.groups.contains(group)) {
             (true, true) => "break the glass (kubectl pilothouse break-glass), as a member of",
             (true, false) => "have somebody break the glass who is in",
             (false, true) => "you pass as a member of",
             (false, false) => "have somebody do it who is in",
         };
-        next.push(format!(
-            "in an emergency: {who} group {group}, which the audit log of the API server notes"
-        ));
-    }
-    next
+        format!("in an emergency: {who} group {group}, which the audit log of the API server notes")
+    };
+    let groups = glass.into_iter().flat_map(|glass| &glass.groups);
+    groups.map(line).collect()
 }
 
 /// What is asked for where a ticket is needed.
@@ -165,14 +170,15 @@ fn ways(entry: &AuditEntry) -> Vec<String> {
 }
 
 impl Denial {
-    fn page(&self) -> String {
+    /// Who did what, and what was said to that.
+    fn facts(&self) -> [(&'static str, String); 6] {
         let (told, source) = (&self.entry.statement, &self.entry.source);
         let subject = &told.subject;
         let who = match told.actor.groups.as_slice() {
             [] => told.actor.user.clone(),
             groups => format!("{} of {}", told.actor.user, groups.join(", ")),
         };
-        let lines = [
+        [
             (
                 "decision",
                 format!("{}, at {}", told.decision.as_str(), told.at),
@@ -200,9 +206,12 @@ impl Denial {
                     self.sequence, self.entry.number, source.replica
                 ),
             ),
-        ];
+        ]
+    }
+
+    fn page(&self) -> String {
         let line = |(name, text): (&str, String)| format!("{name:<8}  {text}\n");
-        let mut page: String = lines.map(line).concat();
+        let mut page: String = self.facts().map(line).concat();
         if !self.next.is_empty() {
             page.push_str("\nwhat you can do now:\n");
         }

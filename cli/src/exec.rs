@@ -1,7 +1,8 @@
 //! One command on hosts, now: a JobRun with its job written in place, so it has the plan, rights, bounds and records of any run.
 
 use crds::v1alpha1::{
-    InlineStep, JobRun, JobRunSpec, JobSpec, ObjectTargets, Share, Sharing, Step, Strategy, Targets,
+    InlineStep, JobRun, JobRunSpec, JobSpec, ObjectTargets, Requester, Share, Sharing, Step,
+    Strategy, Targets,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -22,14 +23,7 @@ use crate::{
 const STEP: &str = "exec";
 
 pub async fn exec(cluster: &Cluster, asked: &ExecArgs, format: Option<Format>) -> Result<u8> {
-    let spec = JobRunSpec {
-        job: Some(Box::new(job(asked))),
-        requested_by: Some(caller::requester(cluster).await?),
-        ..JobRunSpec::new(&asked.service_account)
-    };
-    let mut wanted = JobRun::new("", spec);
-    wanted.metadata.name = None;
-    wanted.metadata.generate_name = Some(format!("{STEP}-"));
+    let wanted = wanted(asked, caller::requester(cluster).await?);
     let created = run::create(cluster, &wanted).await?;
     if !asked.watch {
         return run::created(cluster, &created, format).map(|()| 0);
@@ -66,6 +60,20 @@ fn code(ended: &JobRun) -> u8 {
         Some(Outcome::Complete) if failed => Outcome::Failed.code(),
         outcome => outcome.map_or(0, Outcome::code),
     }
+}
+
+/// The run as it is asked for, whose name the API server makes.
+fn wanted(asked: &ExecArgs, by: Requester) -> JobRun {
+    let spec = JobRunSpec {
+        job: Some(Box::new(job(asked))),
+        ticket: asked.ticket.clone(),
+        requested_by: Some(by),
+        ..JobRunSpec::new(&asked.service_account)
+    };
+    let mut wanted = JobRun::new("", spec);
+    wanted.metadata.name = None;
+    wanted.metadata.generate_name = Some(format!("{STEP}-"));
+    wanted
 }
 
 fn job(asked: &ExecArgs) -> JobSpec {
@@ -107,10 +115,10 @@ fn step(asked: &ExecArgs) -> Step {
 
 #[cfg(test)]
 mod tests {
-    use super::{code, job};
+    use super::{code, job, wanted};
     use crate::{args, args::Command, outcome::tests::run};
     use clap::Parser as _;
-    use crds::v1alpha1::TargetCounts;
+    use crds::v1alpha1::{Requester, TargetCounts};
     use decide::calls::Contents;
 
     fn asked(typed: &[&str]) -> args::ExecArgs {
@@ -141,6 +149,14 @@ mod tests {
             ),
             (Some("1m30s"), Some("Shared"))
         );
+    }
+
+    #[test]
+    fn a_command_names_the_ticket_under_which_it_is_run() {
+        let of = |typed: &[&str]| wanted(&asked(typed), Requester::default()).spec.ticket;
+        let named = of(&["--host", "h", "--ticket", "move"]);
+        assert_eq!(named.as_deref(), Some("move"));
+        assert_eq!(of(&["--host", "h"]), None);
     }
 
     #[test]

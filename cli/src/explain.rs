@@ -2,7 +2,7 @@
 
 use crds::v1alpha1::{JobRun, RunAction};
 use jiff::Timestamp;
-use kube::{ResourceExt as _, api::ListParams};
+use kube::{ResourceExt, api::ListParams};
 
 use crate::{
     archives,
@@ -21,10 +21,11 @@ pub async fn explain(cluster: &Cluster, name: &str, format: Option<Format>) -> R
         Ok(rows) => known.failures = failures(&rows),
         Err(error) => known.unknown.push(error::report(&error)),
     }
-    match actions(cluster, &run).await {
-        Ok(actions) => known.actions = actions,
-        Err(error) => known.unknown.push(error::report(&error)),
-    }
+    let told = actions(cluster, &run).await.unwrap_or_else(|error| {
+        known.unknown.push(error::report(&error));
+        Vec::new()
+    });
+    known.actions = acted(&run, told);
     known.next = story::next(&known);
     output::result(
         &known,
@@ -82,7 +83,7 @@ fn failure(row: &Row) -> Failure {
     }
 }
 
-async fn actions(cluster: &Cluster, run: &JobRun) -> Result<Vec<Acted>> {
+async fn actions(cluster: &Cluster, run: &JobRun) -> Result<Vec<RunAction>> {
     let list = cluster
         .api::<RunAction>()
         .list(&ListParams::default())
@@ -91,22 +92,30 @@ async fn actions(cluster: &Cluster, run: &JobRun) -> Result<Vec<Acted>> {
     let mine = |a: &RunAction| {
         a.spec.run_ref.name == run.name_any() && a.creation_timestamp() >= run.creation_timestamp()
     };
-    let mut found: Vec<_> = list.items.into_iter().filter(mine).map(acted).collect();
-    found.sort_by_key(|a| a.at);
-    Ok(found)
+    Ok(list.items.into_iter().filter(mine).collect())
 }
 
-fn acted(action: RunAction) -> Acted {
-    Acted {
-        action: format!("{:?}", action.spec.action),
-        by: action
-            .spec
-            .requested_by
-            .map(|by| by.user)
-            .unwrap_or_default(),
-        reason: action.spec.reason.unwrap_or_default(),
-        at: action.metadata.creation_timestamp.map(|at| at.0),
-    }
+/// What people did by RunActions that are there, and by those that the run took in before they went.
+fn acted(run: &JobRun, told: Vec<RunAction>) -> Vec<Acted> {
+    let uids: Vec<_> = told.iter().filter_map(ResourceExt::uid).collect();
+    let taken = run.status.iter().flat_map(|status| &status.actions);
+    let gone = taken
+        .filter(|taken| !uids.contains(&taken.uid))
+        .map(|taken| Acted {
+            action: format!("{:?}", taken.action),
+            by: taken.by.clone(),
+            reason: taken.reason.clone().unwrap_or_default(),
+            at: Some(taken.at.0),
+        });
+    let there = told.into_iter().map(|told| Acted {
+        action: format!("{:?}", told.spec.action),
+        by: told.spec.requested_by.map(|by| by.user).unwrap_or_default(),
+        reason: told.spec.reason.unwrap_or_default(),
+        at: told.metadata.creation_timestamp.map(|at| at.0),
+    });
+    let mut acted: Vec<_> = gone.chain(there).collect();
+    acted.sort_by_key(|acted| acted.at);
+    acted
 }
 
 #[cfg(test)]
@@ -117,6 +126,34 @@ pub(crate) mod tests {
     /// What is known of a run with these conditions.
     pub fn of(conditions: &[&str]) -> Known {
         known(&crate::outcome::tests::run(conditions))
+    }
+
+    #[test]
+    fn what_people_did_is_told_once_whether_or_not_their_runactions_are_there() {
+        let mut run = crate::outcome::tests::run(&[]);
+        let taken = |uid: &str, action: &str, at: &str| serde_json::json!({"uid": uid, "action": action, "by": "ann", "at": at, "reason": "why"});
+        let taken = [
+            taken("a", "Suspend", "2026-01-01T00:01:00Z"),
+            taken("b", "Resume", "2026-01-01T00:02:00Z"),
+        ];
+        let status = serde_json::json!({"actions": taken});
+        run.status = Some(serde_json::from_value(status).expect("a status"));
+        let action = |uid: &str, action: &str, at: &str| {
+            serde_json::from_value(serde_json::json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "RunAction",
+                "metadata": {"name": uid, "uid": uid, "creationTimestamp": at},
+                "spec": {"runRef": {"name": "r"}, "action": action, "requestedBy": {"user": "bob"}}}))
+            .expect("a RunAction")
+        };
+        let told = vec![
+            action("c", "Cancel", "2026-01-01T00:03:00Z"),
+            action("b", "Resume", "2026-01-01T00:02:00Z"),
+        ];
+        let acted: Vec<_> = acted(&run, told)
+            .into_iter()
+            .map(|acted| (acted.action, acted.by))
+            .collect();
+        let expected = [("Suspend", "ann"), ("Resume", "bob"), ("Cancel", "bob")];
+        assert_eq!(acted, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
     }
 
     #[test]

@@ -55,7 +55,7 @@ use clap::{CommandFactory as _, Parser as _};
 use crds::v1alpha1::{Action, Decision};
 
 use action::Wanted;
-use args::{Args, Command, ExplainCommand};
+use args::{ActionArgs, ApproveArgs, Args, Command, ExplainCommand};
 use cluster::Cluster;
 use error::{Error, Result};
 
@@ -111,38 +111,26 @@ fn carry_out(args: Args) -> Result<u8> {
 async fn dispatch(args: Args) -> Result<u8> {
     let cluster = Cluster::connect(&args.connection).await?;
     let format = args.output;
+    let act = async |wanted, asked: ActionArgs| action::act(&cluster, wanted, &asked, format).await;
+    let decide = async |asked: ApproveArgs, decision| {
+        approve::approve(&cluster, &asked, decision, format).await
+    };
     match args.command {
         Command::Run(asked) => run::run(&cluster, &asked, format).await,
         Command::Exec(asked) => exec::exec(&cluster, &asked, format).await,
         Command::Watch { run } => watch::watch(&cluster, &run, format).await,
         Command::Logs(asked) => logs::logs(&cluster, &asked).await,
         Command::Plan(asked) => plan::plan(&cluster, &asked, format).await,
-        Command::Cancel(asked) => {
-            action::act(&cluster, Wanted::just(Action::Cancel), &asked, format).await
-        }
-        Command::Suspend(asked) => {
-            action::act(&cluster, Wanted::just(Action::Suspend), &asked, format).await
-        }
-        Command::Resume(asked) => {
-            let wanted = Wanted::resume(asked.from);
-            action::act(&cluster, wanted, &asked.action, format).await
-        }
-        Command::Retry(asked) => {
-            action::act(&cluster, Wanted::just(Action::RetryFailed), &asked, format).await
-        }
-        Command::Skip(asked) => {
-            action::act(&cluster, Wanted::skip(asked.step), &asked.action, format).await
-        }
+        Command::Cancel(asked) => act(Wanted::just(Action::Cancel), asked).await,
+        Command::Suspend(asked) => act(Wanted::just(Action::Suspend), asked).await,
+        Command::Resume(asked) => act(Wanted::resume(asked.from), asked.action).await,
+        Command::Retry(asked) => act(Wanted::just(Action::RetryFailed), asked).await,
+        Command::Skip(asked) => act(Wanted::skip(asked.step), asked.action).await,
         Command::SetMaxParallel(asked) => {
-            let wanted = Wanted::parallel(asked.max_parallel);
-            action::act(&cluster, wanted, &asked.action, format).await
+            act(Wanted::parallel(asked.max_parallel), asked.action).await
         }
-        Command::Approve(asked) => {
-            approve::approve(&cluster, &asked, Decision::Approve, format).await
-        }
-        Command::Reject(asked) => {
-            approve::approve(&cluster, &asked, Decision::Reject, format).await
-        }
+        Command::Approve(asked) => decide(asked, Decision::Approve).await,
+        Command::Reject(asked) => decide(asked, Decision::Reject).await,
         Command::Ticket(asked) => ticket::ticket(&cluster, &asked, format).await,
         Command::BreakGlass(asked) => break_glass::break_glass(&cluster, &asked, format).await,
         Command::Check(asked) => check::check(&cluster, &asked, format).await,

@@ -283,19 +283,20 @@ fn deciding(known: &Known) -> Vec<String> {
 
 /// What has it go on, or takes its place.
 fn ticketing(known: &Known) -> Vec<String> {
-    let under = known.job.as_ref().map(|job| {
-        with(
-            known,
-            &format!("run {job} --ticket NAME"),
-            "for a new run under a ticket of which you are an implementer",
-        )
-    });
+    let anew = match &known.job {
+        Some(job) => format!("run {job} --ticket NAME"),
+        None => "exec COMMAND --ticket NAME".to_owned(),
+    };
+    let under = with(
+        known,
+        &anew,
+        "for a new run under a ticket of which you are an implementer",
+    );
     let mut lines = vec![
         "have a ticket come to be live that covers it, of those that the message speaks of; the run goes on by itself"
             .to_owned(),
     ];
-    lines.extend(under);
-    lines.push(say(known, "cancel", "to give up waiting"));
+    lines.extend([under, say(known, "cancel", "to give up waiting")]);
     lines
 }
 

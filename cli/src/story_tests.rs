@@ -66,14 +66,13 @@ fn a_run_that_waits_at_a_step_names_the_step_that_is_decided_on() {
 
 #[test]
 fn a_run_that_waits_for_a_ticket_names_the_line_that_runs_it_under_one() {
-    let known = of(&["Planned=True/Frozen", "Running=False/AwaitingTicket"]);
-    assert_eq!(
-        commands(&known)[1..],
-        [
-            "kubectl pilothouse run j --ticket NAME -n n",
-            "kubectl pilothouse cancel r -n n"
-        ]
-    );
+    let mut known = of(&["Planned=True/Frozen", "Running=False/AwaitingTicket"]);
+    let cancel = "kubectl pilothouse cancel r -n n";
+    let anew = "kubectl pilothouse run j --ticket NAME -n n";
+    assert_eq!(commands(&known)[1..], [anew, cancel]);
+    known.job = None;
+    let anew = "kubectl pilothouse exec COMMAND --ticket NAME -n n";
+    assert_eq!(commands(&known)[1..], [anew, cancel]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crds::v1alpha1::{
     ChangeAction, ChangeActionSpec, ChangeOutcome, ChangeResult, ChangeRisk, ChangeTicket,
-    ChangeVerb, LocalRef, Requester, find_condition,
+    ChangeTicketSpec, ChangeTicketStatus, ChangeVerb, LocalRef, Requester, find_condition,
 };
 use kube::{ResourceExt as _, api::PostParams};
 use tokio::time::{Instant, sleep};
@@ -52,6 +52,10 @@ fn page(ticket: &ChangeTicket) -> String {
         "{}\n{summary}: {why}\nlevel {:?}, from {:.0} until {:.0}\n",
         spec.title, spec.level, window.start.0, window.end.0
     );
+    if !spec.regions.is_empty() {
+        page.push('\n');
+        page.push_str(&regions(spec, &status));
+    }
     if let Some(risk) = &status.risk {
         page.push_str(&weighed(risk));
     }
@@ -70,6 +74,37 @@ fn page(ticket: &ChangeTicket) -> String {
     page.push('\n');
     page.push_str(&table(&head, &rows.collect::<Vec<_>>()));
     page
+}
+
+/// A line for each region: its ticket, how far that is, when it may be made, and whom to talk to.
+fn regions(spec: &ChangeTicketSpec, status: &ChangeTicketStatus) -> String {
+    let rows = spec.regions.iter().map(|region| {
+        let mut told = status.regions.iter();
+        let told = told.find(|told| told.name == region.name);
+        let coordinators = region.coordinators.iter();
+        let people: Vec<_> = coordinators
+            .flat_map(|of| of.users.iter().chain(&of.groups))
+            .map(String::as_str)
+            .collect();
+        vec![
+            region.name.clone(),
+            told.map_or_else(String::new, |told| told.ticket.clone()),
+            told.and_then(|told| told.summary.clone())
+                .unwrap_or_default(),
+            format!("{:.0}", region.window.start.0),
+            format!("{:.0}", region.window.end.0),
+            people.join(", "),
+        ]
+    });
+    let head = [
+        "REGION",
+        "TICKET",
+        "STATUS",
+        "FROM",
+        "UNTIL",
+        "COORDINATORS",
+    ];
+    table(&head, &rows.collect::<Vec<_>>())
 }
 
 /// How risky it is, what that comes from, and what it lacks for that.
@@ -237,6 +272,18 @@ mod tests {
             "hosts/h1",
             "other also changes",
         ] {
+            assert!(page.contains(told), "no {told:?} in {page}");
+        }
+    }
+
+    #[test]
+    fn regions_are_shown_with_their_tickets_and_whom_to_talk_to() {
+        let ticket = serde_json::json!({"metadata": {"name": "move"}, "spec": {"title": "Move it", "type": "Regular", "level": "C", "plan": {"guide": "g"},
+            "window": {"start": "2026-12-05T10:00:00Z", "end": "2026-12-05T12:00:00Z"}, "implementers": {"users": ["i"]}, "review": [{"name": "l", "users": ["bob"]}],
+            "regions": [{"name": "eu", "window": {"start": "2026-12-05T10:30:00Z", "end": "2026-12-05T12:00:00Z"}, "coordinators": {"users": ["ann"], "groups": ["noc"]}}]},
+            "status": {"summary": "Scheduled", "conditions": [], "regions": [{"name": "eu", "ticket": "move-eu-3f2504e0", "summary": "Scheduled"}]}});
+        let page = page(&serde_json::from_value(ticket).expect("a ticket"));
+        for told in ["move-eu-3f2504e0", "2026-12-05T10:30:00Z", "ann, noc"] {
             assert!(page.contains(told), "no {told:?} in {page}");
         }
     }

@@ -1,10 +1,10 @@
 //! Whether a planned run may begin: what CommandPolicies say of its commands now, and what people have decided on what these hold.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 use crds::v1alpha1::{
-    Approval, CommandAction, CommandFinding, CommandPlace, CommandPolicy, ScriptSpec, SubjectKind,
-    Verdict,
+    Approval, CommandAction, CommandFinding, CommandPlace, CommandPolicy, ScriptSpec, Step,
+    SubjectKind, Verdict,
 };
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use crate::{
     Refusal,
     approval::Content,
     command::{Assign, At, Command, Finding, Rulebook, Source, Word, analyse, judge},
-    plan::{Body, Plan, PlannedStep, ScriptBody, Value},
+    plan::{Body, Plan, PlannedStep, ScriptBody},
     template,
 };
 
@@ -106,10 +106,12 @@ fn of_body(body: &Body, books: &[Rulebook]) -> Vec<Finding> {
                 interpreter: script.interpreter,
                 text: &script.content,
             };
-            judged(&source, &script.env, books, place)
+            judged(&source, script.env.keys(), books, place)
         }
-        Body::Exec(exec) => of_words(exec.command.iter(), &BTreeMap::new(), books),
-        Body::Pod { step, env } => of_words(step.command.iter().chain(&step.args), env, books),
+        Body::Exec(exec) => of_words(exec.command.iter(), iter::empty(), books),
+        Body::Pod { step, env } => {
+            of_words(step.command.iter().chain(&step.args), env.keys(), books)
+        }
         _ => Vec::new(),
     }
 }
@@ -117,7 +119,7 @@ fn of_body(body: &Body, books: &[Rulebook]) -> Vec<Finding> {
 /// What a template becomes is known only on the way. An image that is given no words runs what it was built for.
 fn of_words<'a>(
     words: impl Iterator<Item = &'a String>,
-    env: &BTreeMap<String, Value>,
+    env: impl Iterator<Item = &'a String>,
     books: &[Rulebook],
 ) -> Vec<Finding> {
     let word = |text: &String| {
@@ -144,7 +146,26 @@ pub fn of_script(script: &ScriptSpec, books: &[Rulebook]) -> Vec<Finding> {
         interpreter: script.interpreter,
         text: &script.content,
     };
-    judged(&source, &BTreeMap::new(), books, CommandPlace::Scripts)
+    judged(&source, iter::empty(), books, CommandPlace::Scripts)
+}
+
+/// Everything that policies say of a step of a Job as it is written; of one that runs a Script, where that is known.
+pub fn of_step(step: &Step, script: Option<&ScriptSpec>, books: &[Rulebook]) -> Vec<Finding> {
+    if let Some(inline) = &step.inline {
+        let source = Source::Script {
+            interpreter: inline.interpreter,
+            text: &inline.content,
+        };
+        return judged(&source, inline.env.keys(), books, CommandPlace::Runs);
+    }
+    if let Some(exec) = &step.exec {
+        return of_words(exec.command.iter(), iter::empty(), books);
+    }
+    if let Some(pod) = &step.pod {
+        let words = pod.command.iter().chain(&pod.args);
+        return of_words(words, pod.env.keys(), books);
+    }
+    script.map_or_else(Vec::new, |script| of_script(script, books))
 }
 
 /// Whether a Script may be run about which this was found, and on which this was decided.
@@ -195,18 +216,18 @@ pub fn shown(findings: &[Finding]) -> Vec<CommandFinding> {
 }
 
 /// The variables that a step gives are set as if a command in front had set them: some bring other code into what is started.
-fn set_by(env: &BTreeMap<String, Value>) -> Option<Command> {
+fn set_by<'a>(env: impl Iterator<Item = &'a String>) -> Option<Command> {
     let assign = |name: &String| Assign {
         name: name.clone(),
         value: Word::unknown("..."),
     };
-    let assigns: Vec<_> = env.keys().map(assign).collect();
+    let assigns: Vec<_> = env.map(assign).collect();
     (!assigns.is_empty()).then(|| Command::setting(assigns))
 }
 
-fn judged(
+fn judged<'a>(
     source: &Source<'_>,
-    env: &BTreeMap<String, Value>,
+    env: impl Iterator<Item = &'a String>,
     books: &[Rulebook],
     place: CommandPlace,
 ) -> Vec<Finding> {
@@ -305,12 +326,12 @@ impl Question<'_> {
     }
 
     fn unticketed(&self, why: &str, held: &[&Found<'_>]) -> String {
-        let job = match self.plan.job.as_str() {
-            "" => "JOB",
-            job => job,
+        let anew = match self.plan.job.as_str() {
+            "" => "exec COMMAND".to_owned(),
+            job => format!("run {job}"),
         };
         format!(
-            "it needs a live ChangeTicket, and {why}; write one whose plan or allow has it (kubectl explain changeticket.spec), or run it under another (kubectl pilothouse run {job} --ticket NAME): {}",
+            "it needs a live ChangeTicket, and {why}; write one whose plan or allow has it (kubectl explain changeticket.spec), or run it under another (kubectl pilothouse {anew} --ticket NAME): {}",
             first(held)
         )
     }

@@ -38,6 +38,7 @@ pub mod schedule;
 pub mod script;
 pub mod shares;
 pub mod sign_off;
+pub mod solution;
 pub mod status;
 pub mod template;
 pub mod trace;

@@ -1,11 +1,11 @@
 //! Whatever comes to a door of the API server, its answer is the same every time; what is known to be dangerous is refused among whatever else there is; and what has no shape is an error.
 #![no_main]
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use crds::v1alpha1::CommandPolicySpec;
 use decide::{
-    admission::{Door, Request, answer},
+    admission::{Door, Memory, Request, Work, answer},
     command::Rulebook,
 };
 use libfuzzer_sys::fuzz_target;
@@ -13,10 +13,12 @@ use serde_json::{Value, json};
 
 static BOOK: LazyLock<Rulebook> = LazyLock::new(|| {
     let spec: CommandPolicySpec =
-        serde_json::from_str(r#"{"applyTo": ["PodExec", "Workloads", "Scripts"]}"#)
+        serde_json::from_str(r#"{"applyTo": ["PodExec", "Workloads", "Scripts", "Runs"]}"#)
             .expect("a spec");
     Rulebook::of("all", &spec).expect("it can be used")
 });
+
+static MEMORY: LazyLock<Memory> = LazyLock::new(Memory::default);
 
 /// What the answer is: nothing, or whether it refuses.
 fn asked(door: Door, object: &str, before: Option<&str>) -> Option<bool> {
@@ -25,10 +27,22 @@ fn asked(door: Door, object: &str, before: Option<&str>) -> Option<bool> {
         object,
         before,
         ticket: None,
+        own: None,
     };
-    let first = answer(door, &request, &BOOK).ok();
-    assert_eq!(first, answer(door, &request, &BOOK).ok());
+    let first = answer(door, &request, &BOOK, &MEMORY).ok();
+    let afresh = answer(door, &request, &BOOK, &Memory::default()).ok();
+    assert_eq!(first, afresh, "what is remembered is what is found");
     first.map(|answer| answer.refused.is_some())
+}
+
+/// How much is told of what is written, where it can be read.
+fn warned(resource: &str, object: &str) -> Option<usize> {
+    let request = Request {
+        object,
+        ..Request::default()
+    };
+    let work = Work::read(resource, &request).ok()??;
+    Some(work.warnings(&BTreeMap::new(), &BOOK).len())
 }
 
 fuzz_target!(|input: (String, Vec<String>, bool)| {
@@ -38,6 +52,13 @@ fuzz_target!(|input: (String, Vec<String>, bool)| {
         assert!(door != Door::Script || refused != Some(true));
         asked(door, "{}", Some(&text));
     }
+    for resource in ["jobs", "jobruns", "scheduledtasks"] {
+        warned(resource, &text);
+    }
+    let step = |content: &str| json!({"name": "a", "inline": {"content": content}});
+    let job = json!({"spec": {"steps": [step(&text), step("rm -rf /")]}});
+    let told = warned("jobs", &job.to_string());
+    assert!(told.is_some_and(|told| told > 0), "{job}");
     let exec = json!({"command": words, "stdin": typed, "tty": false});
     let refused = asked(Door::Exec, &exec.to_string(), None);
     assert!(!typed || refused == Some(true), "somebody types: {exec}");

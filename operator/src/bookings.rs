@@ -31,19 +31,31 @@ impl Bookings {
         all.insert(part.to_owned(), tickets);
     }
 
-    /// Those that plan something in the time of a ticket, once all are known.
-    pub async fn meeting(&self, own: &Booking) -> Result<Vec<Booking>> {
-        let Some(known) = self.known(&own.namespace) else {
+    /// Those of a namespace that plan something in the time of a ticket, once all are known.
+    pub async fn meeting(&self, namespace: &str, own: &[Booking]) -> Result<Vec<Booking>> {
+        let Some(known) = self.known(namespace) else {
             return Ok(Vec::new());
         };
         let all = heard::all(&known).await?;
         let readable = all.iter().filter_map(|ticket| ticket.0.as_ref().ok());
         let here = readable.filter(|ticket| {
-            ticket.metadata.namespace.as_ref() == Some(&own.namespace)
-                && window(ticket).overlap(own.window).is_some()
+            let mut own = own.iter();
+            ticket.metadata.namespace.as_deref() == Some(namespace)
+                && own.any(|own| window(ticket).overlap(own.window).is_some())
         });
-        let others = here.map(Booking::of);
-        Ok(others.filter(|other| own.meets(other)).collect())
+        let others = here.flat_map(Booking::each);
+        let meets = |other: &Booking| own.iter().any(|own| own.meets(other));
+        Ok(others.filter(meets).collect())
+    }
+
+    /// Whether something is true of a ticket of a namespace, as far as tickets are known.
+    pub async fn any(&self, namespace: &str, is: impl Fn(&ChangeTicket) -> bool) -> Result<bool> {
+        let Some(known) = self.known(namespace) else {
+            return Ok(false);
+        };
+        let all = heard::all(&known).await?;
+        let mut readable = all.iter().filter_map(|ticket| ticket.0.as_ref().ok());
+        Ok(readable.any(|one| one.metadata.namespace.as_deref() == Some(namespace) && is(one)))
     }
 
     /// How changes of a namespace have ended, once all are known.

@@ -8,8 +8,8 @@ use std::{
 };
 
 use crds::v1alpha1::{
-    Approval, BreakGlass, ChangeAction, ChangeCalendar, ChangeTicket, JobRun, ProtectionPolicy,
-    Requester, RunAction, Script,
+    Approval, BreakGlass, ChangeAction, ChangeCalendar, ChangeSolution, ChangeTicket, JobRun,
+    ProtectionPolicy, Requester, RunAction, Script,
 };
 use decide::{Limits, lock::Claim};
 use k8s_openapi::api::core::v1::Namespace;
@@ -60,6 +60,8 @@ pub type Written = ObjectRef<DeserializeGuard<Script>>;
 pub type Given = ObjectRef<DeserializeGuard<Approval>>;
 /// A ChangeTicket by its name.
 pub type Ticket = ObjectRef<DeserializeGuard<ChangeTicket>>;
+/// A ChangeSolution by its name.
+pub type Solution = ObjectRef<DeserializeGuard<ChangeSolution>>;
 /// A BreakGlass by its name.
 pub type Glass = ObjectRef<DeserializeGuard<BreakGlass>>;
 
@@ -118,6 +120,7 @@ pub struct Context {
     /// That of Approvals.
     pub wake_approval: HashMap<String, mpsc::UnboundedSender<Given>>,
     pub wake_ticket: HashMap<String, mpsc::UnboundedSender<Ticket>>,
+    pub wake_solution: HashMap<String, mpsc::UnboundedSender<Solution>>,
     pub wake_glass: HashMap<String, mpsc::UnboundedSender<Glass>>,
     /// UIDs of runs that have ended, for those who wait for one.
     pub ended: broadcast::Sender<String>,
@@ -179,6 +182,15 @@ impl Context {
             .get(namespace)
             .or_else(|| self.wake_ticket.get(EVERY));
         let _ = wake.map(|wake| wake.send(Ticket::new(name).within(namespace)));
+    }
+
+    /// Has the solution looked at that a decision is about, or that a ticket has ended with.
+    pub fn wake_solution(&self, namespace: &str, name: &str) {
+        let wake = self
+            .wake_solution
+            .get(namespace)
+            .or_else(|| self.wake_solution.get(EVERY));
+        let _ = wake.map(|wake| wake.send(Solution::new(name).within(namespace)));
     }
 
     /// Has the BreakGlass looked at that a decision is about.

@@ -26,6 +26,7 @@ mod ledgers;
 mod metrics;
 mod off_limits;
 mod places;
+mod planned;
 mod policies;
 mod precedence;
 mod reached;

@@ -129,6 +129,7 @@ fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
         "changecalendars" => "ChangeCalendar",
         "changetickets" => "ChangeTicket",
         "changeactions" => "ChangeAction",
+        "changesolutions" => "ChangeSolution",
         "breakglasses" => "BreakGlass",
         "approvals" => "Approval",
         "commandpolicies" => "CommandPolicy",

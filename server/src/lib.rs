@@ -25,6 +25,7 @@ pub mod run;
 mod selector;
 pub mod signing;
 pub mod slot;
+mod store;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -5,25 +5,17 @@ use std::{io, sync::Arc, time::Duration};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use serving::{
-    ApiReview, Certificates, Events, Health, Identity, ListenError, Listeners, Publication,
-    Published, Remembered, Review, Source, follow_front_proxy, shutdown,
+    ApiReview, Certificates, Health, Identity, ListenError, Listeners, Publication, Published,
+    Remembered, Review, Source, follow_front_proxy, shutdown,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, Api},
-    failure::unknown,
     front::{self, Front},
-    ingest::{self, Ingest},
-    metrics::Metrics,
-    namespaces,
     object::{GROUP, VERSION},
     options::{Options, TlsMode},
-    retention::{self, Limits},
-    signing,
-    slot::{Keeping, Slot},
-    volume::{self, Volume},
+    store::Store,
 };
 
 /// Time for which reviews are remembered.
@@ -55,7 +47,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     };
     match options.store_url.clone() {
         Some(url) => as_front(&options, ground, url).await,
-        None => as_store(options, ground).await,
+        None => as_store(&options, ground).await,
     }
 }
 
@@ -85,63 +77,17 @@ async fn as_front(options: &Options, ground: Ground, url: String) -> Result<(), 
     Ok(listeners.until_ended().await?)
 }
 
-async fn as_store(options: Options, ground: Ground) -> Result<(), RunError> {
+async fn as_store(options: &Options, ground: Ground) -> Result<(), RunError> {
     let mut registry = Registry::default();
-    let (metrics, slot) = (Metrics::new(&mut registry), Slot::default());
-    let shutdown = &ground.shutdown;
-    let keeping = options.keeping();
-    let volume = Volume {
-        folder: options.data_dir.clone(),
-        measure: match keeping {
-            Keeping::Folder(_) => volume::percent,
-            Keeping::Postgres(_) => volume::elsewhere,
-        },
-    };
-    let secret = format!("{}-audit", options.service_name);
-    let client = ground.client.clone();
-    let keys = signing::follow(client, &options.namespace, secret, shutdown.clone());
-    let known = namespaces::follow(
-        ground.client.clone(),
-        options.namespaces.clone(),
-        shutdown.clone(),
-    );
-    let api = Api {
-        keys: keys.clone(),
-        slot: slot.clone(),
-        namespaces: known.clone(),
-        review: Arc::clone(&ground.review),
-        front: options.front().into(),
-        shutdown: shutdown.clone(),
-    };
-    let ingest = Ingest {
-        slot: slot.clone(),
-        review: Arc::clone(&ground.review),
-        operator: options.operator().into(),
-        webhook: options.webhook().into(),
-        namespaces: known,
-        metrics: metrics.clone(),
-        volume: volume.clone(),
-    };
-    let limits = Limits {
-        age: options.retention_age,
-        audit: options.retention_audit_age,
-        size: options.retention_size,
-    };
-    let mut listeners = Listeners::new(ground.identity.clone(), shutdown.clone());
-    let both = api::router(api).merge(ingest::router(ingest));
-    let router = both.fallback(unknown);
+    let shutdown = ground.shutdown.clone();
+    let store = Store::new(options, ground.client, &mut registry, shutdown);
+    let mut listeners = Listeners::new(ground.identity, ground.shutdown);
+    let router = store.router(options, &ground.review);
     listeners.tls(options.store_addr, None, router).await?;
     listeners
         .health(options.health_addr, Health::default(), registry)
         .await?;
-    let events = Events::new(ground.client.clone(), "pilothouse-server", &options.pod);
-    let about = options.this_pod();
-    tokio::spawn(volume.watch(events, about, metrics.clone(), shutdown.clone()));
-    tokio::spawn(slot.clone().open(keeping, shutdown.clone()));
-    let runs = retention::runs(&ground.client, &options.namespaces);
-    tokio::spawn(signing::keep(slot.clone(), keys, shutdown.clone()));
-    let sweeping = retention::keep(runs, slot, limits, metrics, shutdown.clone());
-    tokio::spawn(sweeping);
+    store.tend(options);
     Ok(listeners.until_ended().await?)
 }
 

@@ -17,9 +17,10 @@ use crds::{
 use decide::{
     admission::{self, Answer, Door, Request, Unreadable},
     break_glass::{self, Asker},
-    change::{Deed, Permit},
+    change::Deed,
 };
 use k8s_openapi::jiff::Timestamp;
+use kube::Client;
 use serving::telemetry::chain;
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -31,7 +32,7 @@ use crate::{
     metrics::Metrics,
     permits::{self, Permits},
     review::{self, Answered, Question, Review},
-    risks, tickets,
+    risks, tickets, work,
 };
 
 /// Bytes of a review: two objects of the size that the API server takes, and then some.
@@ -47,6 +48,8 @@ pub struct Doors {
     pub glasses: glass::Known,
     pub permits: permits::Known,
     pub planned: diary::Known,
+    /// By which what a Job names is read.
+    pub client: Client,
     pub metrics: Metrics,
 }
 
@@ -72,6 +75,7 @@ pub fn router(doors: Doors) -> Router {
     Router::new()
         .route("/commands/{policy}/{door}", post(asked))
         .route("/commands/{policy}/{door}/glass", post(broken))
+        .route("/jobs/{policy}", post(work::asked))
         .route("/tickets", post(tickets::asked))
         .route("/risks", post(risks::asked))
         .layer(DefaultBodyLimit::max(BODY))
@@ -154,14 +158,14 @@ fn judged(
     let book = book
         .as_ref()
         .map_err(|why| Failure::Unusable(why.clone()))?;
-    let permit = permit(asked, &now.permits);
+    let ticket = ticket(asked, &now.permits);
     let request = Request {
         subresource: asked.sub_resource.as_deref().unwrap_or_default(),
-        object: review::text(asked.object).unwrap_or("{}"),
-        before: review::text(asked.old_object),
-        ticket: permit.as_ref().map(|permit| permit.ticket.as_str()),
+        ticket: ticket.as_deref().ok(),
+        own: ticket.as_ref().err().and_then(Option::as_deref),
+        ..asked.written()
     };
-    let mut answer = admission::answer(door, &request, &book.rules)?;
+    let mut answer = admission::answer(door, &request, &book.rules, &book.memory)?;
     let broken = answer
         .refused
         .as_ref()
@@ -183,8 +187,8 @@ fn judged(
     Ok((answered, decision))
 }
 
-/// The live ticket under which the request may be made.
-fn permit(asked: &Question<'_>, permits: &Permits) -> Option<Arc<Permit>> {
+/// The live ticket under which the request may be made, or why one of the asker's own does not let it pass.
+fn ticket(asked: &Question<'_>, permits: &Permits) -> Result<String, Option<String>> {
     let by = Requester {
         user: asked.user_info.username.clone(),
         groups: asked.user_info.groups.clone(),

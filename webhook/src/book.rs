@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crds::v1alpha1::{CommandPolicy, Glass};
-use decide::command::Rulebook;
+use decide::{admission::Memory, command::Rulebook};
 use kube::{Client, ResourceExt as _, core::DeserializeGuard, runtime::watcher::Event};
 use serving::Gate;
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ pub type Book = Result<Ruled, String>;
 /// What a policy says.
 pub struct Ruled {
     pub rules: Rulebook,
+    pub memory: Memory,
     pub glass: Option<Glass>,
 }
 
@@ -65,7 +66,12 @@ fn book(policy: &DeserializeGuard<CommandPolicy>) -> Book {
     let policy = policy.map_err(|invalid| format!("CommandPolicy {name}: {}", invalid.error))?;
     let rules = Rulebook::of(&name, &policy.spec);
     let glass = policy.spec.break_glass.clone();
+    let ruled = |rules| Ruled {
+        rules,
+        memory: Memory::default(),
+        glass,
+    };
     rules
-        .map(|rules| Ruled { rules, glass })
+        .map(ruled)
         .map_err(|refusal| format!("CommandPolicy {name}: {}", refusal.message))
 }

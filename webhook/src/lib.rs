@@ -14,6 +14,7 @@ mod review;
 mod risks;
 pub mod run;
 mod tickets;
+mod work;
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,14 @@
 //! What the webhook counts about itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
+
+use crate::review::Answered;
 
 /// What became of a request at which door.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,6 +49,16 @@ impl Metrics {
 
     pub fn unwritten(&self) {
         self.unwritten.inc();
+    }
+
+    /// What warns and refuses nothing.
+    pub fn warned<E>(&self, door: &'static str, answered: &Result<Answered, E>, began: Instant) {
+        let decision = match answered {
+            Err(_) => "Failed",
+            Ok(answered) if answered.response.warnings.is_empty() => "Allowed",
+            Ok(_) => "Warned",
+        };
+        self.answered(door, decision, began.elapsed());
     }
 
     pub fn answered(&self, door: &'static str, decision: &'static str, time: Duration) {

@@ -66,16 +66,17 @@ impl Permits {
         here.is_some_and(|here| here.remove(&ticket.name_any()).is_some())
     }
 
-    /// The first ticket of a namespace under which somebody may do something now.
+    /// The first ticket of a namespace under which somebody may do something now, or why one of their own does not let them.
     pub fn ticket(
         &self,
         namespace: &str,
         by: &Requester,
         deed: Deed<'_>,
         now: Timestamp,
-    ) -> Option<Arc<Permit>> {
-        let mut here = self.0.get(namespace)?.values();
-        here.find(|permit| permit.permits(by, deed, now)).cloned()
+    ) -> Result<String, Option<String>> {
+        let here = self.0.get(namespace).into_iter();
+        let here = here.flat_map(BTreeMap::values).map(|permit| &**permit);
+        Permit::under(here, by, deed, now)
     }
 }
 
@@ -86,13 +87,13 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A live ticket of namespace shop, under which ivan may exec into db-0.
+    /// A live ticket of rita's in namespace shop, under which ivan may exec into db-0, and she may not.
     pub fn ticket(live: bool) -> DeserializeGuard<ChangeTicket> {
         let allow = json!([{"groups": [""], "resources": ["pods"], "names": ["db-0"], "operations": ["Exec"]}]);
         let ticket = json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": "ChangeTicket",
             "metadata": {"name": "move", "namespace": "shop", "generation": 1},
             "spec": {"title": "t", "type": "Regular", "level": "C", "window": {"start": "2026-01-01T00:00:00Z", "end": "2096-01-01T00:00:00Z"},
-                "plan": {"guide": "g"}, "implementers": {"users": ["ivan"]}, "review": [{"name": "leads", "users": ["bob"]}], "allow": allow},
+                "plan": {"guide": "g"}, "implementers": {"users": ["ivan", "rita"]}, "requestedBy": {"user": "rita"}, "review": [{"name": "leads", "users": ["bob"]}], "allow": allow},
             "status": {"observedGeneration": 1, "live": live}});
         serde_json::from_value(ticket).unwrap()
     }
@@ -115,8 +116,7 @@ pub(crate) mod tests {
             operation: crds::v1alpha1::ProtectedOperation::Exec,
         };
         let now: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
-        let has =
-            |permits: &Permits, namespace| permits.ticket(namespace, &by, deed, now).is_some();
+        let has = |permits: &Permits, namespace| permits.ticket(namespace, &by, deed, now).is_ok();
         assert!(!permits.take_in(&Event::Apply(ticket(false))), "no news");
         assert!(!has(&permits, "shop"));
         assert!(permits.take_in(&Event::Apply(ticket(true))));

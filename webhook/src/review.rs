@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use decide::admission::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -98,7 +99,29 @@ pub struct Status {
     pub message: String,
 }
 
+impl Question<'_> {
+    /// What is written, as decisions are asked about it.
+    pub fn written(&self) -> Request<'_> {
+        Request {
+            object: text(self.object).unwrap_or("{}"),
+            before: text(self.old_object),
+            ..Request::default()
+        }
+    }
+}
+
 impl Answered {
+    /// One that lets in, with these warnings.
+    pub const fn warning(uid: String, warnings: Vec<String>) -> Self {
+        Self::with(Response {
+            uid,
+            allowed: true,
+            status: None,
+            warnings,
+            audit_annotations: BTreeMap::new(),
+        })
+    }
+
     pub const fn with(response: Response) -> Self {
         Self {
             api_version: "admission.k8s.io/v1",

@@ -50,6 +50,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         planned: diary::follow(&client, &shutdown, of_tickets),
         glasses: glass::follow(&client, &shutdown),
         audit: Arc::clone(&audit),
+        client,
         metrics,
     };
     let mut listeners = Listeners::new(identity, shutdown).lingering(LINGER);

@@ -14,9 +14,11 @@ use axum::{
 };
 use crds::v1alpha1::{BreakGlass, ChangeTicket, CommandPolicySpec, ProtectionPolicy};
 use decide::{
+    admission::Memory,
     change::conflict::{Diary, Kept as _},
     command::Rulebook,
 };
+use kube::Client;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -47,11 +49,12 @@ fn told_to(registry: &mut Registry, kept: Kept, glasses: Glasses) -> Router {
 }
 
 fn behind(registry: &mut Registry, kept: Kept, glasses: Glasses) -> Doors {
-    let spec = json!({"breakGlass": {"groups": ["testers"], "record": "Required"}, "applyTo": ["PodExec", "Workloads"], "builtIn": {"packs": []},
+    let spec = json!({"breakGlass": {"groups": ["testers"], "record": "Required"}, "applyTo": ["PodExec", "Workloads", "Scripts", "Runs"], "builtIn": {"packs": []},
         "rules": [{"name": "beep", "match": {"commands": ["beep"]}, "action": "Deny", "why": "w"},
             {"name": "ring", "match": {"commands": ["ring"]}, "action": "RequireTicket", "why": "w"}]});
     let spec: CommandPolicySpec = serde_json::from_value(spec).unwrap();
     let book = Ruled {
+        memory: Memory::default(),
         rules: Rulebook::of("p", &spec).unwrap(),
         glass: spec.break_glass,
     };
@@ -68,9 +71,36 @@ fn behind(registry: &mut Registry, kept: Kept, glasses: Glasses) -> Doors {
         glasses,
         permits: crate::permits::tests::known(),
         planned: planned(),
+        client: stored(),
         audit: Arc::new(Audit::open(kept, "w-1", metrics.clone())),
         metrics,
     }
+}
+
+/// There are Job j, which runs Script s, and nothing else; whoever reads Job slow waits for ever.
+fn stored() -> Client {
+    let of = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "pilothouse.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "shop"}, "spec": spec});
+    let service = tower::service_fn(move |request: Request<kube::client::Body>| async move {
+        let found = match request.uri().path().rsplit_once("/namespaces/shop/") {
+            Some((_, "jobs/j")) => Some(of("Job", "j", job(&json!({"script": {"name": "s"}})))),
+            Some((_, "scripts/s")) => Some(of("Script", "s", json!({"content": "true; beep"}))),
+            Some((_, "jobs/slow")) => std::future::pending().await,
+            _ => None,
+        };
+        let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "", "reason": "NotFound", "code": 404});
+        let code = if found.is_some() { 200 } else { 404 };
+        let answer = axum::http::Response::builder().status(code);
+        answer.body(Body::from(found.unwrap_or(gone).to_string()))
+    });
+    Client::new(service, "default")
+}
+
+/// A Job with a step that has this body.
+fn job(body: &Value) -> Value {
+    let mut step = json!({"name": "a"});
+    let fields = step.as_object_mut().unwrap();
+    fields.extend(body.as_object().unwrap().clone());
+    json!({"targets": {"hosts": {"names": ["h"]}}, "steps": [step]})
 }
 
 /// Ticket move books host h1 for ever.
@@ -242,6 +272,12 @@ async fn an_implementer_of_a_live_ticket_passes_and_the_audit_log_has_its_name()
         assert_eq!(refused["allowed"], false, "{user} {pod}: {refused}");
         assert_eq!(refused["auditAnnotations"]["ticket"], Value::Null);
     }
+    let own = of("rita", "db-0").await;
+    let told = own["status"]["message"].as_str().unwrap();
+    assert!(
+        told.contains("rita wrote ChangeTicket move") && told.contains("another implementer"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -334,6 +370,50 @@ async fn a_policy_whose_rules_of_risk_do_not_compile_is_refused_by_their_names()
     );
     let message = response["status"]["message"].as_str().unwrap();
     assert!(message.contains("risk.rules[sale].when"), "{message}");
+}
+
+/// What whoever writes an object of a resource is told.
+async fn warned(doors: Router, resource: &str, spec: &Value) -> Vec<String> {
+    let review = json!({"request": {"uid": "u-1", "namespace": "shop", "resource": {"group": "pilothouse.dev", "resource": resource},
+        "object": {"metadata": {"name": "j"}, "spec": spec}}});
+    let (status, body) = asked(doors, "/jobs/p", &review).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    let response = &answer["response"];
+    assert_eq!(response["allowed"], true, "{body}");
+    assert_eq!(response["auditAnnotations"], Value::Null, "{body}");
+    let warnings = response["warnings"].as_array().cloned();
+    let warnings = warnings.unwrap_or_default().into_iter();
+    warnings.map(|w| w.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_job_a_run_and_a_schedule_are_let_in_with_warnings_and_no_entry_of_the_audit() {
+    let kept = Kept::default();
+    let doors = telling(&mut Registry::default(), kept.clone());
+    let (inline, script) = (
+        json!({"inline": {"content": "beep"}}),
+        json!({"script": {"name": "s"}}),
+    );
+    let named = |name: &str| json!({"jobRef": {"name": name}, "schedule": {"every": "1h"}});
+    for (resource, spec, told) in [
+        ("jobs", job(&inline), Some("steps.a at 1:1: no run begins")),
+        ("jobs", job(&script), Some("steps.a (Script s) at 1:7: ")),
+        ("jobruns", json!({"job": job(&inline)}), Some("steps.a at")),
+        ("jobruns", named("j"), Some("steps.a (Script s) at 1:7: ")),
+        ("scheduledtasks", named("j"), Some("steps.a (Script s)")),
+        ("scheduledtasks", named("gone"), None),
+        ("scheduledtasks", named("slow"), None),
+    ] {
+        let warnings = warned(doors.clone(), resource, &spec).await;
+        assert_eq!(warnings.len(), usize::from(told.is_some()), "{warnings:?}");
+        for (warning, told) in warnings.iter().zip(told) {
+            assert!(warning.starts_with(told), "{resource}: {warning}");
+        }
+    }
+    assert!(kept.0.lock().unwrap().is_empty());
+    let (status, _) = asked(doors, "/jobs/q", &json!({"request": {"uid": "u"}})).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
-//! Warns whoever writes a ChangeTicket of how risky it is and what it conflicts with. Every ticket is let in.
+//! Warns whoever writes a ChangeTicket of how risky it is and what it conflicts with, and a ScheduledTask of its calendars that are closed. All of it is let in.
 
-use std::{collections::BTreeMap, sync::PoisonError, time::Instant};
+use std::{sync::PoisonError, time::Instant};
 
 use axum::{Json, body::Bytes, extract::State};
-use decide::admission::{self, Request};
+use decide::admission;
 use k8s_openapi::jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
 use crate::{
     answer::{Doors, Failure},
     diary::Known,
-    review::{self, Answered, Response, Review},
+    review::{Answered, Review},
 };
 
 /// As metrics name it.
@@ -21,30 +21,20 @@ pub async fn asked(State(doors): State<Doors>, body: Bytes) -> Result<Json<Answe
     let planned = doors.planned.clone();
     let answered = spawn_blocking(move || warned(&body, &planned)).await;
     let answered = answered.map_err(Failure::Ended).flatten();
-    let decision = match &answered {
-        Err(_) => "Failed",
-        Ok(answered) if answered.response.warnings.is_empty() => "Allowed",
-        Ok(_) => "Warned",
-    };
-    doors.metrics.answered(DOOR, decision, began.elapsed());
+    doors.metrics.warned(DOOR, &answered, began);
     answered.map(Json)
 }
 
 fn warned(body: &[u8], planned: &Known) -> Result<Answered, Failure> {
     let review: Review<'_> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
     let asked = &review.request;
-    let request = Request {
-        object: review::text(asked.object).unwrap_or("{}"),
-        before: review::text(asked.old_object),
-        ..Request::default()
-    };
+    let (request, now) = (asked.written(), Timestamp::now());
     let planned = planned.read().unwrap_or_else(PoisonError::into_inner);
-    let warnings = admission::warnings(&request, &planned, Timestamp::now())?;
-    Ok(Answered::with(Response {
-        uid: asked.uid.clone(),
-        allowed: true,
-        status: None,
-        warnings,
-        audit_annotations: BTreeMap::new(),
-    }))
+    let warnings = if asked.resource.resource == "scheduledtasks" {
+        let namespace = asked.namespace.as_deref().unwrap_or_default();
+        admission::closed(&request, namespace, &planned, now)?
+    } else {
+        admission::warnings(&request, &planned, now)?
+    };
+    Ok(Answered::warning(asked.uid.clone(), warnings))
 }

@@ -62,13 +62,20 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
             names.join(", ")
         )));
     };
-    if ground == Ground::Bare {
-        return bare(checkout, steps, name, arguments);
+    match ground {
+        Ground::Bare => bare(checkout, steps, name, arguments),
+        Ground::Store if arguments == [POSTGRES] => on_postgres(checkout, steps),
+        _ => on_plane(checkout, steps, (name, ground), arguments),
     }
-    if name == "records" && arguments == [POSTGRES] {
-        return on_postgres(checkout, steps);
-    }
-    let peer = (name == "admission" && arguments == PEER)
+}
+
+fn on_plane(
+    checkout: &Checkout,
+    steps: &Steps,
+    (name, ground): (&str, Ground),
+    arguments: &[String],
+) -> Result<()> {
+    let peer = (ground == Ground::Asked && arguments == PEER)
         .then(|| Kyverno::build(checkout, steps))
         .transpose()?;
     let program = format!("bench-{name}");
@@ -82,42 +89,51 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
         plane: &plane,
         programs: program.parent().unwrap_or(Path::new("/")).to_owned(),
     };
-    let (operator, records) = steps.run("store and front", |log| {
-        processes.start(log)?;
-        Ok((processes.operator(log)?, processes.records(log)?))
-    })?;
     let mut bench = plane.command(program);
-    if matches!(ground, Ground::Operator | Ground::Audited | Ground::Asked) {
-        plane.daemons.start("operator", &plane.inside(&operator))?;
-    }
-    match ground {
-        Ground::Bare | Ground::Operator => {}
-        Ground::Store => {
-            bench.args(records);
-        }
-        Ground::Audited => {
-            let manager = plane.manager("controller-manager");
-            bench.arg(plane.audit_log());
-            bench.arg(manager.get_program()).args(manager.get_args());
-        }
-        Ground::Asked => {
-            let webhook = steps.run("webhook", |log| processes.webhook(log))?;
-            let kubeconfig = processes.kubeconfig("webhook");
-            bench.env("PILOTHOUSE_BENCH_WEBHOOK_KUBECONFIG", kubeconfig);
-            bench.arg(webhook.get_program()).args(webhook.get_args());
-            if let Some(peer) = peer {
-                steps.run("Kyverno's kinds", |log| kinds(log, &plane, &peer))?;
-                bench.env("PILOTHOUSE_BENCH_KYVERNO", peer.program);
-                return seen(&mut bench);
-            }
-        }
-        Ground::Command => {
-            let kubeconfig = processes.kubeconfig("operator");
-            bench.env("PILOTHOUSE_BENCH_OPERATOR_KUBECONFIG", kubeconfig);
-            bench.arg(operator.get_program()).args(operator.get_args());
-        }
+    steps.run("product", |log| {
+        processes.start(log)?;
+        ground.furnish(&mut bench, &processes, log)
+    })?;
+    if let Some(peer) = peer {
+        steps.run("Kyverno's kinds", |log| kinds(log, &plane, &peer))?;
+        bench.env("PILOTHOUSE_BENCH_KYVERNO", peer.program);
+        return seen(&mut bench);
     }
     seen(bench.args(arguments))
+}
+
+impl Ground {
+    /// Starts what the bench stands on, and tells it of that.
+    fn furnish(self, bench: &mut Command, processes: &Processes<'_>, log: &Log) -> Result<()> {
+        let plane = processes.plane;
+        let (operator, records) = (processes.operator(log)?, processes.records(log)?);
+        if matches!(self, Self::Operator | Self::Audited | Self::Asked) {
+            plane.daemons.start("operator", &plane.inside(&operator))?;
+        }
+        match self {
+            Self::Bare | Self::Operator => {}
+            Self::Store => {
+                bench.args(records);
+            }
+            Self::Audited => {
+                let manager = plane.manager("controller-manager");
+                bench.arg(plane.audit_log());
+                bench.arg(manager.get_program()).args(manager.get_args());
+            }
+            Self::Asked => {
+                let webhook = processes.webhook(log)?;
+                let kubeconfig = processes.kubeconfig("webhook");
+                bench.env("PILOTHOUSE_BENCH_WEBHOOK_KUBECONFIG", kubeconfig);
+                bench.arg(webhook.get_program()).args(webhook.get_args());
+            }
+            Self::Command => {
+                let kubeconfig = processes.kubeconfig("operator");
+                bench.env("PILOTHOUSE_BENCH_OPERATOR_KUBECONFIG", kubeconfig);
+                bench.arg(operator.get_program()).args(operator.get_args());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What the bench of admission is told when it measures Kyverno, too.

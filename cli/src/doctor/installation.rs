@@ -20,7 +20,7 @@ use crate::{age, args::DoctorArgs, cluster::Cluster, error::status, scope::Scope
 /// Name of the operator's Lease and Deployment.
 const OPERATOR: &str = "pilothouse-operator";
 /// Kinds of namespaces by their plural names, and those of the whole cluster.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     "hosts",
     "scripts",
     "jobs",
@@ -31,6 +31,7 @@ pub const KINDS: [&str; 12] = [
     "changecalendars",
     "changetickets",
     "changeactions",
+    "changesolutions",
     "approvals",
     "breakglasses",
 ];

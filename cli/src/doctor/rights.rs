@@ -49,60 +49,56 @@ pub async fn look(cluster: &Cluster, asked: &DoctorArgs, scope: &Scope) -> Vec<F
     .await
 }
 
+const GROUP: &str = "pilothouse.dev";
+const RECORDS: &str = "records.pilothouse.dev";
+
 fn topics(account: &str) -> Vec<Topic> {
-    const GROUP: &str = "pilothouse.dev";
-    const RECORDS: &str = "records.pilothouse.dev";
-    let all = |verbs: &[&'static str]| {
-        verbs
-            .iter()
-            .flat_map(|verb| KINDS.map(|kind| right(verb, GROUP, kind)))
-            .collect::<Vec<_>>()
+    let topic = |check, grant, wanted| Topic {
+        check,
+        grant,
+        wanted,
     };
-    let looks = [
-        right("get", RECORDS, "executions"),
-        right("list", RECORDS, "executions"),
-        right("watch", RECORDS, "executions"),
-        right("get", RECORDS, "executions/log"),
-    ];
+    vec![
+        topic("may look", "pilothouse-viewer", looking()),
+        topic("may run", "pilothouse-admin", running(account)),
+        topic("may control", "pilothouse-admin", controlling()),
+        topic("may define", "pilothouse-admin", defining()),
+    ]
+}
+
+fn looking() -> Vec<Right> {
+    let mut all: Vec<_> = ["get", "list", "watch"]
+        .iter()
+        .flat_map(|verb| KINDS.map(|kind| right(verb, GROUP, kind)))
+        .collect();
+    all.extend(["get", "list", "watch"].map(|verb| right(verb, RECORDS, "executions")));
+    all.push(right("get", RECORDS, "executions/log"));
+    all
+}
+
+fn running(account: &str) -> Vec<Right> {
     let impersonate = Right {
         name: Some(account.to_owned()),
         ..right("impersonate", "", "serviceaccounts")
     };
     vec![
-        Topic {
-            check: "may look",
-            grant: "pilothouse-viewer",
-            wanted: [all(&["get", "list", "watch"]), looks.to_vec()].concat(),
-        },
-        Topic {
-            check: "may run",
-            grant: "pilothouse-admin",
-            wanted: vec![
-                right("create", GROUP, "jobruns"),
-                impersonate,
-                right("use", GROUP, "hosts"),
-            ],
-        },
-        Topic {
-            check: "may control",
-            grant: "pilothouse-admin",
-            wanted: [
-                vec![right("create", GROUP, "runactions")],
-                ["cancel", "suspend", "resume"]
-                    .map(|verb| right(verb, GROUP, "jobruns"))
-                    .to_vec(),
-            ]
-            .concat(),
-        },
-        Topic {
-            check: "may define",
-            grant: "pilothouse-admin",
-            wanted: ["create", "update", "patch", "delete"]
-                .iter()
-                .flat_map(|verb| ["hosts", "scripts", "jobs"].map(|kind| right(verb, GROUP, kind)))
-                .collect(),
-        },
+        right("create", GROUP, "jobruns"),
+        impersonate,
+        right("use", GROUP, "hosts"),
     ]
+}
+
+fn controlling() -> Vec<Right> {
+    let mut all = vec![right("create", GROUP, "runactions")];
+    all.extend(["cancel", "suspend", "resume"].map(|verb| right(verb, GROUP, "jobruns")));
+    all
+}
+
+fn defining() -> Vec<Right> {
+    ["create", "update", "patch", "delete"]
+        .iter()
+        .flat_map(|verb| ["hosts", "scripts", "jobs"].map(|kind| right(verb, GROUP, kind)))
+        .collect()
 }
 
 async fn ask(cluster: &Cluster, topic: Topic, scope: &Scope) -> Finding {

@@ -19,7 +19,7 @@ use super::Requester;
     status = "ApprovalStatus",
     shortname = "apr",
     category = "pilothouse",
-    doc = "Approval is one person's decision on a Script, a Job or a JobRun that a CommandPolicy holds, on a step of a JobRun that waits for it, on a ChangeTicket, or on a BreakGlass that has ended. It is about one content and falls with every change of it. It is created once and never edited; its author is stamped by the API server, must hold the verb approve on the object, and may not have written any of it.",
+    doc = "Approval is one person's decision on a Script, a Job or a JobRun that a CommandPolicy holds, on a step of a JobRun that waits for it, on a ChangeTicket, on a ChangeSolution, or on a BreakGlass that has ended. It is about one content and falls with every change of it. It is created once and never edited; its author is stamped by the API server, must hold the verb approve on the object, and may not have written any of it.",
     printcolumn(name = "Kind", type_ = "string", json_path = ".spec.subject.kind"),
     printcolumn(name = "Name", type_ = "string", json_path = ".spec.subject.name"),
     printcolumn(
@@ -48,7 +48,7 @@ use super::Requester;
 pub struct ApprovalSpec {
     /// subject is the object that is decided on.
     pub subject: Subject,
-    /// digest of what is decided on: status.digest of a Script, status.revision of a Job, status.planHash of a JobRun, status.digest of a ChangeTicket or a BreakGlass. The decision counts for that content alone.
+    /// digest of what is decided on: status.digest of a Script, status.revision of a Job, status.planHash of a JobRun, status.digest of a ChangeTicket, a ChangeSolution or a BreakGlass. The decision counts for that content alone.
     #[schemars(length(max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub digest: String,
     /// decision is Approve or Reject. One Reject outweighs every Approve of the same content; on a step it fails the step, and a BreakGlass it ends.
@@ -70,7 +70,7 @@ pub struct ApprovalSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.step) || self.kind == 'JobRun'").message("step is of a JobRun"))]
 pub struct Subject {
-    /// kind of the object: Script, Job, JobRun, ChangeTicket or BreakGlass, in the namespace of the Approval.
+    /// kind of the object: Script, Job, JobRun, ChangeTicket, ChangeSolution or BreakGlass, in the namespace of the Approval.
     pub kind: SubjectKind,
     /// name of the object.
     #[schemars(length(min = 1, max = 253))]
@@ -91,6 +91,7 @@ pub enum SubjectKind {
     Job,
     JobRun,
     ChangeTicket,
+    ChangeSolution,
     BreakGlass,
 }
 
@@ -105,7 +106,7 @@ pub enum Decision {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalStatus {
-    /// conditions: Counts is True while the decision is about what the object says now, and False with the reason why it is not: Changed, OwnWork, WritersUnknown, Expired, NotFound, and of a step NotEntitled, TooEarly, TooLate, of a ChangeTicket NotReviewer and Implementer, and of a BreakGlass TooEarly.
+    /// conditions: Counts is True while the decision is about what the object says now, and False with the reason why it is not: Changed, OwnWork, WritersUnknown, Expired, NotFound, and of a step NotEntitled, TooEarly, TooLate, of a ChangeTicket NotReviewer and Implementer, of a ChangeSolution NotReviewer, and of a BreakGlass TooEarly.
     #[serde(default)]
     #[schemars(schema_with = "super::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

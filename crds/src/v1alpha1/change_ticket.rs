@@ -8,8 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangeConflict, ChangeResult, ChangeRisk, Duration, LocalRef, ProtectedOperation, Requester,
-    ScopedObject, SecretKeyRef, condition_is_true, job_run::default_runner, schema,
+    ChangeConflict, ChangePartOf, ChangeRegion, ChangeResult, ChangeRisk, Duration, LocalRef,
+    PlannedSolution, ProtectedOperation, RegionStatus, Requester, ScopedObject, SecretKeyRef,
+    SolutionUsed, condition_is_true, job_run::default_runner, schema,
 };
 
 /// A change, who has to agree to it, and when it may be carried out.
@@ -60,11 +61,22 @@ use super::{
         priority = 1
     ),
     printcolumn(
+        name = "PartOf",
+        type_ = "string",
+        json_path = ".spec.partOf.name",
+        priority = 1
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].message",
         priority = 1
     )
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.regions) || self.regions.all(r, r.window.start >= self.window.start && r.window.end <= self.window.end)").message("the window of a region is not within window"),
+    validation = Rule::new("!has(self.regions) || has(self.plan.job) || !self.regions.exists(r, has(r.parameters))").message("parameters of a region are for a plan with a job"),
+    validation = Rule::new("!has(self.regions) || !has(self.partOf)").message("a part of a change has no regions of its own"),
 )]
 pub struct ChangeTicketSpec {
     /// title in a line, for lists.
@@ -89,7 +101,7 @@ pub struct ChangeTicketSpec {
     pub start: ChangeStart,
     /// plan is what is done.
     pub plan: ChangePlan,
-    /// implementers are those who start the change, work by hand within allow, and report its result. What one of them says in review does not count.
+    /// implementers are those who start the change, work by hand within allow, and report its result. Who wrote the ticket or has agreed to it does none of that, and what one of them says in review does not count.
     pub implementers: Implementers,
     /// allow is what implementers may do by hand in the namespace while status.live is true, to objects that a ProtectionPolicy protects by require.ticket, and where a CommandPolicy answers with RequireTicket. There Exec and Attach on pods are what is started in them, Create and Update what the containers of workloads start, and Create on jobruns of group pilothouse.dev are runs, with names of Jobs. Empty is nothing.
     #[serde(default)]
@@ -105,6 +117,14 @@ pub struct ChangeTicketSpec {
     #[schemars(length(max = 10))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub calendar_refs: Vec<LocalRef>,
+    /// regions are parts of the change that are made each in a window of its own. The ticket is reviewed once, with all of them; then one ChangeTicket is created for each, which is approved with this one and is started, carried out and closed by itself. This one is never live, and ends when they all have. Default: the change is made as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub regions: Vec<ChangeRegion>,
+    /// partOf is the ticket that this is a part of, and of which region. Written by the operator. A part is approved exactly while it says what that ticket makes of the region, and that ticket is approved; nobody decides on the part itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<ChangePartOf>,
     /// submit hands the ticket to its reviewers; false is a draft, which does nothing. It is no part of what is approved. Taken back before the start it makes the ticket a draft again; later it has no effect. Default false.
     #[serde(default)]
     pub submit: bool,
@@ -188,10 +208,10 @@ pub enum ChangeStart {
     Manual,
 }
 
-/// What is done: exactly one of job and guide.
+/// What is done: exactly one of job, guide and solution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.job) != has(self.guide)").message("a plan is exactly one of job and guide"))]
+#[x_kube(validation = Rule::new("[has(self.job), has(self.guide), has(self.solution)].filter(x, x).size() == 1").message("a plan is exactly one of job, guide and solution"))]
 pub struct ChangePlan {
     /// job is run once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,6 +220,9 @@ pub struct ChangePlan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16384))]
     pub guide: Option<String>,
+    /// solution is a ChangeSolution of the namespace, whose Job is run or whose guide is followed. The ticket is reviewed and started only while others have agreed to the solution, and what is approved is the solution as it is then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solution: Option<PlannedSolution>,
 }
 
 /// A Job, its values and the account that it runs as.
@@ -209,7 +232,7 @@ pub struct ChangePlan {
 pub struct ChangeJob {
     /// jobRef is the Job to run. What is approved is what it says with all that it names; it is run as that or not at all.
     pub job_ref: LocalRef,
-    /// serviceAccountName is the account whose rights the run has. Whoever writes the ticket must be allowed to impersonate it. Default pilothouse-runner.
+    /// serviceAccountName is the account whose rights the run has. Whoever writes the ticket, and the ChangeSolution where it has one, must be allowed to impersonate it. Default pilothouse-runner.
     #[serde(default = "default_runner")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: String,
@@ -318,7 +341,7 @@ pub struct ChangeTicketStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub summary: Option<String>,
-    /// digest of everything that is decided on: the ticket, its spec but for submit, and what its Job was with all that it names. An Approval names it.
+    /// digest of everything that is decided on: the ticket, its spec but for submit, what its Job was with all that it names, and what its ChangeSolution was. An Approval names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     pub digest: Option<String>,
@@ -326,6 +349,9 @@ pub struct ChangeTicketStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     pub job_revision: Option<String>,
+    /// solution is what the ChangeSolution was that the ticket uses; that of the start where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solution: Option<SolutionUsed>,
     /// writers are those who were seen to have written what the ticket says now, and whoever wrote it while it was a draft; none of them agrees to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(max = 512)))]
@@ -365,6 +391,11 @@ pub struct ChangeTicketStatus {
     #[schemars(length(max = 3))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub actions: Vec<ChangeActionTaken>,
+    /// regions say how far the change is in each region: in those of the spec, and in others that were started before they were taken out of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub regions: Vec<RegionStatus>,
     /// result is how the change went: what an implementer has reported, or what became of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<ChangeResult>,

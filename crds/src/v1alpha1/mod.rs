@@ -6,7 +6,9 @@ mod break_glass;
 mod change_action;
 mod change_calendar;
 mod change_conflict;
+mod change_region;
 mod change_risk;
+mod change_solution;
 mod change_ticket;
 mod command_policy;
 mod condition;
@@ -32,7 +34,9 @@ pub use break_glass::*;
 pub use change_action::*;
 pub use change_calendar::*;
 pub use change_conflict::*;
+pub use change_region::*;
 pub use change_risk::*;
+pub use change_solution::*;
 pub use change_ticket::*;
 pub use command_policy::*;
 pub use condition::*;
@@ -66,6 +70,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Parameter::crd(),
         ChangeCalendar::crd(),
         ChangeTicket::crd(),
+        ChangeSolution::crd(),
         ChangeAction::crd(),
         Approval::crd(),
         CommandPolicy::crd(),

@@ -160,7 +160,7 @@ pub struct ProtectionRequire {
     /// nobody: the policy is never open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nobody: Option<Nobody>,
-    /// ticket: the policy is closed, and implementers of a live ChangeTicket of the namespace pass with what its allow lists. Who may approve tickets there thereby says what is done.
+    /// ticket: the policy is closed, and implementers of a live ChangeTicket of the namespace, who neither wrote it nor have agreed to it, pass with what its allow lists. Who may approve tickets there thereby says what is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Ticketed>,
 }
@@ -262,6 +262,11 @@ pub struct Pass {
     #[schemars(length(max = 20), inner(length(max = 512)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub groups: Vec<String>,
+    /// except are users who wrote the ticket or have agreed to it: they do not pass, whatever groups they are in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub except: Vec<String>,
     /// allow is what they do by hand.
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

@@ -40,20 +40,26 @@ impl Door {
         }
     }
 
-    pub(super) fn refusal(self, effect: CommandAction, finding: &Finding) -> Option<String> {
+    pub(super) fn refusal(
+        self,
+        effect: CommandAction,
+        finding: &Finding,
+        own: Option<&str>,
+    ) -> Option<String> {
         let told = finding.told();
-        match (self, effect) {
-            (Self::Script, _) => None,
-            (Self::Exec, CommandAction::RequireApproval) => Some(format!(
+        match (self, effect, own) {
+            (Self::Script, ..) => None,
+            (Self::Exec, CommandAction::RequireApproval, _) => Some(format!(
                 "{told}; a Job with an exec step can do it, once somebody else has approved its run"
             )),
-            (Self::Workload, CommandAction::RequireApproval) => Some(format!(
+            (Self::Workload, CommandAction::RequireApproval, _) => Some(format!(
                 "{told}; whoever keeps the CommandPolicy can make an exception, a rule of its own with action Allow"
             )),
-            (Self::Exec, CommandAction::RequireTicket) => Some(format!(
+            (_, CommandAction::RequireTicket, Some(why)) => Some(format!("{told}; {why}")),
+            (Self::Exec, CommandAction::RequireTicket, None) => Some(format!(
                 "{told}; an implementer of a live ChangeTicket of the namespace can do it whose allow has it, or a Job that a ticket runs"
             )),
-            (Self::Workload, CommandAction::RequireTicket) => Some(format!(
+            (Self::Workload, CommandAction::RequireTicket, None) => Some(format!(
                 "{told}; an implementer of a live ChangeTicket of the namespace can do it whose allow has it"
             )),
             _ => Some(told),

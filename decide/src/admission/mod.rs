@@ -3,19 +3,27 @@
 
 mod door;
 mod exec;
+mod memory;
 mod risk;
 mod script;
+mod task;
 mod ticket;
 mod webhooks;
+mod work;
 mod workload;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod work_tests;
 
 pub use door::{Door, JUDGED, NoDoor};
+pub use memory::Memory;
 pub use risk::refused_risks;
+pub use task::closed;
 pub use ticket::warnings;
 pub use webhooks::{FREE, Place, asks, of_risks, of_tickets, webhooks};
+pub use work::Work;
 
 use crds::{
     audit::AuditDecision,
@@ -39,6 +47,8 @@ pub struct Request<'a> {
     pub before: Option<&'a str>,
     /// The live ticket under which whoever makes it may do so, by its name.
     pub ticket: Option<&'a str>,
+    /// Why they may not under one of their own that allows it, where there is one.
+    pub own: Option<&'a str>,
 }
 
 /// The answer.
@@ -63,14 +73,19 @@ pub struct Answer {
 #[error("the object of the request is not a {0}")]
 pub struct Unreadable(pub &'static str, #[source] pub serde_json::Error);
 
-/// What a policy says of a request that came to one of its doors.
-pub fn answer(door: Door, request: &Request, book: &Rulebook) -> Result<Answer, Unreadable> {
+/// What a policy says of a request that came to one of its doors; the memory is of this policy alone.
+pub fn answer(
+    door: Door,
+    request: &Request,
+    book: &Rulebook,
+    memory: &Memory,
+) -> Result<Answer, Unreadable> {
     let findings = match door {
         Door::Exec => exec::findings(request, book)?,
-        Door::Workload => workload::findings(request, book)?,
+        Door::Workload => workload::findings(request, book, memory)?,
         Door::Script => script::findings(request, book)?,
     };
-    Ok(door.answer(&findings, request.ticket))
+    Ok(door.answer(&findings, request))
 }
 
 /// What a request does to its object, as tickets list it.
@@ -99,7 +114,8 @@ impl Answer {
 }
 
 impl Door {
-    fn answer(self, findings: &[Finding], ticket: Option<&str>) -> Answer {
+    fn answer(self, findings: &[Finding], request: &Request) -> Answer {
+        let ticket = request.ticket;
         let passes = |f: &Finding| f.effect == CommandAction::RequireTicket && ticket.is_some();
         // What passes under a ticket is told of, as a warning is.
         let done = |f: &Finding| {
@@ -117,7 +133,7 @@ impl Door {
             effect => worst
                 .clone()
                 .next()
-                .and_then(|first| self.refusal(effect, first)),
+                .and_then(|first| self.refusal(effect, first, request.own)),
         };
         let warned = |f: &&Finding| refused.is_none() && f.effect >= CommandAction::Warn;
         let warning = |f: &Finding| self.warning(f, ticket);

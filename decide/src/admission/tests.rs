@@ -4,7 +4,8 @@ use crds::v1alpha1::{CommandAction, CommandPolicy};
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Door, Place, Request, answer, of_risks, of_tickets, operation, refused_risks, webhooks,
+    Answer, Door, Memory, Place, Request, answer, of_risks, of_tickets, operation, refused_risks,
+    webhooks,
 };
 use crate::command::Rulebook;
 
@@ -19,7 +20,11 @@ fn house(more: &Value) -> Rulebook {
 }
 
 fn asked(door: Door, request: &Request, book: &Rulebook) -> Answer {
-    answer(door, request, book).expect("it can be read")
+    let memory = Memory::default();
+    let first = answer(door, request, book, &memory).expect("it can be read");
+    let again = answer(door, request, book, &memory).expect("it can be read");
+    assert_eq!(first, again, "what is remembered is what was found");
+    first
 }
 
 fn word(answer: &Answer) -> &'static str {
@@ -170,6 +175,16 @@ fn what_needs_a_ticket_passes_under_one_and_is_told_of() {
             why.contains("rule ring") && why.contains("ChangeTicket"),
             "{why}"
         );
+        let own = Request {
+            own: Some("rita wrote ChangeTicket move"),
+            object: &json!({"command": ["ring"], "spec": {"containers": [{"name": "a", "command": ["ring"]}]}}).to_string(),
+            ..Request::default()
+        };
+        let why = asked(door, &own, &house(&json!({}))).refused;
+        let told = "rule ring of CommandPolicy p: w: ring";
+        assert!(why.is_some_and(
+            |why| why.starts_with(told) && why.ends_with("; rita wrote ChangeTicket move")
+        ));
         let with = of(door, &["ring"], Some("move"));
         assert_eq!((with.refused, with.ticket.as_deref()), (None, Some("move")));
         assert!(
@@ -338,7 +353,7 @@ fn an_object_of_another_shape_is_an_error_and_no_word() {
     };
     for door in Door::ALL {
         assert!(
-            answer(door, &request, &house(&json!({}))).is_err(),
+            answer(door, &request, &house(&json!({})), &Memory::default()).is_err(),
             "{door}"
         );
     }
@@ -385,11 +400,26 @@ fn the_api_server_asks_for_what_policies_apply_to_and_for_nothing_else() {
         of("name"),
         [
             "exec.b.commands.pilothouse.dev",
+            "job.b.commands.pilothouse.dev",
+            "job.c.commands.pilothouse.dev",
             "script.b.commands.pilothouse.dev",
             "workload.a.commands.pilothouse.dev"
         ]
     );
-    assert_eq!(of("failurePolicy"), ["Ignore", "Ignore", "Fail"]);
+    assert_eq!(
+        of("failurePolicy"),
+        ["Ignore", "Ignore", "Ignore", "Ignore", "Fail"]
+    );
+    let work = &told[1];
+    assert_eq!(work["clientConfig"]["service"]["path"], "/jobs/b");
+    assert_eq!(work["sideEffects"], "None");
+    assert_eq!(
+        (&work["rules"][0]["resources"], &work["rules"][1]),
+        (
+            &json!(["jobs", "scheduledtasks"]),
+            &json!({"apiGroups": ["pilothouse.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["jobruns"], "scope": "Namespaced"})
+        )
+    );
     assert_eq!(
         told[0]["clientConfig"]["service"]["path"],
         "/commands/b/exec"
@@ -406,6 +436,7 @@ fn who_breaks_the_glass_is_noted_and_never_held_up() {
     let expected = [
         "exec.p.commands.pilothouse.dev",
         "glass.exec.p.commands.pilothouse.dev",
+        "job.p.commands.pilothouse.dev",
         "script.p.commands.pilothouse.dev",
     ];
     assert_eq!(names, expected.map(Some));
@@ -446,9 +477,14 @@ fn a_failure_refuses_only_where_a_policy_says_so_and_is_enforced() {
             .map(|one| one["failurePolicy"].as_str() == Some("Fail"));
         words.collect::<Vec<_>>()
     };
-    assert_eq!(of(json!({})), [true, false], "a Script is let in anyway");
-    assert_eq!(of(json!({"mode": "Audit"})), [false, false]);
-    assert_eq!(of(json!({"mode": "Warn"})), [false, false]);
+    assert_eq!(
+        of(json!({})),
+        [true, false, false],
+        "Jobs and Scripts are let in anyway"
+    );
+    let audit = of(json!({"mode": "Audit"}));
+    assert_eq!(audit, [false, false], "of a Job nobody would be told");
+    assert_eq!(of(json!({"mode": "Warn"})), [false, false, false]);
 }
 
 #[test]
@@ -493,7 +529,7 @@ fn tickets_are_asked_about_without_any_policy_and_no_failure_keeps_one_out() {
     assert_eq!(told["clientConfig"]["service"]["path"], "/tickets");
     assert_eq!(
         told["rules"],
-        json!([{"apiGroups": ["pilothouse.dev"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["changetickets"], "scope": "Namespaced"}])
+        json!([{"apiGroups": ["pilothouse.dev"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["changetickets", "scheduledtasks"], "scope": "Namespaced"}])
     );
     let condition = told["matchConditions"][0]["expression"].as_str();
     assert!(

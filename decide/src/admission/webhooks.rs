@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crds::v1alpha1::{
-    CommandPolicy, FailurePolicy, Glass, GlassRecord, Operator, PolicyMode, Requester, Requirement,
-    Selector,
+    CommandPlace, CommandPolicy, FailurePolicy, Glass, GlassRecord, Operator, PolicyMode,
+    Requester, Requirement, Selector,
 };
 use k8s_openapi::{
     ByteString,
@@ -49,10 +49,11 @@ pub fn webhooks<'a>(
         .flat_map(|policy| {
             let doors = Door::ALL.into_iter();
             let doors = doors.filter(|door| policy.spec.apply_to.contains(&door.place()));
-            doors.flat_map(|door| {
+            let doors = doors.flat_map(|door| {
                 let noted = noted(policy, door, place);
                 noted.into_iter().chain([webhook(policy, door, place)])
-            })
+            });
+            doors.chain(of_work(policy, place))
         })
         .collect();
     webhooks.sort_by(|a, b| a.name.cmp(&b.name));
@@ -124,22 +125,57 @@ fn noted(policy: &CommandPolicy, door: Door, place: &Place) -> Option<Validating
     Some(webhook)
 }
 
-/// The webhook that warns of ChangeTickets that conflict, whatever policies there are. It refuses nothing.
+/// The webhook that warns of Jobs, of runs and of schedules of them, where the policy will hold, deny or warn of their commands when a run begins. It refuses nothing.
+fn of_work(policy: &CommandPolicy, place: &Place) -> Option<ValidatingWebhook> {
+    let spec = &policy.spec;
+    let name = policy.metadata.name.as_deref().unwrap_or_default();
+    let mut asked = [CommandPlace::Scripts, CommandPlace::Runs].iter();
+    let is_asked = asked.any(|place| spec.apply_to.contains(place));
+    let tells = matches!(spec.mode, PolicyMode::Enforce | PolicyMode::Warn);
+    let rules = vec![
+        rule("pilothouse.dev", &WRITTEN, &["jobs", "scheduledtasks"]),
+        rule("pilothouse.dev", &["CREATE"], &["jobruns"]),
+    ];
+    (is_asked && tells).then(|| ValidatingWebhook {
+        namespace_selector: Some(selector(spec.namespace_selector.as_ref(), &place.namespace)),
+        ..warning(
+            &format!("job.{name}.commands.pilothouse.dev"),
+            format!("/jobs/{name}"),
+            rules,
+            place,
+        )
+    })
+}
+
+/// The webhook that warns of ChangeTickets that conflict, and of ScheduledTasks whose calendars are closed, whatever policies there are. It refuses nothing.
 pub fn of_tickets(place: &Place) -> ValidatingWebhook {
+    let resources = ["changetickets", "scheduledtasks"];
+    let rules = vec![rule("pilothouse.dev", &WRITTEN, &resources)];
+    let path = "/tickets".to_owned();
+    warning("tickets.changes.pilothouse.dev", path, rules, place)
+}
+
+/// One that lets everything in, and whose failure keeps nothing out.
+fn warning(
+    name: &str,
+    path: String,
+    rules: Vec<RuleWithOperations>,
+    place: &Place,
+) -> ValidatingWebhook {
     let not_the_operator = MatchCondition {
         name: "not-the-operator".to_owned(),
         expression: format!("request.userInfo.username != '{}'", place.operator),
     };
     ValidatingWebhook {
-        name: "tickets.changes.pilothouse.dev".to_owned(),
+        name: name.to_owned(),
         admission_review_versions: vec!["v1".to_owned()],
-        client_config: client(place, "/tickets".to_owned()),
+        client_config: client(place, path),
         failure_policy: Some("Ignore".to_owned()),
         match_conditions: Some(vec![not_the_operator]),
         match_policy: Some("Equivalent".to_owned()),
         namespace_selector: None,
         object_selector: None,
-        rules: Some(vec![rule("pilothouse.dev", &WRITTEN, &["changetickets"])]),
+        rules: Some(rules),
         side_effects: "None".to_owned(),
         timeout_seconds: Some(TIMEOUT),
     }

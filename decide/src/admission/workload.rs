@@ -1,8 +1,10 @@
 //! The commands of containers: of pods, and of what makes pods.
 
+use std::mem;
+
 use serde::Deserialize;
 
-use super::{Request, Unreadable};
+use super::{Memory, Request, Unreadable};
 use crate::command::{
     Analysis, Assign, Command, Finding, Rulebook, Source, Unknown, Why, Word, analyse, judge,
 };
@@ -50,41 +52,48 @@ struct Pod {
     ephemeral_containers: Vec<Container>,
 }
 
-#[derive(Default, PartialEq, Deserialize)]
+/// One container, as much of it as is judged.
+#[derive(Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Container {
+pub(super) struct Container {
     name: String,
-    command: Vec<String>,
+    pub(super) command: Vec<String>,
     args: Vec<String>,
     env: Vec<Env>,
-    env_from: Vec<serde::de::IgnoredAny>,
+    env_from: Vec<EnvFrom>,
     stdin: bool,
     tty: bool,
     lifecycle: Lifecycle,
     liveness_probe: Handler,
     readiness_probe: Handler,
     startup_probe: Handler,
+    #[serde(skip)]
+    ephemeral: bool,
 }
 
-#[derive(PartialEq, Deserialize)]
+/// Variables of which not even the names stand here.
+#[derive(PartialEq, Eq, Hash, Deserialize)]
+struct EnvFrom {}
+
+#[derive(PartialEq, Eq, Hash, Deserialize)]
 struct Env {
     name: String,
 }
 
-#[derive(Default, PartialEq, Deserialize)]
+#[derive(Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Lifecycle {
     post_start: Handler,
     pre_stop: Handler,
 }
 
-#[derive(Default, PartialEq, Deserialize)]
+#[derive(Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default)]
 struct Handler {
     exec: Option<Exec>,
 }
 
-#[derive(PartialEq, Deserialize)]
+#[derive(PartialEq, Eq, Hash, Deserialize)]
 struct Exec {
     #[serde(default)]
     command: Vec<String>,
@@ -100,19 +109,27 @@ impl Object {
             job_template,
         } = self.spec;
         let template = template.or_else(|| job_template.map(|job| job.spec.template));
-        template.map_or(
+        let mut pod = template.map_or(
             Pod {
                 init_containers,
                 containers,
                 ephemeral_containers,
             },
             |template| template.spec,
-        )
+        );
+        for container in &mut pod.ephemeral_containers {
+            container.ephemeral = true;
+        }
+        pod
     }
 }
 
 /// Of what is as it was nothing is said: a policy stops no workload that was there before it.
-pub fn findings(request: &Request, book: &Rulebook) -> Result<Vec<Finding>, Unreadable> {
+pub fn findings(
+    request: &Request,
+    book: &Rulebook,
+    memory: &Memory,
+) -> Result<Vec<Finding>, Unreadable> {
     let read = |text| {
         let object = serde_json::from_str::<Object>(text);
         object
@@ -122,35 +139,41 @@ pub fn findings(request: &Request, book: &Rulebook) -> Result<Vec<Finding>, Unre
     let (pod, before) = (read(request.object)?, request.before.map(read).transpose()?);
     let before = before.unwrap_or_default();
     let pairs = [
-        (&pod.init_containers, &before.init_containers, false),
-        (&pod.containers, &before.containers, false),
-        (
-            &pod.ephemeral_containers,
-            &before.ephemeral_containers,
-            true,
-        ),
+        (pod.init_containers, &before.init_containers),
+        (pod.containers, &before.containers),
+        (pod.ephemeral_containers, &before.ephemeral_containers),
     ];
     let mut findings = Vec::new();
-    for (now, before, ephemeral) in pairs {
-        for container in now.iter().filter(|one| !before.contains(one)) {
-            let analysis = container.analysis(ephemeral);
-            findings.extend(
-                judge(&analysis, [book])
-                    .findings
-                    .into_iter()
-                    .map(|found| Finding {
-                        command: format!("{} (container {})", found.command, container.name),
-                        ..found
-                    }),
-            );
+    for (now, before) in pairs {
+        for mut container in now.into_iter().filter(|one| !before.contains(one)) {
+            // Containers that only differ by their names are judged once.
+            let name = mem::take(&mut container.name);
+            let found = memory.recall(container, |container| container.findings(book));
+            findings.extend(found.iter().map(|found| Finding {
+                command: format!("{} (container {name})", found.command),
+                ..found.clone()
+            }));
         }
     }
     Ok(findings)
 }
 
 impl Container {
-    /// Everything that is started in it. An image that is given no words runs what it was built for.
-    fn analysis(&self, ephemeral: bool) -> Analysis {
+    /// How long it is, about.
+    pub(super) fn bytes(&self) -> usize {
+        let words = self.command.iter().chain(&self.args);
+        let words = words.chain(self.handled().flat_map(|exec| &exec.command));
+        let names = self.env.iter().map(|env| &env.name);
+        let all = words.chain(names);
+        all.map(|word| size_of::<String>() + word.len()).sum()
+    }
+
+    /// What a policy says of it, whatever it is called.
+    fn findings(&self, book: &Rulebook) -> Vec<Finding> {
+        judge(&self.analysis(), [book]).findings
+    }
+
+    fn handled(&self) -> impl Iterator<Item = &Exec> {
         let handlers = [
             &self.liveness_probe,
             &self.readiness_probe,
@@ -158,17 +181,21 @@ impl Container {
             &self.lifecycle.post_start,
             &self.lifecycle.pre_stop,
         ];
-        let handled = handlers
+        handlers
             .into_iter()
-            .filter_map(|handler| handler.exec.as_ref());
+            .filter_map(|handler| handler.exec.as_ref())
+    }
+
+    /// Everything that is started in it. An image that is given no words runs what it was built for.
+    fn analysis(&self) -> Analysis {
         let mut all = self.words(self.command.iter().chain(&self.args));
-        for exec in handled {
+        for exec in self.handled() {
             let more = self.words(exec.command.iter());
             all.commands.extend(more.commands);
             all.unknowns.extend(more.unknowns);
         }
         all.commands.extend(self.sets());
-        if ephemeral && (self.stdin || self.tty) {
+        if self.ephemeral && (self.stdin || self.tty) {
             all.unknowns.push(Unknown {
                 why: Why::Interactive,
                 what: self.command.join(" "),

@@ -43,38 +43,30 @@ pub fn status(
     let live = live(glass, &mut status, approvals, others, now);
     let reviewed = review::reviewed(glass, &mut status, approvals, &live);
     let ready = ready(glass, &live, &reviewed);
-    let is_open = live.status == "True";
-    let ends = status.expires_at.as_ref().map(|at| at.0);
-    let is_refused = status.opened_at.is_none();
-    let set = |status: &mut BreakGlassStatus, verdict: &Verdict| {
+    let stalls = status.opened_at.is_none().then_some(&live);
+    let waits = (ready.status == "Unknown").then_some(&ready);
+    if waits.is_none() {
+        status.conditions.retain(|c| c.type_ != "Reconciling");
+    }
+    let as_type = |type_, told: &Verdict| Verdict::yes(type_, told.reason, &told.message);
+    let waits = waits.map(|told| as_type("Reconciling", told));
+    let stalls = stalls.map(|told| as_type("Stalled", told));
+    for verdict in [&live, &reviewed, &ready]
+        .into_iter()
+        .chain(&waits)
+        .chain(&stalls)
+    {
         set_condition(
             &mut status.conditions,
             verdict,
             glass.metadata.generation,
             now,
         );
-    };
-    for verdict in [&live, &reviewed, &ready] {
-        set(&mut status, verdict);
     }
-    status
-        .conditions
-        .retain(|c| c.type_ != "Reconciling" || ready.status == "Unknown");
-    if ready.status == "Unknown" {
-        set(
-            &mut status,
-            &Verdict::yes("Reconciling", ready.reason, &ready.message),
-        );
-    }
-    if is_refused {
-        set(
-            &mut status,
-            &Verdict::yes("Stalled", live.reason, &live.message),
-        );
-    }
+    let ends = status.expires_at.as_ref().map(|at| at.0);
     Told {
         status,
-        again: ends.filter(|_| is_open),
+        again: ends.filter(|_| live.status == "True"),
     }
 }
 

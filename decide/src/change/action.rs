@@ -38,6 +38,9 @@ impl Standing<'_> {
         if let Stage::Ended(_) = stage {
             return Err(ended(self.ticket));
         }
+        if self.is_whole() && verb != ChangeVerb::Cancel {
+            return Err(self.is_done_by_part());
+        }
         match verb {
             ChangeVerb::Start => {
                 startable(stage)?;
@@ -49,6 +52,16 @@ impl Standing<'_> {
             }
             ChangeVerb::Cancel => cancellable(&stage),
         }
+    }
+
+    fn is_done_by_part(&self) -> Refusal {
+        let parts = self.status.regions.iter();
+        let parts: Vec<_> = parts.map(|region| region.ticket.as_str()).collect();
+        let message = format!(
+            "each region is started and closed by itself, as one of these: {}",
+            parts.join(", ")
+        );
+        Refusal::new("HasRegions", message)
     }
 
     fn completable(&self, stage: &Stage) -> Result<(), Refusal> {

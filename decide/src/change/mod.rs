@@ -4,32 +4,39 @@ mod action;
 pub mod conflict;
 mod content;
 mod permit;
+pub mod region;
 mod review;
 pub mod risk;
 mod stage;
 mod status;
 
 pub use action::answered;
-pub use content::{Content, JobSeen};
-pub use permit::{Deed, Permit, covering, is_live, of_run};
-pub use review::{Reviewed, counts};
+pub use content::{Content, JobSeen, SolutionSeen};
+pub use permit::{Deed, Permit, covering, is_live, of_run, others, own_ticket};
+pub use review::{Pending, Reviewed, counts, pending};
+pub(crate) use status::{fail, moved_to, tell};
 pub use status::{failed, moved};
 
 use crds::v1alpha1::{
-    Approval, Asked, ChangeAction, ChangeStarted, ChangeTicket, ChangeTicketStatus, ChangeVerb,
-    JobRun, OnClose, OnConflict,
+    Approval, Asked, ChangeAction, ChangeJob, ChangeStarted, ChangeTicket, ChangeTicketStatus,
+    ChangeVerb, JobRun, OnClose, OnConflict,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{Refusal, schedule::Gate};
+use region::ForPart;
 use stage::Stage;
 
 /// What there is besides the ticket.
 #[derive(Debug)]
 pub struct World<'a> {
-    /// Its Job, none for a guide; or why it cannot be run.
+    /// Its Job, none for a guide; or why it cannot be run, or its solution cannot be used.
     pub job: Result<Option<JobSeen>, Refusal>,
+    /// Its solution, where that can be used.
+    pub solution: Option<&'a SolutionSeen>,
+    /// Whether its solution knows how it ended, or is gone.
+    pub told: bool,
     /// Why its run would be refused.
     pub barred: Option<Refusal>,
     pub approvals: &'a [Approval],
@@ -43,6 +50,10 @@ pub struct World<'a> {
     pub run: Option<&'a JobRun>,
     /// Actions that nobody has answered yet, in their order.
     pub actions: &'a [ChangeAction],
+    /// The ticket that this is a part of, whose approvals these are then; none where that is gone, and of one that is no part.
+    pub whole: Option<&'a ChangeTicket>,
+    /// What there is by the names of its parts.
+    pub parts: &'a [ChangeTicket],
 }
 
 /// Something that is done to the run.
@@ -63,6 +74,8 @@ pub enum Effect {
 pub struct Turn {
     /// What is done, once the status of before is written.
     pub effect: Option<Effect>,
+    /// What is done to the parts of a ticket by region.
+    pub for_parts: Vec<ForPart>,
     /// An answer to each action.
     pub answers: Vec<Result<(), Refusal>>,
     /// As it is once that is done.
@@ -73,7 +86,7 @@ pub struct Turn {
 /// Decides a turn.
 pub fn turn(ticket: &ChangeTicket, world: &World<'_>, now: Timestamp) -> Turn {
     if let Some(status) = ticket.status.as_ref().filter(|_| ticket.is_finished()) {
-        return after_the_end(ticket, status, world.actions);
+        return after_the_end(ticket, status, world);
     }
     let mut standing = Standing::new(ticket, world, now);
     let answers = world.actions.iter().map(|a| standing.answer(a)).collect();
@@ -83,8 +96,10 @@ pub fn turn(ticket: &ChangeTicket, world: &World<'_>, now: Timestamp) -> Turn {
         stage = standing.stage();
     }
     let effect = standing.effect(&stage);
+    let for_parts = standing.for_parts(&stage);
     Turn {
-        again: standing.again(&stage, effect),
+        again: standing.again(&stage, effect.is_some() || !for_parts.is_empty()),
+        for_parts,
         status: standing.told(&stage),
         effect,
         answers,
@@ -92,21 +107,32 @@ pub fn turn(ticket: &ChangeTicket, world: &World<'_>, now: Timestamp) -> Turn {
 }
 
 /// An end is an end, whatever is made of the ticket and its run later.
-fn after_the_end(
-    ticket: &ChangeTicket,
-    status: &ChangeTicketStatus,
-    actions: &[ChangeAction],
-) -> Turn {
+fn after_the_end(ticket: &ChangeTicket, status: &ChangeTicketStatus, world: &World<'_>) -> Turn {
     let answer = |action: &ChangeAction| action::when_ended(ticket, status, action);
+    let mut solution = status.solution.clone();
+    if let Some(solution) = &mut solution {
+        solution.told |= world.told;
+    }
     Turn {
         effect: None,
-        answers: actions.iter().map(answer).collect(),
+        for_parts: Vec::new(),
+        answers: world.actions.iter().map(answer).collect(),
         status: ChangeTicketStatus {
             observed_generation: ticket.metadata.generation,
+            solution,
             ..status.clone()
         },
         again: None,
     }
+}
+
+/// The Job that a ticket runs: its own, or its solution's.
+pub fn planned<'a>(
+    ticket: &'a ChangeTicket,
+    solution: Option<&'a SolutionSeen>,
+) -> Option<&'a ChangeJob> {
+    let of_solution = solution.and_then(|solution| solution.job.as_ref());
+    ticket.spec.plan.job.as_ref().or(of_solution)
 }
 
 /// Name of a ticket's run: the same whoever creates it, and another for a ticket of the same name that was created anew.
@@ -149,10 +175,12 @@ impl<'a> Standing<'a> {
             Err(_) if status.started.is_some() => Ok(None),
             Err(refusal) => Err(refusal.clone()),
         };
-        let content = job.map(|job| Content::of(ticket, job));
-        let read = content.as_ref().ok();
-        let of = |content| Reviewed::of(ticket, content, world.approvals, now);
-        let reviewed = read.map(of).unwrap_or_default();
+        let judged = job.and_then(|job| judged(ticket, world, job, now));
+        let (content, reviewed) = match judged {
+            Ok((content, reviewed)) => (Ok(content), reviewed),
+            Err(refusal) => (Err(refusal), Reviewed::default()),
+        };
+        status.regions = region::regions(ticket, world.parts, now);
         let mut standing = Self {
             ticket,
             world,
@@ -165,7 +193,18 @@ impl<'a> Standing<'a> {
             standing.status.run.clone_from(&run.metadata.name);
         }
         standing.approve_anew();
+        standing.follow();
         standing
+    }
+
+    /// The ticket that people decide on: the whole of a part.
+    fn decided_on(&self) -> &'a ChangeTicket {
+        self.world.whole.unwrap_or(self.ticket)
+    }
+
+    /// Whether it is made by region, each of them by a ticket of its own.
+    fn is_whole(&self) -> bool {
+        !self.status.regions.is_empty()
     }
 
     /// A change that was made after the start holds once it is approved, too, by as many as its risk asks for.
@@ -212,8 +251,9 @@ impl<'a> Standing<'a> {
             return;
         };
         let uid = self.ticket.metadata.uid.as_deref().unwrap_or_default();
-        let planned = self.ticket.spec.plan.job.as_ref();
+        let run = self.planned().map(|_| run_name(self.name(), uid));
         self.status.job_revision.clone_from(&content.revision);
+        self.status.solution.clone_from(&content.solution);
         self.status.started = Some(ChangeStarted {
             at: Time(self.now),
             by: by.to_owned(),
@@ -221,8 +261,18 @@ impl<'a> Standing<'a> {
             closes: Time(self.closes()),
             on_close: self.ticket.spec.window.on_close,
             level: self.ticket.spec.level,
-            run: planned.map(|_| run_name(self.name(), uid)),
+            run,
         });
+    }
+
+    fn planned(&self) -> Option<&ChangeJob> {
+        planned(self.ticket, self.world.solution)
+    }
+
+    /// Whether the solution that it was started with can still be used as it was then.
+    fn is_same_solution(&self) -> bool {
+        let kept = self.status.solution.as_ref().map(|used| &used.digest);
+        kept == self.world.solution.map(|solution| &solution.used.digest)
     }
 
     /// What is done now, which the status tells of from this turn on. It goes by what was started, whatever the ticket says by now.
@@ -234,7 +284,7 @@ impl<'a> Standing<'a> {
             (Stage::Executing(_), None) if self.status.run.is_none() => {
                 // What was changed in between is not what was agreed to.
                 let content = self.content.as_ref().ok()?;
-                let same = content.digest == was_started.digest;
+                let same = content.digest == was_started.digest && self.is_same_solution();
                 self.status.run = same.then(|| name.clone());
                 same.then_some(Effect::Create)
             }
@@ -260,7 +310,7 @@ impl<'a> Standing<'a> {
     }
 
     /// When there may be something to do without anybody's word.
-    fn again(&self, stage: &Stage, effect: Option<Effect>) -> Option<Timestamp> {
+    fn again(&self, stage: &Stage, acts: bool) -> Option<Timestamp> {
         if matches!(stage, Stage::Ended(_) | Stage::Draft) {
             return None;
         }
@@ -268,7 +318,7 @@ impl<'a> Standing<'a> {
         let begun = self.status.started.is_some();
         let unwritten = written.map(|s| (&s.started, &s.actions))
             != Some((&self.status.started, &self.status.actions));
-        if begun && unwritten || effect.is_some() {
+        if begun && unwritten || acts {
             return Some(self.now);
         }
         let window = &self.ticket.spec.window;
@@ -287,6 +337,23 @@ impl<'a> Standing<'a> {
             .filter(|at| *at > self.now)
             .min()
     }
+}
+
+/// What is decided on, and how far that is. A part is reviewed with its whole.
+fn judged(
+    ticket: &ChangeTicket,
+    world: &World<'_>,
+    job: Option<&JobSeen>,
+    now: Timestamp,
+) -> Result<(Content, Reviewed), Refusal> {
+    let own = Content::of(ticket, job, world.solution);
+    let Some(of) = &ticket.spec.part_of else {
+        let reviewed = Reviewed::of(ticket, &own, world.approvals, now);
+        return Ok((own, reviewed));
+    };
+    let (whole, agreed) = region::agreed(ticket, of, world, &own, job)?;
+    let reviewed = Reviewed::of(whole, &agreed, world.approvals, now);
+    Ok((own.written_by(&agreed), reviewed))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::plan::Plan;
 /// Kinds of what a run comes from.
 const TICKET: &str = "ChangeTicket";
 const RUN: &str = "JobRun";
+const SOLUTION: &str = "ChangeSolution";
 
 /// A live ticket, and what its implementers may do until its window ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,33 +47,49 @@ impl Permit {
         if !says_live(ticket, status) {
             return None;
         }
-        let wrote = ticket.spec.requested_by.iter().map(|by| &by.user);
-        let agreed = status.levels.iter().flat_map(|level| &level.by);
-        let others = wrote.chain(&status.writers).chain(agreed);
         Some(Self {
             ticket: ticket.metadata.name.clone().unwrap_or_default(),
             until: ticket.spec.window.end.0,
             implementers: ticket.spec.implementers.clone(),
-            others: others.cloned().collect(),
+            others: others(ticket),
             allow: ticket.spec.allow.clone(),
         })
     }
 
-    /// Whether somebody may do something now.
-    pub fn permits(&self, by: &Requester, deed: Deed<'_>, now: Timestamp) -> bool {
-        now < self.until && self.bars(by).is_none() && self.lists(deed)
+    /// The name of the first of these under which somebody may do something now; or why they may not, where one allows it that they wrote or have agreed to.
+    pub fn under<'a>(
+        permits: impl IntoIterator<Item = &'a Self>,
+        by: &Requester,
+        deed: Deed<'_>,
+        now: Timestamp,
+    ) -> Result<String, Option<String>> {
+        let mut own = None;
+        for permit in permits.into_iter().filter(|permit| now < permit.until) {
+            let is_own = permit.others.contains(&by.user);
+            if (is_own || permit.is_for(by)) && permit.lists(deed) {
+                if !is_own {
+                    return Ok(permit.ticket.clone());
+                }
+                own.get_or_insert_with(|| own_ticket(&by.user, &permit.ticket));
+            }
+        }
+        Err(own)
     }
 
     /// Why somebody does not carry the change out.
     fn bars(&self, by: &Requester) -> Option<String> {
         let (user, ticket) = (&by.user, &self.ticket);
-        if !review::is_among(&self.implementers.users, &self.implementers.groups, by) {
+        if !self.is_for(by) {
             return Some(format!(
                 "{user} is not among spec.implementers of ChangeTicket {ticket}"
             ));
         }
-        let other = self.others.contains(user);
-        other.then(|| format!("{user} wrote ChangeTicket {ticket} or has agreed to it, and another implementer has to do it"))
+        let own = self.others.contains(user);
+        own.then(|| own_ticket(user, ticket))
+    }
+
+    fn is_for(&self, by: &Requester) -> bool {
+        review::is_among(&self.implementers.users, &self.implementers.groups, by)
     }
 
     fn lists(&self, deed: Deed<'_>) -> bool {
@@ -88,6 +105,24 @@ impl Permit {
                 && allowed.names.iter().any(is_named)
         })
     }
+}
+
+/// Who does not carry a ticket out, whatever groups they are in: who wrote it or has agreed to it.
+pub fn others(ticket: &ChangeTicket) -> BTreeSet<String> {
+    let wrote = ticket.spec.requested_by.iter().map(|by| &by.user);
+    let told = ticket.status.iter();
+    let told = told.flat_map(|told| {
+        let agreed = told.levels.iter().flat_map(|level| &level.by);
+        told.writers.iter().chain(agreed)
+    });
+    wrote.chain(told).cloned().collect()
+}
+
+/// Why somebody does nothing by hand under a ticket that allows it, and who does.
+pub fn own_ticket(user: &str, ticket: &str) -> String {
+    format!(
+        "{user} wrote ChangeTicket {ticket} or has agreed to it, and another implementer has to do it"
+    )
 }
 
 /// Whether a ticket is live: as its status says of it as it is now, and not past its end, to which those are kept also whose status is behind.
@@ -127,7 +162,10 @@ pub fn covering(
 /// What a run has come from that a ticket has started: the ticket, and the name of the run that it was started as. The operator alone says where a run comes from.
 fn origin(run: &JobRun) -> Option<(&Origin, &str)> {
     let own = run.metadata.name.as_deref().unwrap_or_default();
-    let (ticket, parts) = run.spec.on_behalf_of.split_last()?;
+    let chain = &run.spec.on_behalf_of;
+    // What a ticket uses stands behind it.
+    let used = chain.last().is_some_and(|last| last.kind == SOLUTION);
+    let (ticket, parts) = chain[..chain.len() - usize::from(used)].split_last()?;
     let is_of_parts = parts.iter().all(|part| part.kind == RUN);
     let is_ticket = ticket.kind == TICKET && is_of_parts;
     let whole = parts.last().map_or(own, |part| &part.name);
@@ -371,9 +409,9 @@ mod tests {
         use ProtectedOperation::{Attach, Exec};
 
         let permit = Permit::of(&ticket(&json!({}), &json!({}))).expect("it is live");
-        let does = |user: &str, name: &str, operation, now: i64| {
+        let asks = |user: &str, name: &str, operation, now: i64| {
             let (by, now) = (
-                json!({"user": user, "groups": []}),
+                json!({"user": user, "groups": ["staff"]}),
                 Timestamp::constant(now, 0),
             );
             let by = serde_json::from_value(by).expect("somebody");
@@ -383,13 +421,49 @@ mod tests {
                 name,
                 operation,
             };
-            permit.permits(&by, deed, now)
+            Permit::under([&permit], &by, deed, now)
         };
-        assert!(does("ivan", "db-0", Exec, 150));
-        assert!(!does("ivan", "db-0", Attach, 150));
-        assert!(!does("ivan", "db-1", Exec, 150));
-        assert!(!does("ivan", "", Exec, 150), "it has no name yet");
-        assert!(!does("bob", "db-0", Exec, 150), "he has agreed to it");
-        assert!(!does("ivan", "db-0", Exec, 200), "the window is over");
+        assert_eq!(asks("ivan", "db-0", Exec, 150), Ok("move".to_owned()));
+        for (user, name, operation, now, why) in [
+            ("ivan", "db-0", Attach, 150, "it is not listed"),
+            ("ivan", "db-1", Exec, 150, "another pod"),
+            ("ivan", "", Exec, 150, "it has no name yet"),
+            ("ivan", "db-0", Exec, 200, "the window is over"),
+            ("mallory", "db-0", Exec, 150, "no implementer"),
+            ("rita", "db-1", Exec, 150, "nobody does that"),
+        ] {
+            assert_eq!(asks(user, name, operation, now), Err(None), "{why}");
+        }
+        for user in ["bob", "rita"] {
+            let told = asks(user, "db-0", Exec, 150).expect_err("it is their own");
+            assert_eq!(told, Some(own_ticket(user, "move")));
+        }
+    }
+
+    #[test]
+    fn whoever_wrote_a_ticket_or_agreed_to_it_passes_neither_by_name_nor_by_group() {
+        let told = json!({"writers": ["rita", "dora"]});
+        let of = ticket(&json!({"implementers": {"groups": ["crew"]}}), &told);
+        assert_eq!(others(&of), ["bob", "dora", "rita"].map(Into::into).into());
+        let permits = [Permit::of(&of).expect("it is live")];
+        let deed = Deed {
+            group: "",
+            resource: "pods",
+            name: "db-0",
+            operation: ProtectedOperation::Exec,
+        };
+        for (user, passes) in [
+            ("mia", true),
+            ("rita", false),
+            ("dora", false),
+            ("bob", false),
+        ] {
+            let by = Requester {
+                user: user.into(),
+                groups: vec!["crew".into()],
+            };
+            let under = Permit::under(&permits, &by, deed, NOW);
+            assert_eq!(under.is_ok(), passes, "{user}");
+        }
     }
 }

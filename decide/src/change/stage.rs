@@ -5,7 +5,10 @@ use crds::v1alpha1::{
     JobRun, OnClose, Verified, clip, condition_is_true,
 };
 
-use super::{Standing, conflict, review};
+use super::{
+    Standing, conflict, region,
+    review::{self, Pending},
+};
 use crate::Refusal;
 
 /// Where a ticket stands, and what it waits for.
@@ -31,6 +34,17 @@ pub enum Stage {
     /// It waits for a result.
     Verifying(String),
     Ended(End),
+}
+
+impl Stage {
+    /// What it waits for, in words.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::KeptBack(why) | Self::Blocked(why) | Self::Rejected(why) => Some(&why.message),
+            Self::InReview(left) => Some(left),
+            _ => None,
+        }
+    }
 }
 
 /// How a ticket ends.
@@ -62,6 +76,7 @@ impl Standing<'_> {
         match &self.status.started {
             Some(started) if started.run.is_some() => self.of_job(started),
             Some(_) => self.of_guide(),
+            None if self.is_whole() => self.of_regions(),
             None => self.unstarted(),
         }
     }
@@ -71,18 +86,7 @@ impl Standing<'_> {
         if self.has_taken(ChangeVerb::Cancel) {
             return Stage::Ended(self.cancelled("before it was started"));
         }
-        if !spec.submit {
-            return Stage::Draft;
-        }
-        if self.now >= self.closes() {
-            return Stage::Ended(self.expired());
-        }
-        if let Some(why) = self.kept_back(self.world.on_conflict.submit)
-            && !self.reviewed.is_approved()
-        {
-            return Stage::KeptBack(why);
-        }
-        if let Err(stage) = self.reviewing() {
+        if let Err(stage) = self.handed_in() {
             return stage;
         }
         if self.now < window.start.0 {
@@ -101,7 +105,7 @@ impl Standing<'_> {
         if let Some(why) = self.kept_back(self.world.on_conflict.start) {
             return Stage::Held(why);
         }
-        if spec.plan.job.is_some() && spec.start == ChangeStart::AtWindow {
+        if self.planned().is_some() && spec.start == ChangeStart::AtWindow {
             return Stage::Due;
         }
         Stage::Startable(format!(
@@ -109,6 +113,22 @@ impl Standing<'_> {
             self.closes(),
             self.name()
         ))
+    }
+
+    /// What there is before everybody has agreed to it.
+    pub(super) fn handed_in(&self) -> Result<(), Stage> {
+        if !self.ticket.spec.submit {
+            return Err(Stage::Draft);
+        }
+        if self.now >= self.closes() && !self.has_parts() {
+            return Err(Stage::Ended(self.expired()));
+        }
+        if let Some(why) = self.kept_back(self.world.on_conflict.submit)
+            && !self.reviewed.is_approved()
+        {
+            return Err(Stage::KeptBack(why));
+        }
+        self.reviewing()
     }
 
     /// The conflict or the risk that keeps it where it is, where policies say that one does.
@@ -120,25 +140,14 @@ impl Standing<'_> {
 
     /// What stands between a submitted ticket and its window.
     fn reviewing(&self) -> Result<(), Stage> {
-        let content = self.content.as_ref();
-        let content = content.map_err(|refusal| Stage::Blocked(refusal.clone()))?;
-        if content.authors.is_empty() {
-            let message = "spec.requestedBy is empty; apply the ticket again while the admission policies of the chart are in force";
-            return Err(Stage::Blocked(Refusal::new("NotStamped", message)));
-        }
-        if let Some(barred) = &self.world.barred {
-            return Err(Stage::Blocked(barred.clone()));
-        }
-        if let Some(rejected) = &self.reviewed.rejected {
-            return Err(Stage::Rejected(rejected.clone()));
-        }
-        if self.reviewed.is_approved() {
-            return Ok(());
-        }
-        match review::impossible(self.ticket, &content.writers) {
-            Some(never) => Err(Stage::Blocked(never)),
-            None => Err(Stage::InReview(review::left(self.ticket, &self.reviewed))),
-        }
+        region::check(&self.ticket.spec).map_err(Stage::Blocked)?;
+        let (content, barred) = (self.content.as_ref(), self.world.barred.as_ref());
+        let pending = review::pending(self.decided_on(), content, barred, &self.reviewed);
+        pending.map_err(|pending| match pending {
+            Pending::Blocked(why) => Stage::Blocked(why),
+            Pending::Rejected(why) => Stage::Rejected(why),
+            Pending::InReview(left) => Stage::InReview(left),
+        })
     }
 
     fn of_guide(&self) -> Stage {
@@ -161,6 +170,9 @@ impl Standing<'_> {
             return match (&self.status.run, is_cancelled) {
                 (_, true) => Stage::Ended(self.cancelled("and there is no run of it")),
                 (None, false) if self.now >= started.closes.0 => Stage::Ended(self.expired()),
+                (None, false) if !self.is_same_solution() => {
+                    Stage::Executing("its run is not created, since its ChangeSolution is not what was approved any more".to_owned())
+                }
                 (None, false) => Stage::Executing("its run is being created".to_owned()),
                 (Some(name), false) => {
                     self.over(started, &format!("JobRun {name} was deleted"), None)
@@ -231,7 +243,7 @@ impl Standing<'_> {
         }
     }
 
-    fn cancelled(&self, when: &str) -> End {
+    pub(super) fn cancelled(&self, when: &str) -> End {
         let mut taken = self.status.actions.iter();
         let cancel = taken.find(|taken| taken.action == ChangeVerb::Cancel);
         let by = cancel.map_or("", |taken| &taken.by);

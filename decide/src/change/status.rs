@@ -1,10 +1,8 @@
 //! What a ChangeTicket's status says.
 
-use crds::v1alpha1::{
-    ChangeConflict, ChangeTicket, ChangeTicketStatus, Verdict, find_condition, set_condition,
-};
+use crds::v1alpha1::{ChangeConflict, ChangeTicketStatus, Verdict, find_condition, set_condition};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{Stage, Standing, is_changed};
 
@@ -20,12 +18,14 @@ impl Standing<'_> {
             Some(content) => {
                 status.digest = Some(content.digest.clone());
                 status.job_revision.clone_from(&content.revision);
+                status.solution.clone_from(&content.solution);
                 if status.started.is_none() || self.reviewed.is_approved() {
                     status.levels.clone_from(&self.reviewed.levels);
                 }
             }
             None if status.started.is_none() => {
                 (status.digest, status.job_revision) = (None, None);
+                status.solution = None;
                 status.levels = Vec::new();
             }
             None => {}
@@ -69,12 +69,13 @@ impl Standing<'_> {
             stage,
             Stage::Startable(_) | Stage::Executing(_) | Stage::Verifying(_)
         );
-        within && is_going && self.is_approved()
+        within && is_going && self.is_approved() && !self.is_whole()
     }
 
     fn next_flip(&self, stage: &Stage) -> Option<Timestamp> {
         let window = &self.ticket.spec.window;
         match stage {
+            _ if self.is_whole() => None,
             Stage::Scheduled(_) => Some(window.start.0),
             Stage::Startable(_) => Some(self.closes()),
             _ if self.is_live(stage) => Some(window.end.0),
@@ -92,20 +93,13 @@ impl Standing<'_> {
             verdicts.push(conflict_free(&status.conflicts));
         }
         let ready = ready(stage);
-        let kept = match ready.status {
-            "Unknown" => Some("Reconciling"),
-            "False" => Some("Stalled"),
-            _ => None,
-        };
-        for type_ in ["Reconciling", "Stalled"] {
-            status
-                .conditions
-                .retain(|c| c.type_ != type_ || kept == Some(type_));
-        }
-        let told = kept.map(|type_| Verdict::yes(type_, ready.reason, &ready.message));
-        for verdict in verdicts.iter().chain(&told).chain([&ready]) {
-            set_condition(&mut status.conditions, verdict, generation, self.now);
-        }
+        tell(
+            &mut status.conditions,
+            &verdicts,
+            &ready,
+            generation,
+            self.now,
+        );
     }
 
     fn approved(&self, stage: &Stage) -> Verdict {
@@ -213,15 +207,48 @@ fn ready(stage: &Stage) -> Verdict {
     }
 }
 
-/// A turn that failed says so, and changes nothing else.
+/// Sets conditions, and those of kstatus as Ready is.
+pub(crate) fn tell(
+    conditions: &mut Vec<Condition>,
+    verdicts: &[Verdict],
+    ready: &Verdict,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let kept = match ready.status {
+        "Unknown" => Some("Reconciling"),
+        "False" => Some("Stalled"),
+        _ => None,
+    };
+    for type_ in ["Reconciling", "Stalled"] {
+        conditions.retain(|c| c.type_ != type_ || kept == Some(type_));
+    }
+    let told = kept.map(|type_| Verdict::yes(type_, ready.reason, &ready.message));
+    for verdict in verdicts.iter().chain(&told).chain([ready]) {
+        set_condition(conditions, verdict, generation, now);
+    }
+}
+
+/// A turn that failed says so, and changes nothing else of how the ticket stands.
 pub fn failed(
-    ticket: &ChangeTicket,
+    mut status: ChangeTicketStatus,
+    generation: Option<i64>,
     category: &'static str,
     message: &str,
     now: Timestamp,
 ) -> ChangeTicketStatus {
-    let mut status = ticket.status.clone().unwrap_or_default();
-    let generation = ticket.metadata.generation;
+    fail(&mut status.conditions, category, message, generation, now);
+    status
+}
+
+/// Conditions after a turn that failed.
+pub(crate) fn fail(
+    conditions: &mut Vec<Condition>,
+    category: &'static str,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
     for type_ in ["Reconciling", "Ready"] {
         let status_ = if type_ == "Ready" { "Unknown" } else { "True" };
         let verdict = Verdict {
@@ -230,10 +257,9 @@ pub fn failed(
             reason: category,
             message: message.to_owned(),
         };
-        set_condition(&mut status.conditions, &verdict, generation, now);
+        set_condition(conditions, &verdict, generation, now);
     }
-    status.conditions.retain(|c| c.type_ != "Stalled");
-    status
+    conditions.retain(|c| c.type_ != "Stalled");
 }
 
 /// Where a ticket has moved to, by its Ready: whether that is bad, the reason and why.
@@ -241,8 +267,19 @@ pub fn moved<'a>(
     before: Option<&ChangeTicketStatus>,
     after: &'a ChangeTicketStatus,
 ) -> Option<(bool, &'a str, &'a str)> {
-    let now = find_condition(&after.conditions, "Ready")?;
-    let before = before.and_then(|status| find_condition(&status.conditions, "Ready"));
+    moved_to(
+        before.map(|status| &status.conditions[..]),
+        &after.conditions,
+    )
+}
+
+/// The same by conditions.
+pub(crate) fn moved_to<'a>(
+    before: Option<&[Condition]>,
+    after: &'a [Condition],
+) -> Option<(bool, &'a str, &'a str)> {
+    let now = find_condition(after, "Ready")?;
+    let before = before.and_then(|before| find_condition(before, "Ready"));
     let moved = before.is_none_or(|before| before.reason != now.reason);
     moved.then_some((now.status == "False", &now.reason, &now.message))
 }

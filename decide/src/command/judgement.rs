@@ -28,15 +28,19 @@ pub struct Finding {
 impl Finding {
     /// Which rule, why, what to do instead, and the command.
     pub fn told(&self) -> String {
+        format!("{}: {}", self.told_apart(), self.command)
+    }
+
+    /// The same to somebody who may not be one to read the command.
+    pub fn told_apart(&self) -> String {
         let safer = self.safer.as_ref();
         let safer = safer.map(|safer| format!("; instead: {}", safer.trim_end_matches('.')));
         format!(
-            "rule {} of CommandPolicy {}: {}{}: {}",
+            "rule {} of CommandPolicy {}: {}{}",
             self.rule,
             self.policy,
             self.reason.trim_end_matches('.'),
-            safer.unwrap_or_default(),
-            self.command
+            safer.unwrap_or_default()
         )
     }
 }

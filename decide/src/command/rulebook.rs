@@ -15,9 +15,38 @@ pub struct Rulebook {
     places: Vec<CommandPlace>,
     own: Vec<CommandRule>,
     built_in: Vec<CommandRule>,
-    /// Built-in rules by the names of commands; those of any command, and of names with a star, stand under none.
+    own_index: Index,
+    built_in_index: Index,
+}
+
+/// Where rules stand, by the names of commands; those of any command, and of patterns of names, stand under none.
+#[derive(Default)]
+struct Index {
     by_name: BTreeMap<String, Vec<usize>>,
     of_any: Vec<usize>,
+}
+
+impl Index {
+    fn of(rules: &[CommandRule]) -> Self {
+        let mut index = Self::default();
+        for (at, rule) in rules.iter().enumerate() {
+            let names = &rule.match_.commands;
+            if names.is_empty() || names.iter().any(|name| name.contains(['*', '?', '\\'])) {
+                index.of_any.push(at);
+                continue;
+            }
+            for name in names {
+                index.by_name.entry(name.clone()).or_default().push(at);
+            }
+        }
+        index
+    }
+
+    /// Those that may be of a command of this name.
+    fn of_command(&self, name: &str) -> impl Iterator<Item = usize> {
+        let named = self.by_name.get(name).map_or(&[][..], Vec::as_slice);
+        named.iter().chain(&self.of_any).copied()
+    }
 }
 
 impl Rulebook {
@@ -43,31 +72,16 @@ impl Rulebook {
             let other = chosen.actions.iter().find(|one| one.name == rule.name);
             rule.action = other.map_or(rule.action, |one| one.action);
         }
-        let mut book = Self {
+        Ok(Self {
             policy: policy.to_owned(),
             mode: spec.mode,
             on_unknown: spec.on_unknown,
             places: spec.apply_to.clone(),
+            own_index: Index::of(&spec.rules),
             own: spec.rules.clone(),
+            built_in_index: Index::of(&built_in),
             built_in,
-            by_name: BTreeMap::new(),
-            of_any: Vec::new(),
-        };
-        book.index();
-        Ok(book)
-    }
-
-    fn index(&mut self) {
-        for (index, rule) in self.built_in.iter().enumerate() {
-            let names = &rule.match_.commands;
-            if names.is_empty() || names.iter().any(|name| name.contains('*')) {
-                self.of_any.push(index);
-                continue;
-            }
-            for name in names {
-                self.by_name.entry(name.clone()).or_default().push(index);
-            }
-        }
+        })
     }
 
     /// Whether it is asked of what stands in a place.
@@ -89,17 +103,56 @@ impl Rulebook {
 
     /// The rules that decide for a command: the first of its own, or else every built-in one.
     pub fn decide(&self, subject: &Subject) -> Vec<&CommandRule> {
-        if let Some(own) = self.own.iter().find(|rule| subject.matches(&rule.match_)) {
-            return vec![own];
+        let matches = |rule: &&CommandRule| subject.matches(&rule.match_);
+        let own = self.own_index.of_command(&subject.name);
+        let own = own.filter(|at| matches(&&self.own[*at])).min();
+        if let Some(own) = own {
+            return vec![&self.own[own]];
         }
-        let named = self
-            .by_name
-            .get(&subject.name)
-            .map_or(&[][..], Vec::as_slice);
-        let asked = named
-            .iter()
-            .chain(&self.of_any)
-            .map(|index| &self.built_in[*index]);
-        asked.filter(|rule| subject.matches(&rule.match_)).collect()
+        let built_in = self.built_in_index.of_command(&subject.name);
+        built_in
+            .map(|at| &self.built_in[at])
+            .filter(matches)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::v1alpha1::Interpreter;
+    use serde_json::json;
+
+    use super::*;
+    use crate::command::{Source, analyse, judge};
+
+    #[test]
+    fn the_first_of_its_own_rules_decides_however_it_names_the_command() {
+        let rule = |name: &str, commands: &[&str]| json!({"name": name, "match": {"commands": commands}, "action": "Warn", "why": "w"});
+        let rules = [
+            rule("one-letter", &["b?"]),
+            rule("named", &["beep", "bop"]),
+            rule("escaped", &["bo\\p"]),
+            rule("star", &["bo*"]),
+            rule("any", &[]),
+            rule("late", &["hum"]),
+        ];
+        let spec = json!({"builtIn": {"packs": []}, "rules": rules});
+        let spec = serde_json::from_value(spec).expect("a policy");
+        let book = Rulebook::of("p", &spec).expect("it can be used");
+        for (text, rule) in [
+            ("bx", "one-letter"),
+            ("beep", "named"),
+            ("/usr/bin/bop", "named"),
+            ("boom", "star"),
+            ("hum", "any"),
+        ] {
+            let source = Source::Script {
+                interpreter: Interpreter::Bash,
+                text,
+            };
+            let found = judge(&analyse(&source), [&book]).findings;
+            let rules: Vec<_> = found.iter().map(|found| &*found.rule).collect();
+            assert_eq!(rules, [rule], "{text}");
+        }
     }
 }

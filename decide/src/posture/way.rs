@@ -298,6 +298,7 @@ pub const WAYS: &[Way] = &[
             to(CHANGE, HOUSE, "runactions/status"),
             to(CHANGE, HOUSE, "scheduledtasks/status"),
             to(CHANGE, HOUSE, "changecalendars/status"),
+            to(CHANGE, HOUSE, "changesolutions/status"),
             to(CHANGE, HOUSE, "approvals/status"),
             to(CHANGE, HOUSE, "breakglasses/status"),
             to(CHANGE, HOUSE, "commandpolicies/status"),

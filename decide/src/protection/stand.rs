@@ -35,6 +35,8 @@ pub enum Stand<'a> {
     Glass(&'a str),
     /// It is closed, and they pass with a ticket.
     Ticket(&'a Pass),
+    /// It is closed to them, since they wrote the ticket that allows it, or have agreed to it.
+    Own(&'a Pass),
     Closed,
 }
 
@@ -49,11 +51,16 @@ pub fn stand<'a>(policy: &'a ProtectionPolicy, asked: &Asked<'_>, by: &Requester
     if let Some(group) = glass(policy, asked, by) {
         return Stand::Glass(group);
     }
-    let mut passes = passes(policy, asked);
-    let pass = passes.find(|pass| {
+    let is_own = |pass: &&Pass| pass.except.contains(&by.user);
+    let is_theirs = |pass: &&Pass| {
         pass.users.contains(&by.user) || pass.groups.iter().any(|group| by.groups.contains(group))
-    });
-    pass.map_or(Stand::Closed, Stand::Ticket)
+    };
+    let mut theirs = passes(policy, asked).filter(is_theirs);
+    if let Some(pass) = theirs.find(|pass| !is_own(pass)) {
+        return Stand::Ticket(pass);
+    }
+    let own = passes(policy, asked).find(is_own);
+    own.map_or(Stand::Closed, Stand::Own)
 }
 
 /// The group as whose member somebody breaks the glass, with a live BreakGlass where one is needed.

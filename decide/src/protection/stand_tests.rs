@@ -49,6 +49,7 @@ fn word(policy: &ProtectionPolicy, operation: ProtectedOperation, object: &str) 
     };
     match stand(policy, &asked, &by("bob", "oncall")) {
         Stand::Ticket(pass) => format!("Ticket {}", pass.ticket),
+        Stand::Own(pass) => format!("Own {}", pass.ticket),
         other => format!("{other:?}"),
     }
 }
@@ -193,6 +194,27 @@ fn glass_and_tickets_let_those_pass_whom_they_name() {
     for over in [json!({"users": ["ann"]}), json!({"namespace": "bank"})] {
         assert_eq!(word(&pass(&over), Exec, "pods/db-0"), "Closed", "{over}");
     }
+    for (over, why) in [
+        (json!({"except": ["bob"]}), "by name"),
+        (json!({"except": ["bob"], "groups": ["oncall"]}), "by group"),
+        (
+            json!({"except": ["bob"], "users": []}),
+            "no implementer at all",
+        ),
+    ] {
+        let found = word(&pass(&over), Exec, "pods/db-0");
+        assert_eq!(found, "Own move", "{why}");
+        assert_eq!(word(&pass(&over), Delete, "pods/db-0"), "Closed", "{why}");
+    }
+    let mut both = pass(&json!({"except": ["bob"]}));
+    let passes_of = both.status.as_mut().map(|status| &mut status.passes);
+    let other = plain.status.map(|status| status.passes).unwrap_or_default();
+    passes_of.expect("a status").extend(other);
+    assert_eq!(
+        word(&both, Exec, "pods/db-0"),
+        "Ticket move",
+        "another ticket lets him pass"
+    );
     let others = pass(&json!({"users": ["ann"]}));
     let none = BTreeMap::new();
     let asked = Asked {

@@ -194,13 +194,17 @@ fn fitting<T: Serialize>(
     (fitting, left_out)
 }
 
+/// Whoever is kept out stands there by name, since a group may have them too.
 fn pass(ticket: &ChangeTicket) -> Pass {
     let implementers = &ticket.spec.implementers;
+    let except = change::others(ticket);
+    let users = implementers.users.iter();
     Pass {
         namespace: ticket.metadata.namespace.clone().unwrap_or_default(),
         ticket: ticket.metadata.name.clone().unwrap_or_default(),
-        users: implementers.users.clone(),
+        users: users.filter(|u| !except.contains(*u)).cloned().collect(),
         groups: implementers.groups.clone(),
+        except: except.into_iter().collect(),
         allow: ticket.spec.allow.clone(),
     }
 }

@@ -184,6 +184,28 @@ fn live_tickets_of_the_namespace_let_their_implementers_pass_until_the_window_en
 }
 
 #[test]
+fn who_wrote_a_ticket_or_agreed_to_it_is_left_out_of_its_pass_and_named_there() {
+    let policy = policy(&json!({"ticket": {}}));
+    let mut own = ticket("shop", true);
+    let by = |user: &str| Requester {
+        user: user.into(),
+        groups: Vec::new(),
+    };
+    own.spec.requested_by = Some(by("ivan"));
+    own.spec.implementers.users = ["ivan", "mia", "rita"].map(Into::into).into();
+    own.spec.implementers.groups = vec!["crew".into()];
+    let agreed = json!([{"name": "leads", "approved": 1, "needed": 1, "by": ["bob"]}]);
+    let told = own.status.as_mut().expect("it has one");
+    told.writers = vec!["rita".into()];
+    told.levels = serde_json::from_value(agreed).expect("a level");
+    let now = at("2026-06-01T01:00:00Z");
+    let passes = status(&policy, [], [&own], [], now).status.passes;
+    assert_eq!(passes[0].users, ["mia"]);
+    assert_eq!(passes[0].groups, ["crew"]);
+    assert_eq!(passes[0].except, ["bob", "ivan", "rita"]);
+}
+
+#[test]
 fn a_ticket_for_which_there_is_no_room_is_named_and_takes_no_place_from_others() {
     let policy = policy(&json!({"ticket": {}}));
     let (mut long, short) = (ticket("bank", true), ticket("shop", true));

@@ -58,6 +58,14 @@ async fn a_run_that_is_gone_is_still_found_with_what_people_did_to_it() {
         told.code == Some(0) && told.out.contains("Succeeded"),
         "{told:#?}"
     );
+    let administrator = Terminal::of_the_administrator(stage.name());
+    let gone = administrator
+        .kubectl(&["delete", "jobruns,runactions", "--all"])
+        .await;
+    assert_eq!(gone.code, Some(0), "{gone:#?}");
+    let told = ann.pilothouse(&["explain", "held"]).await;
+    let did = |what: &str| told.out.lines().any(|line| line.starts_with(what));
+    assert!(did("Suspend") && did("Cancel"), "{told:#?}");
     let told = ann.pilothouse(&["logs", "brief", "--no-prefix"]).await;
     assert_eq!((told.code, &*told.out), (Some(0), "said\n"), "{told:#?}");
     let told = ann.pilothouse(&["explain", "never"]).await;

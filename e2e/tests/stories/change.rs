@@ -492,9 +492,10 @@ async fn implementers_of_a_live_ticket_do_by_hand_what_it_allows_and_nobody_else
     let (stage, namespace) = (&scene.stage, scene.stage.name());
     stage.apply(SETTINGS).await;
     let edit = json!({"kind": "ClusterRole", "name": "edit"});
-    for person in ["ivan", "bob"] {
+    for person in ["ivan", "bob", "rita"] {
         rights::bind(&stage.client, namespace, person, &edit).await;
     }
+    let rita = Terminal::of("rita", namespace);
     let policy = json!({"require": {"ticket": {}}, "rules": [{"resources": ["configmaps"], "operations": ["Update", "Delete"]}]});
     let policy = Protection::written(&stage.cluster, namespace, "tickets", &policy).await;
     let deletes = async |person: &Terminal, name: &str| {
@@ -512,7 +513,9 @@ async fn implementers_of_a_live_ticket_do_by_hand_what_it_allows_and_nobody_else
     assert!(said.err.contains("Write a ChangeTicket"), "{}", said.err);
 
     let allow = json!([{"groups": [""], "resources": ["configmaps"], "names": ["web"], "operations": ["Delete"]}]);
-    let over = json!({"plan": {"guide": "Take the settings away."}, "allow": allow});
+    let both = json!({"users": ["ivan", "rita"]});
+    let over =
+        json!({"plan": {"guide": "Take the settings away."}, "allow": allow, "implementers": both});
     scene.plans("tidy", &ticket((-60, 900), &over)).await;
     scene.ready("tidy", "AwaitingApproval").await;
     let said = deletes(&scene.ivan, "web").await;
@@ -526,6 +529,13 @@ async fn implementers_of_a_live_ticket_do_by_hand_what_it_allows_and_nobody_else
         let said = deletes(person, name).await;
         assert_eq!(said.code, Some(1), "{}", said.err);
     }
+    // Who wrote the ticket is one of its implementers, and another has to do it.
+    let own = "rita wrote ChangeTicket tidy or has agreed to it, and another implementer";
+    let said = deletes(&rita, "web").await;
+    assert!(said.code == Some(1) && said.err.contains(own), "{said:#?}");
+    let asks = ["can-i-change", "configmap/web", "--verb", "delete"];
+    let said = rita.pilothouse(&asks).await;
+    assert!(said.code == Some(1) && said.out.contains(own), "{said:#?}");
     let labels = ["label", "configmap", "web", "a=b", "--dry-run=server"];
     let said = scene.ivan.kubectl(&labels).await;
     assert_eq!(said.code, Some(1), "it may be deleted, and not changed");

@@ -60,6 +60,14 @@ const OBJECTS: &str = r#"
 ---
 {kind: ChangeTicket, metadata: {name: withdrawn}, spec: {TICKET, submit: true, plan: {guide: g}, window: {start: "2026-01-01T00:00:00Z", end: "2099-01-01T00:00:00Z"}}}
 ---
+{kind: ChangeTicket, metadata: {name: unsolved}, spec: {TICKET, submit: true, plan: {solution: {name: asked}}, window: {start: "2026-01-01T00:00:00Z", end: "2099-01-01T00:00:00Z"}}}
+---
+{kind: ChangeSolution, metadata: {name: draft}, spec: {title: t, plan: {guide: g}, review: [{name: l, users: [somebody]}]}}
+---
+{kind: ChangeSolution, metadata: {name: asked}, spec: {title: t, submit: true, plan: {guide: g}, review: [{name: l, users: [somebody]}]}}
+---
+{kind: ChangeSolution, metadata: {name: planless}, spec: {title: t, submit: true, plan: {job: {jobRef: {name: nobody}}}, review: [{name: l, users: [somebody]}]}}
+---
 {kind: ChangeAction, metadata: {name: withdraw}, spec: {ticketRef: {name: withdrawn}, action: Cancel}}
 ---
 {kind: ChangeAction, metadata: {name: astray}, spec: {ticketRef: {name: nobody}, action: Cancel}}
@@ -124,6 +132,10 @@ ChangeTicket  reviewed  Ready=Unknown/AwaitingApproval   InProgress Suspended
 ChangeTicket  late      Ready=False/Expired              Failed     Degraded
 ChangeTicket  planless  Ready=False/JobNotFound          Failed     Degraded
 ChangeTicket  withdrawn Ready=False/Cancelled            Failed     Degraded
+ChangeTicket  unsolved  Ready=False/SolutionNotApproved  Failed     Degraded
+ChangeSolution draft    Ready=True/Draft                 Current    Healthy
+ChangeSolution asked    Ready=Unknown/AwaitingApproval   InProgress Suspended
+ChangeSolution planless Ready=False/JobNotFound          Failed     Degraded
 ChangeAction  withdraw  Applied=True/TakenIn             Current    Healthy
 ChangeAction  astray    Applied=False/TicketNotFound     Failed     Degraded
 BreakGlass    open      Ready=Unknown/Live               InProgress Progressing

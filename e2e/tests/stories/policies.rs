@@ -36,6 +36,11 @@ fn planned(account: &str) -> Value {
     ticket(&json!({"job": {"jobRef": {"name": "no-such-job"}, "serviceAccountName": account}}))
 }
 
+fn solution(account: &str) -> Value {
+    json!({"apiVersion": API, "kind": "ChangeSolution", "metadata": {"name": "solution"}, "spec": {
+        "title": "t", "plan": {"job": {"jobRef": {"name": "no-such-job"}, "serviceAccountName": account}}, "review": [{"name": "l", "users": ["r"]}]}})
+}
+
 fn change_action(action: &str) -> Value {
     let mut object = json!({"apiVersion": API, "kind": "ChangeAction", "metadata": {"name": "action"},
             "spec": {"ticketRef": {"name": "ticket"}, "action": action}});
@@ -188,6 +193,7 @@ async fn every_kind_is_stamped() {
         scene.write(schedule("pilothouse-runner")),
         scene.write(planned("pilothouse-runner")),
         scene.write(change_action("Cancel")),
+        scene.write(solution("pilothouse-runner")),
     ];
     for manifest in all {
         assert_eq!(
@@ -268,6 +274,8 @@ async fn work_is_done_only_as_an_account_that_its_writer_may_impersonate() {
     accepted(scheduled.try_create(&alice).await);
     let change = scene.write(planned("pilothouse-runner"));
     accepted(change.try_create(&alice).await);
+    let solved = scene.write(solution("pilothouse-runner"));
+    accepted(solved.try_create(&alice).await);
     let message = [
         "Rule pilothouse-account",
         "may not impersonate service account 'pilothouse-runner'",
@@ -286,6 +294,7 @@ async fn work_is_done_only_as_an_account_that_its_writer_may_impersonate() {
     );
     refused(scheduled.try_create(&writer).await, &message);
     refused(change.try_create(&writer).await, &message);
+    refused(solved.try_create(&writer).await, &message);
     let by_hand = scene.write(ticket(&json!({"guide": "g"})));
     accepted(by_hand.try_create(&writer).await);
     refused(
@@ -298,7 +307,7 @@ async fn work_is_done_only_as_an_account_that_its_writer_may_impersonate() {
 async fn a_schedule_and_a_ticket_create_runs_only_for_those_who_may_create_them() {
     let scene = People::new("creates").await;
     let rules = json!([{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
-        {"apiGroups": ["pilothouse.dev"], "resources": ["scheduledtasks", "changetickets"], "verbs": ["create"]}]);
+        {"apiGroups": ["pilothouse.dev"], "resources": ["scheduledtasks", "changetickets", "changesolutions"], "verbs": ["create"]}]);
     let bob = scene
         .person_with("bob", rules, ("impersonate", "serviceaccounts"), None)
         .await;
@@ -307,6 +316,10 @@ async fn a_schedule_and_a_ticket_create_runs_only_for_those_who_may_create_them(
     refused(task.try_create(&bob).await, &refusal);
     let change = scene.write(planned("pilothouse-runner"));
     refused(change.try_create(&bob).await, &refusal);
+    let uses = scene.write(ticket(&json!({"solution": {"name": "no-such-solution"}})));
+    refused(uses.try_create(&bob).await, &refusal);
+    let solved = scene.write(solution("pilothouse-runner"));
+    refused(solved.try_create(&bob).await, &refusal);
     let alice = scene
         .person("alice", "pilothouse-admin", ("create", "jobruns"))
         .await;
@@ -344,6 +357,35 @@ async fn only_the_operator_says_for_whom_a_run_is() {
         requester(&made).0,
         "system:serviceaccount:pilothouse-system:pilothouse-operator"
     );
+}
+
+#[tokio::test]
+async fn only_the_operator_says_what_a_ticket_is_a_part_of() {
+    let scene = People::new("parts-of").await;
+    let alice = scene
+        .person("alice", "pilothouse-admin", ("create", "changetickets"))
+        .await;
+    let plain = ticket(&json!({"guide": "g"}));
+    accepted(scene.write(plain.clone()).create(&alice).await);
+    let mut part = plain.clone();
+    part["spec"]["partOf"] = json!({"name": "whole", "uid": "1", "digest": format!("sha256:{}", "0".repeat(64)), "region": "eu"});
+    let message = [
+        "Rule pilothouse-account",
+        "may not say what a ticket is a part of",
+    ];
+    refused(scene.write(part.clone()).try_apply(&alice).await, &message);
+    part["metadata"]["name"] = "part".into();
+    refused(scene.write(part.clone()).try_create(&alice).await, &message);
+
+    let operator = scene
+        .cluster
+        .as_account("pilothouse-system", "pilothouse-operator");
+    accepted(scene.write(part.clone()).create(&operator).await);
+    // Whoever may write tickets may change the rest of it, which nobody has agreed to then.
+    part["spec"]["title"] = "u".into();
+    accepted(scene.write(part.clone()).apply(&alice).await);
+    part["spec"]["partOf"]["region"] = "us".into();
+    refused(scene.write(part).try_apply(&alice).await, &message);
 }
 
 #[tokio::test]

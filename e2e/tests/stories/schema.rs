@@ -36,6 +36,9 @@ fn least(kind: &str) -> Value {
             json!({"title": "t", "type": "Regular", "level": "D", "plan": {"guide": "g"}, "implementers": {"users": ["i"]}, "review": [{"name": "l", "users": ["r"]}],
                 "window": {"start": "2027-01-01T00:00:00Z", "end": "2027-01-01T02:00:00Z"}})
         }
+        "ChangeSolution" => {
+            json!({"title": "t", "plan": {"guide": "g"}, "review": [{"name": "l", "users": ["r"]}]})
+        }
         "CommandPolicy" => {
             json!({"rules": [{"name": "r", "match": {"commands": ["c"]}, "action": "Deny", "why": "w"}]})
         }
@@ -685,6 +688,15 @@ fn change_cases() -> Vec<Case> {
         merge(&mut job, &over);
         json!({"plan": {"guide": null, "job": job}})
     };
+    let merged = |mut base: Value, over: &Value| {
+        merge(&mut base, over);
+        base
+    };
+    let regions = |over: Value| {
+        let window = json!({"start": "2027-01-01T00:00:00Z", "end": "2027-01-01T01:00:00Z"});
+        json!({"regions": [merged(json!({"window": window}), &over)]})
+    };
+    let part_of = json!({"name": "t", "uid": "u", "digest": format!("sha256:{}", "0".repeat(64)), "region": "eu"});
     let secret = json!({"name": "s", "key": "k"});
     let report = |result: Value| json!({"action": "Complete", "result": result});
     vec![
@@ -701,7 +713,12 @@ fn change_cases() -> Vec<Case> {
         ticket(
             job(json!({})),
             json!({"plan": {"job": {"jobRef": {"name": "j"}}}}),
-            "a plan is exactly one of job and guide",
+            "a plan is exactly one of job, guide and solution",
+        ),
+        ticket(
+            json!({"plan": {"guide": null, "solution": {"name": "s"}}}),
+            json!({"plan": {"solution": {"name": "s"}}}),
+            "a plan is exactly one of job, guide and solution",
         ),
         ticket(
             job(json!({"secretParameters": {"b": secret}})),
@@ -718,6 +735,24 @@ fn change_cases() -> Vec<Case> {
             json!({"review": [{"name": "l"}]}),
             "a level without people agrees to nothing; name users or groups in review",
         ),
+        ticket(
+            regions(json!({"name": "eu"})),
+            regions(json!({"name": "eu", "window": {"end": "2027-01-01T02:00:01Z"}})),
+            "the window of a region is not within window",
+        ),
+        ticket(
+            merged(
+                job(json!({})),
+                &regions(json!({"name": "eu", "parameters": {"a": "2"}})),
+            ),
+            regions(json!({"name": "eu", "parameters": {"a": "2"}})),
+            "parameters of a region are for a plan with a job",
+        ),
+        ticket(
+            regions(json!({"name": "eu"})),
+            merged(regions(json!({"name": "eu"})), &json!({"partOf": part_of})),
+            "a part of a change has no regions of its own",
+        ),
         action(
             report(json!({"outcome": "Failed", "note": "n"})),
             json!({"action": "Complete"}),
@@ -727,6 +762,36 @@ fn change_cases() -> Vec<Case> {
             report(json!({"outcome": "Success", "verified": "NotVerifiable"})),
             report(json!({"outcome": "Success", "note": "n"})),
             "a Success says how it was verified, and a Failed what went wrong in its note",
+        ),
+    ]
+}
+
+fn solution_cases() -> Vec<Case> {
+    let case = |accept, reject, message| Case {
+        kind: "ChangeSolution",
+        accept,
+        reject,
+        message,
+    };
+    let open = |name: &str| {
+        let job = json!({"jobRef": {"name": "j"}, "secretParameters": {"key": {"name": "s", "key": "k"}}});
+        json!({"plan": {"guide": null, "job": job}, "openParameters": [name]})
+    };
+    vec![
+        case(
+            json!({"plan": {"guide": null, "job": {"jobRef": {"name": "j"}}}}),
+            json!({"plan": {"job": {"jobRef": {"name": "j"}}}}),
+            "the plan of a solution is exactly one of job and guide",
+        ),
+        case(
+            open("unit"),
+            json!({"openParameters": ["unit"]}),
+            "openParameters are of a Job; a guide has none",
+        ),
+        case(
+            open("unit"),
+            open("key"),
+            "a parameter whose value is kept in a Secret is not open; take it out of openParameters or of plan.job.secretParameters",
         ),
     ]
 }
@@ -757,6 +822,7 @@ fn cases() -> Vec<Case> {
         .chain(action_cases())
         .chain(approval_cases())
         .chain(change_cases())
+        .chain(solution_cases())
         .chain(glass_cases())
         .chain(command_cases())
         .chain(protection_cases())

@@ -46,7 +46,7 @@ metadata: {name: move}
 spec: {sharing: Shared, targets: {hosts: {names: [vm1]}}, steps: [{name: move, inline: {content: 'echo moved >> /var/tmp/NAMESPACE'}}]}
 "#;
 
-/// Tessa works on the shop, rita plans changes, bob and carol agree to them, ivan carries them out, and olga is on call.
+/// Tessa works on the shop, rita plans changes, bob and carol agree to them, ivan carries them out, who is of the crew as rita is, and olga is on call.
 struct Scene {
     stage: Stage,
     tickets: Api<ChangeTicket>,
@@ -75,12 +75,12 @@ async fn scene() -> Scene {
     let scene = Scene {
         tickets: Api::namespaced(stage.client.clone(), stage.name()),
         tessa: person("tessa", "shop", &["edit", admin], ("create", "jobruns")).await,
-        rita: person("rita", "shop", &[admin, approver], decides).await,
+        rita: person("rita", "crew", &[admin, approver], decides).await,
         bob: person("bob", "leads", &[approver], decides).await,
         carol: person("carol", "leads", &[approver], decides).await,
         ivan: person(
             "ivan",
-            "shop",
+            "crew",
             &["edit", "pilothouse-implementer"],
             ("start", "changetickets"),
         )
@@ -100,14 +100,14 @@ async fn scene() -> Scene {
     scene
 }
 
-/// A change of the shop's host that lets ivan delete its Deployment meanwhile.
+/// A change of the shop's host that lets the crew delete its Deployment meanwhile.
 fn ticket((start, end): (i64, i64)) -> Value {
     json!({
         "title": "Move the shop", "type": "Regular", "level": "B", "submit": true,
         "window": {"start": soon(start), "end": soon(end)}, "calendarRefs": [{"name": "sales"}],
         "scope": {"hosts": ["vm1"]}, "plan": {"job": {"jobRef": {"name": "move"}}},
         "allow": [{"groups": ["apps"], "resources": ["deployments"], "names": ["web"], "operations": ["Delete"]}],
-        "implementers": {"users": ["ivan"]},
+        "implementers": {"groups": ["crew"]},
         "review": [{"name": "leads", "users": ["bob", "rita"]}, {"name": "cab", "users": ["carol"]}],
     })
 }
@@ -229,9 +229,13 @@ async fn it_is_carried_out_within_its_window_and_nowhere_else(scene: &Scene) {
     let moved = format!("cat /var/tmp/{0}; rm /var/tmp/{0}", scene.stage.name());
     assert_eq!(Guest("vm1").sh(&moved).trim(), "moved");
     scene.until(0).await;
-    for person in [&scene.tessa, &scene.rita] {
+    for (person, why) in [
+        (&scene.tessa, "Write a ChangeTicket"),
+        (&scene.rita, "another implementer has to do it"),
+    ] {
         let said = scene.deletes(person).await;
         assert_eq!(said.code, Some(1), "{}", said.err);
+        assert!(said.err.contains(why), "no {why:?} in {}", said.err);
     }
     // The window closes.
     scene.until(1).await;

@@ -233,6 +233,7 @@ async fn a_run_waits_until_a_live_ticket_covers_it_and_whoever_asked_for_it() {
         .waits_and_says("beyond", &["not about Host pm1"])
         .await;
 
+    an_ad_hoc_command_is_run_under_a_ticket(&scene).await;
     let held = serde_json::to_value(held).expect("an object is plain data");
     let title = "a run that waits for a ticket".to_owned();
     assert_told(&[Expected {
@@ -241,6 +242,23 @@ async fn a_run_waits_until_a_live_ticket_covers_it_and_whoever_asked_for_it() {
         kstatus: "InProgress",
         argo: "Suspended",
     }]);
+}
+
+/// It has no name, so that only a ticket has it that has any.
+async fn an_ad_hoc_command_is_run_under_a_ticket(scene: &Scene) {
+    let any = json!([{"groups": ["pilothouse.dev"], "resources": ["jobruns"], "names": ["*"], "operations": ["Create"]}]);
+    scene
+        .plans("ad-hoc", &ticket(900, &json!({"allow": any})))
+        .await;
+    scene.agreed("ad-hoc").await;
+    tickets::until(&scene.tickets, "ad-hoc", "to be live", |s| {
+        s.live == Some(true)
+    })
+    .await;
+    let words = ["exec", "uname", "--host", "pm1", "--ticket", "ad-hoc"];
+    let said = scene.ivan.pilothouse(&words).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    assert!(said.out.contains("Linux"), "{said:#?}");
 }
 
 #[tokio::test]
@@ -275,7 +293,8 @@ async fn at_the_door_an_implementer_passes_with_what_a_live_ticket_allows() {
     let scene = scene("at-the-door").await;
     let (client, namespace) = (&scene.stage.client, scene.stage.name());
     let edit = json!({"kind": "ClusterRole", "name": "edit"});
-    for person in ["ivan", "mia"] {
+    let rita = Terminal::of("rita", namespace);
+    for person in ["ivan", "mia", "rita"] {
         rights::bind(client, namespace, person, &edit).await;
         let person = scene.stage.cluster.as_user(person, &["testers"]);
         rights::hold(&person, namespace, ("create", "pods"), None, true).await;
@@ -296,9 +315,8 @@ async fn at_the_door_an_implementer_passes_with_what_a_live_ticket_allows() {
     refused(&scene.ivan, "db-0").await;
     let allow =
         json!([{"groups": [""], "resources": ["pods"], "names": ["db-0"], "operations": ["Exec"]}]);
-    scene
-        .plans("enter", &ticket(900, &json!({"allow": allow})))
-        .await;
+    let both = json!({"allow": allow, "implementers": {"users": ["ivan", "rita"]}});
+    scene.plans("enter", &ticket(900, &both)).await;
     refused(&scene.ivan, "db-0").await;
     scene.agreed("enter").await;
     eventually("ivan to be let in", PATIENCE, || async {
@@ -308,6 +326,16 @@ async fn at_the_door_an_implementer_passes_with_what_a_live_ticket_allows() {
     .await;
     refused(&scene.mia, "db-0").await;
     refused(&scene.ivan, "db-1").await;
+    eventually("rita to be told why not", PATIENCE, || async {
+        let said = enters(&rita, "db-0").await;
+        let told = said.err.contains("another implementer has to do it");
+        (said.code != Some(0) && told).then_some(())
+    })
+    .await;
+    let asks = ["can-i-change", "pod/db-0", "--verb", "exec", "--", "uname"];
+    let said = rita.pilothouse(&asks).await;
+    assert_eq!(said.code, Some(1), "{said:#?}");
+    assert!(said.out.contains("another implementer"), "{said:#?}");
     for words in [
         &["ticket", "start", "enter"][..],
         &[
@@ -324,4 +352,47 @@ async fn at_the_door_an_implementer_passes_with_what_a_live_ticket_allows() {
         assert_eq!(said.code, Some(0), "{said:#?}");
     }
     refused(&scene.ivan, "db-0").await;
+}
+
+#[tokio::test]
+async fn whoever_writes_a_job_a_run_or_a_schedule_is_told_what_becomes_of_its_commands() {
+    let scene = scene("foretold").await;
+    let rita = Terminal::of("rita", scene.stage.name());
+    let tries = async |kind: &str, spec: &Value| {
+        let object = Manifest::of(kind, "tried", spec).into_json();
+        let file = std::env::temp_dir().join(format!("{}-{kind}.json", scene.stage.name()));
+        std::fs::write(&file, object.to_string()).expect("a file is written");
+        let path = file.to_string_lossy();
+        let words = ["create", "--dry-run=server", "-f", &path];
+        let said = rita.kubectl(&words).await;
+        std::fs::remove_file(&file).expect("it is there");
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        said.err
+    };
+    let step = json!({"name": "look", "inline": {"content": "true\nuname"}});
+    let job = json!({"targets": {"hosts": {"names": ["pm1"]}}, "steps": [step]});
+    let run = json!({"jobRef": {"name": "look"}});
+    let task = json!({"jobRef": {"name": "look"}, "schedule": {"every": "1h"}});
+    for (kind, spec, told) in [
+        (
+            "Job",
+            &job,
+            "Warning: steps.look at 2:1: runs wait for a live ChangeTicket (kubectl pilothouse run tried --ticket NAME): rule in-a-change",
+        ),
+        (
+            "JobRun",
+            &run,
+            "Warning: steps.look at 1:1: runs wait for a live ChangeTicket (kubectl pilothouse run look --ticket NAME): rule in-a-change",
+        ),
+        (
+            "ScheduledTask",
+            &task,
+            "Warning: steps.look at 1:1: no ChangeTicket covers what a schedule starts",
+        ),
+    ] {
+        eventually(told, PATIENCE, || async {
+            tries(kind, spec).await.contains(told).then_some(())
+        })
+        .await;
+    }
 }

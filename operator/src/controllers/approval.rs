@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crds::v1alpha1::{Approval, BreakGlass, ChangeTicket, Job, JobRun, Script, SubjectKind};
+use crds::v1alpha1::{
+    Approval, BreakGlass, ChangeSolution, ChangeTicket, Job, JobRun, Script, SubjectKind,
+};
 use decide::{Refusal, approval, audit, break_glass, calls, change as changes, sign_off};
 use jiff::Timestamp;
 use kube::{
@@ -11,7 +13,7 @@ use kube::{
     runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
 
-use super::{change, run, valid};
+use super::{change, run, solution, valid};
 use crate::{
     context::Context,
     error::{Error, Result, observing},
@@ -24,7 +26,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// What is decided on, as it is now: its digest, and who wrote it.
 type Now = (String, BTreeSet<String>);
 
-/// Has an Approval looked at when the Script, Job, ChangeTicket or BreakGlass that it is about was written.
+/// Has an Approval looked at when the Script, Job, ChangeTicket, ChangeSolution or BreakGlass that it is about was written.
 pub fn following(
     approvals: Controller<DeserializeGuard<Approval>>,
     ctx: &Context,
@@ -41,6 +43,7 @@ pub fn following(
         known.state().iter().filter_map(is).collect::<Vec<_>>()
     };
     let (of_script, of_ticket, of_glass) = (about.clone(), about.clone(), about.clone());
+    let of_solution = about.clone();
     let client = &ctx.client;
     approvals
         .watches(
@@ -59,6 +62,14 @@ pub fn following(
             move |ticket| {
                 let name = ticket.name_any();
                 of_ticket(SubjectKind::ChangeTicket, ticket.namespace(), &name)
+            },
+        )
+        .watches(
+            scope::within::<DeserializeGuard<ChangeSolution>>(client, part),
+            watcher::Config::default(),
+            move |solution| {
+                let name = solution.name_any();
+                of_solution(SubjectKind::ChangeSolution, solution.namespace(), &name)
             },
         )
         .watches(
@@ -136,6 +147,7 @@ async fn counts(
         SubjectKind::Job => of_job(ctx, &namespace, name).await?,
         SubjectKind::JobRun => of_run(ctx, &namespace, name).await?,
         SubjectKind::ChangeTicket => return of_ticket(ctx, approval, now).await,
+        SubjectKind::ChangeSolution => return of_solution(ctx, approval, now).await,
         SubjectKind::BreakGlass => return of_glass(ctx, approval, now).await,
     };
     let Some((digest, writers)) = &found else {
@@ -196,10 +208,29 @@ async fn of_ticket(
     let Some(ticket) = found.map_err(observing(format!("ChangeTicket {name}")))? else {
         return Ok(Err(not_found(&namespace, approval)));
     };
-    let Some(content) = change::content(ctx, &ticket).await? else {
+    let Some(content) = change::content(ctx, &ticket, now).await? else {
         return Ok(Err(not_found(&namespace, approval)));
     };
     Ok(changes::counts(&ticket, &content, approval, now))
+}
+
+/// So it does in a solution.
+async fn of_solution(
+    ctx: &Context,
+    approval: &Approval,
+    now: Timestamp,
+) -> Result<std::result::Result<(), Refusal>> {
+    let namespace = approval.namespace().unwrap_or_default();
+    let name = &approval.spec.subject.name;
+    let solutions = Api::<ChangeSolution>::namespaced(ctx.client.clone(), &namespace);
+    let found = solutions.get_opt(name).await;
+    let Some(found) = found.map_err(observing(format!("ChangeSolution {name}")))? else {
+        return Ok(Err(not_found(&namespace, approval)));
+    };
+    let Some(content) = solution::content(ctx, &found).await? else {
+        return Ok(Err(not_found(&namespace, approval)));
+    };
+    Ok(changes::counts(&found, &content, approval, now))
 }
 
 /// When it ended stands in its status.

@@ -14,6 +14,7 @@ mod protection;
 pub mod run;
 mod schedule;
 mod script;
+mod solution;
 mod takeover;
 
 use std::{
@@ -58,10 +59,10 @@ use crate::{
     args::Args,
     audit::Audit,
     awaiting::Awaiting,
-    bookings::{self, Bookings},
+    bookings::Bookings,
     bursts::Bursts,
     claims::Claims,
-    context::{Context, Failures, Given, Glass, Run, Ticket, Written, toolkit},
+    context::{Context, Failures, Given, Glass, Run, Solution, Ticket, Written, toolkit},
     crowds::Crowds,
     desk::Desk,
     doors::Doors,
@@ -97,6 +98,7 @@ struct Ears {
     approval: Woken<Given>,
     glasses: Woken<Glass>,
     tickets: Woken<Ticket>,
+    solutions: Woken<Solution>,
     change_actions: Heeded<ChangeAction>,
     policies: Option<policies::News>,
     protections: Option<protection::News>,
@@ -142,7 +144,7 @@ pub async fn run(
             ears.approval,
             ears.glasses
         ),
-        changes(&ctx, ears.tickets, ears.change_actions),
+        changes(&ctx, ears.tickets, ears.solutions, ears.change_actions),
     );
     Ok(())
 }
@@ -235,18 +237,26 @@ async fn rules(
 }
 
 /// What is planned, agreed to and carried out in a window.
-async fn changes(ctx: &Arc<Context>, mut woken: Woken<Ticket>, mut actions: Heeded<ChangeAction>) {
+async fn changes(
+    ctx: &Arc<Context>,
+    mut woken: Woken<Ticket>,
+    mut used: Woken<Solution>,
+    mut actions: Heeded<ChangeAction>,
+) {
     let tickets = |controller: Controller<_>, part: &str| {
         change::following(controller, ctx, part)
             .watches_stream(own(&mut actions, part), change::of_action)
             .reconcile_on(own(&mut woken, part))
     };
     let of_tickets = Turns {
-        told: bookings::hear,
+        told: change::hear,
         ..Turns::usual()
     };
     tokio::join!(
         drive(ctx, of_tickets, change::reconcile, tickets),
+        drive(ctx, Turns::usual(), solution::reconcile, |all, part| {
+            solution::following(all, ctx, part).reconcile_on(own(&mut used, part))
+        }),
         drive(ctx, Turns::usual(), change_action::reconcile, |c, _| c),
     );
 }
@@ -271,6 +281,7 @@ async fn context(
     let (actions, heard_actions) = Heard::of(&client, &scope);
     let (approvals, heard_approvals) = Heard::of(&client, &scope);
     let (wake_ticket, tickets) = wakes(&scope);
+    let (wake_solution, solutions) = wakes(&scope);
     let (wake_glass, glasses) = wakes(&scope);
     let (change_actions, heard_change_actions) = Heard::of(&client, &scope);
     let (policies, news) = Policies::heard(&client, &scope);
@@ -285,6 +296,7 @@ async fn context(
         approval,
         glasses,
         tickets,
+        solutions,
         change_actions: heard_change_actions,
         policies: news,
         protections,
@@ -334,6 +346,7 @@ async fn context(
         wake_scripts,
         wake_approval,
         wake_ticket,
+        wake_solution,
         wake_glass,
         ended: broadcast::Sender::new(ENDS),
         failures: Failures::default(),

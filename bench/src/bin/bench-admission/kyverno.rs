@@ -73,7 +73,7 @@ impl Kyverno {
         Ok(rate)
     }
 
-    /// Outside the cluster, without reports and metrics, which nobody reads here. It ends with its handle.
+    /// Outside the cluster, without reports, metrics and a line of its log for each request, which nobody reads here. It ends with its handle.
     fn start(&self) -> Result<Child> {
         let kubeconfig = std::env::var("KUBECONFIG")?;
         let mut kyverno = Command::new(&self.0);
@@ -85,6 +85,7 @@ impl Kyverno {
             .arg(format!("--caSecretName={AUTHORITY}"))
             .args(["--tlsSecretName=kyverno-tls", "--tlsKeyAlgorithm=ECDSA"])
             .args([
+                "--v=1",
                 "--disableMetrics=true",
                 "--controllerRuntimeMetricsAddress=0",
             ])

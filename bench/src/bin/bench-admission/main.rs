@@ -6,8 +6,10 @@
 mod door;
 mod kyverno;
 mod load;
+mod rotation;
 mod subject;
 mod through;
+mod tickets;
 
 use bench::{Report, Result, Row};
 use kube::Client;
@@ -21,6 +23,7 @@ const PACED: [&str; 3] = [
     "review of 16 KiB at 2,000/s over TLS, p99",
     "review of 64 KiB at 2,000/s over TLS, p99",
 ];
+const UNSEEN: &str = "review of 4 KiB that was never seen, at 2,000/s, p99";
 /// Answers a second of Kyverno 1.19.1 with ten policies, on a machine of this kind.
 const KYVERNO: f64 = 943.0;
 
@@ -31,19 +34,33 @@ async fn main() -> Result<()> {
     let client = Client::try_default().await?;
     let webhook = subject::start(&command).await?;
     door::furnish(&client).await?;
+    tickets::planned(&client).await?;
     let (door, forbidden) = (door::told(&client).await?, door::forbidden());
     let mut report = Report::of("admission");
     for (size, metric) in SIZES.into_iter().zip(PACED) {
         let callers = load::callers(&door, &forbidden).await?;
-        let times = load::paced(&callers, &door::review(size), RATE).await?;
+        let review = door::review(size);
+        let times = load::paced(&callers, |_| review.clone(), RATE).await?;
         println!("{size} KiB: {times}");
         report.push(Row::at_most(metric, "ms", times.p99, 2.0));
     }
     let callers = load::callers(&door, &forbidden).await?;
+    let review = door::review(4);
+    let unseen = |n: u32| review.replace(":8080", &format!(":{n}"));
+    let times = load::paced(&callers, unseen, RATE).await?;
+    println!("4 KiB, each with a script of its own: {times}");
+    report.push(Row::at_most(UNSEEN, "ms", times.p99, 2.0));
+    let callers = load::callers(&door, &forbidden).await?;
     let rate = load::unpaced(&callers, &door::review(4)).await?;
     let resident = subject::resident(&webhook)?;
-    report.push(Row::at_most("1,000 rules, resident", "MiB", resident, 64.0));
+    report.push(Row::at_most(
+        "1,000 rules and 10,000 tickets, resident",
+        "MiB",
+        resident,
+        64.0,
+    ));
     through::rows(&client, &mut report).await?;
+    rotation::row(&client, &mut report).await?;
     // Last, since it has the API server ask it about every Deployment.
     let peer = match kyverno::Kyverno::of_environment() {
         Some(program) => ("Kyverno 1.19.1", program.rate(&client, &forbidden).await?),

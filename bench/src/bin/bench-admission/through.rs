@@ -58,7 +58,8 @@ pub async fn rows(client: &Client, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-async fn created(client: &Client, namespace: &str, object: &Deployment) -> Result<Duration> {
+/// How long it took to have the API server look at one.
+pub async fn created(client: &Client, namespace: &str, object: &Deployment) -> Result<Duration> {
     let all: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let dry = PostParams {
         dry_run: true,

@@ -1,9 +1,10 @@
 //! What a ticket takes for itself: a window, objects and people. It is as much of a ticket as others have to know.
 
-use crds::v1alpha1::{ChangeTicket, find_condition};
+use crds::v1alpha1::{ChangeRegion, ChangeTicket, find_condition};
 use jiff::Timestamp;
 
 use super::Touched;
+use crate::change::region;
 
 /// A time with a beginning, and an end that is no part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,48 @@ impl Booking {
                 .map(|c| c.last_transition_time.0),
             settled: status.is_some_and(|s| s.observed_generation == meta.generation),
             started: status.is_some_and(|s| s.started.is_some()),
+        }
+    }
+
+    /// What a ticket takes: once, or in each of its regions that has not ended. A part takes what its whole does, which has been handed in for as long.
+    pub fn each(ticket: &ChangeTicket) -> Vec<Self> {
+        match (&ticket.spec.part_of, region::is_whole(ticket)) {
+            (Some(_), _) => Vec::new(),
+            (None, false) => vec![Self::of(ticket)],
+            (None, true) => {
+                let regions = ticket.spec.regions.iter();
+                regions.map(|of| Self::of_region(ticket, of)).collect()
+            }
+        }
+    }
+
+    /// What a ticket takes, as it looks itself for what is in its way.
+    pub fn own(ticket: &ChangeTicket, whole: Option<&ChangeTicket>) -> Vec<Self> {
+        let (Some(of), Some(whole)) = (&ticket.spec.part_of, whole) else {
+            return Self::each(ticket);
+        };
+        let mut regions = whole.spec.regions.iter();
+        let planned = regions.find(|region| region.name == of.region);
+        let planned = planned.map(|region| Self::of_region(whole, region));
+        planned.into_iter().collect()
+    }
+
+    fn of_region(whole: &ChangeTicket, region: &ChangeRegion) -> Self {
+        let part = region::part(whole, region, "");
+        let mut tracked = whole.status.iter().flat_map(|status| &status.regions);
+        let tracked = tracked.find(|tracked| tracked.name == region.name);
+        let ended = tracked.is_some_and(|region| region.finished_at.is_some());
+        let booked = Self::of(whole);
+        Self {
+            window: Span {
+                start: part.window.start.0,
+                end: part.window.end.0,
+            },
+            touched: Touched::by(&part),
+            users: part.implementers.users,
+            since: booked.since.filter(|_| !ended),
+            started: tracked.is_some_and(|region| region.started_at.is_some()),
+            ..booked
         }
     }
 

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use crds::v1alpha1::{ChangeCalendar, ChangeTicket, ProtectionPolicy};
 use jiff::Timestamp;
 
-use super::{Applied, Around, Booking, Found, Graph, applied, conflicts, is_about};
+use super::{Applied, Around, Booking, Found, Graph, applied, conflicts_of_all, is_about};
 use crate::{
-    calendar::Calendar,
+    calendar::{Calendar, Closed},
     change::risk::{self, Facts, Past, Weighed},
 };
 
@@ -16,7 +16,7 @@ type Named<T> = BTreeMap<String, T>;
 #[derive(Debug, Default)]
 pub struct Diary {
     /// By namespace and name.
-    tickets: Named<Named<Booking>>,
+    tickets: Named<Named<Vec<Booking>>>,
     past: Named<Named<Past>>,
     calendars: Named<Named<Arc<Calendar>>>,
     policies: Named<ProtectionPolicy>,
@@ -33,15 +33,30 @@ pub trait Kept {
 impl Diary {
     /// What a ticket conflicts with, but for what is related to its objects, and for policies that choose namespaces by labels: these are known once it is handed in.
     pub fn conflicts(&self, ticket: &ChangeTicket, now: Timestamp) -> Vec<Found> {
-        let own = Booking::of(ticket);
-        let others = self.tickets.get(&own.namespace).into_iter().flatten();
-        let others = others.filter(|(_, other)| own.meets(other));
+        let own = Booking::each(ticket);
+        let Some(first) = own.first() else {
+            return Vec::new();
+        };
+        let others = self.tickets.get(&first.namespace).into_iter().flatten();
+        let others = others.flat_map(|(_, all)| all);
+        let others = others.filter(|other| own.iter().any(|own| own.meets(other)));
         let around = Around {
-            others: others.map(|(_, other)| other.clone()).collect(),
-            calendars: self.calendars(&own),
+            others: others.cloned().collect(),
+            calendars: self.calendars(first),
             graph: Graph::default(),
         };
-        conflicts(&own, &around, now)
+        conflicts_of_all(&own, &around, now)
+    }
+
+    /// By what a calendar is closed, where it is known to be, and until when.
+    pub fn closed(&self, namespace: &str, name: &str, now: Timestamp) -> Option<String> {
+        let calendar = self.calendars.get(namespace)?.get(name)?;
+        let closed = Closed {
+            calendar: name,
+            state: calendar.at(now),
+            opens: None,
+        };
+        (!closed.state.open).then(|| closed.to_string())
     }
 
     /// How risky a ticket is that conflicts with these, but for rules that ask for its Job or its namespace, and for policies that choose namespaces by labels: what these say is known once it is handed in.
@@ -117,15 +132,18 @@ impl Kept for ChangeTicket {
     }
 
     fn keep(&self, diary: &mut Diary) {
-        let booking = Booking::of(self);
-        let (namespace, name) = (booking.namespace.clone(), booking.name.clone());
-        match booking.since {
-            Some(_) => keep(&mut diary.tickets, &namespace, &name, booking),
-            None => forget(&mut diary.tickets, &namespace, &name),
+        let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        let booked = Booking::each(self).into_iter();
+        let booked: Vec<_> = booked.filter(|b| b.since.is_some()).collect();
+        if booked.is_empty() {
+            forget(&mut diary.tickets, namespace, name);
+        } else {
+            keep(&mut diary.tickets, namespace, name, booked);
         }
         match Past::of(self) {
-            Some(past) => keep(&mut diary.past, &namespace, &name, past),
-            None => forget(&mut diary.past, &namespace, &name),
+            Some(past) => keep(&mut diary.past, namespace, name, past),
+            None => forget(&mut diary.past, namespace, name),
         }
     }
 }

@@ -57,7 +57,18 @@ pub fn conflicts(own: &Booking, around: &Around, now: Timestamp) -> Vec<Found> {
     });
     let calendars = around.calendars.iter();
     let of_calendars = calendars.flat_map(|applied| closed(own, applied, &related, window));
-    let mut all: Vec<_> = of_tickets.chain(of_calendars).collect();
+    ranked(of_tickets.chain(of_calendars).collect())
+}
+
+/// Those of all that a ticket takes.
+pub fn conflicts_of_all(own: &[Booking], around: &Around, now: Timestamp) -> Vec<Found> {
+    let all = own.iter().flat_map(|own| conflicts(own, around, now));
+    let mut all = ranked(all.collect());
+    all.dedup();
+    all
+}
+
+fn ranked(mut all: Vec<Found>) -> Vec<Found> {
     let order = |found: &Found| {
         let ChangeConflict {
             reason, with, from, ..

@@ -396,3 +396,43 @@ fn a_diary_knows_tickets_and_calendars_by_what_it_was_told_last() {
     own.keep(&mut diary);
     assert_eq!(told(&diary), [""; 0], "a ticket is in its own way");
 }
+
+#[test]
+fn a_change_by_region_is_in_the_way_in_each_window_of_its_own_and_nowhere_else() {
+    let at = |start: &str, end: &str| window(start, end)["window"].clone();
+    let regions = json!({"scope": {"hosts": ["h1", "h2"]}, "regions": [
+        {"name": "eu", "window": at("10:00", "10:30"), "hosts": ["h1"]},
+        {"name": "us", "window": at("11:00", "12:00"), "hosts": ["h2"]}]});
+    let around = Around {
+        others: Booking::each(&ticket("whole", 10, &regions)),
+        ..Around::default()
+    };
+    for (host, start, end, is_booked) in [
+        ("h1", "10:00", "10:30", true),
+        ("h1", "10:30", "12:00", false),
+        ("h2", "10:00", "11:00", false),
+        ("h2", "10:00", "11:30", true),
+    ] {
+        let over = json!({"scope": {"hosts": [host]}, "window": at(start, end)});
+        let found = looked(&ticket("own", 30, &over), &around);
+        let told: Vec<_> = found
+            .iter()
+            .map(|f| (f.gives_way, f.conflict.reason))
+            .collect();
+        let wanted = is_booked.then_some((true, ConflictReason::ItemBooked));
+        assert_eq!(told, Vec::from_iter(wanted), "{host} from {start}");
+    }
+    // What it takes itself is looked at region by region, and told once.
+    let whole = ticket("whole", 40, &regions);
+    let other = ticket("other", 10, &hosts(&["h1", "h2"]));
+    let around = Around {
+        others: Booking::each(&other),
+        ..Around::default()
+    };
+    let found = conflicts_of_all(&Booking::each(&whole), &around, early());
+    let from: Vec<_> = found
+        .iter()
+        .map(|f| f.conflict.from.0.to_string())
+        .collect();
+    assert_eq!(from, ["2026-12-05T10:00:00Z", "2026-12-05T11:00:00Z"]);
+}

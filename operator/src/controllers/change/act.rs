@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use crds::{
     names::{FINALIZER_CHANGE, FINALIZER_RUN},
-    v1alpha1::{Action as RunVerb, ChangeTicket, JobRun, JobRunSpec, Origin, condition_is_true},
+    v1alpha1::{
+        Action as RunVerb, ChangeLevel, ChangeSolution, ChangeTicket, JobRun, JobRunSpec, Origin,
+        condition_is_true,
+    },
 };
-use decide::change::{self, Effect};
+use decide::{
+    change::{self, Effect},
+    solution,
+};
 use jiff::Timestamp;
 use kube::{
     Api, Resource as _, ResourceExt as _,
@@ -29,7 +35,7 @@ const SOON: Duration = Duration::from_secs(15);
 /// The shortest wait, so that the watch tells of what was just written.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// Keeps the ticket while there is a run to guard and lets it go after that: the ticket as it is then, none where it went.
+/// Keeps the ticket while there is a run to guard, or its solution has to be told how it ended, or its whole has not seen it, and lets it go after that: the ticket as it is then, none where it went.
 pub async fn hold(
     ctx: &Context,
     ticket: &ChangeTicket,
@@ -37,8 +43,11 @@ pub async fn hold(
 ) -> Result<Option<ChangeTicket>> {
     let is_held = ticket.finalizers().iter().any(|f| f == FINALIZER_CHANGE);
     let leaves = ticket.metadata.deletion_timestamp.is_some();
-    let guards = guards(ticket, seen.run.as_ref());
-    if leaves && guards && is_held {
+    let goes_on = guards(ticket, seen.run.as_ref());
+    let whole = seen.whole.as_ref();
+    let unseen = whole.is_some_and(|whole| !change::region::knows(whole, ticket));
+    let guards = goes_on || unseen || owes(ticket, seen.run.as_ref());
+    if leaves && goes_on && is_held {
         let note = "its run goes on, and the ticket stays until that has ended; cancel the ticket or the run to end it sooner";
         let about = ticket.object_ref(&());
         ctx.events
@@ -77,31 +86,57 @@ fn guards(ticket: &ChangeTicket, run: Option<&JobRun>) -> bool {
     }
 }
 
+/// Whether a ticket with a solution has to say how it ended: one that is being deleted waits no longer than for what comes by itself.
+fn owes(ticket: &ChangeTicket, run: Option<&JobRun>) -> bool {
+    let Some(status) = &ticket.status else {
+        return false;
+    };
+    let Some(started) = status.started.as_ref().filter(|_| uses(ticket)) else {
+        return false;
+    };
+    if ticket.is_finished() {
+        return solution::owing(ticket).is_some();
+    }
+    let has_run = status.run.is_some() || run.is_some();
+    let ends_by_itself = has_run && started.level > ChangeLevel::B;
+    ends_by_itself || ticket.metadata.deletion_timestamp.is_none()
+}
+
+fn uses(ticket: &ChangeTicket) -> bool {
+    let status = ticket.status.as_ref();
+    status.is_some_and(|status| status.solution.is_some())
+}
+
 pub async fn carry_out(
     ctx: &Context,
     ticket: &ChangeTicket,
     decided: &change::Turn,
     effect: Effect,
-    run: Option<&JobRun>,
+    seen: &Seen,
 ) -> Result<()> {
     let name = ticket.name_any();
     let closes = format!("the window of ChangeTicket {name} closes");
     let cancelled = format!("ChangeTicket {name} was cancelled");
     let (verb, word, because) = match effect {
-        Effect::Create => return create(ctx, ticket, decided).await,
+        Effect::Create => return create(ctx, ticket, decided, seen).await,
         Effect::Suspend => (RunVerb::Suspend, "window-closes", closes),
         Effect::Abort => (RunVerb::Cancel, "window-closes", closes),
         Effect::Cancel => (RunVerb::Cancel, "ticket-cancelled", cancelled),
     };
-    match run {
+    match &seen.run {
         Some(run) => actions::once(ctx, run, verb, word, &because).await,
         None => Ok(()),
     }
 }
 
 /// Creates the run, unless it is there.
-async fn create(ctx: &Context, ticket: &ChangeTicket, decided: &change::Turn) -> Result<()> {
-    let Some(run) = run_of(ctx, ticket, decided) else {
+async fn create(
+    ctx: &Context,
+    ticket: &ChangeTicket,
+    decided: &change::Turn,
+    seen: &Seen,
+) -> Result<()> {
+    let Some(run) = run_of(ctx, ticket, decided, seen) else {
         return Ok(());
     };
     let namespace = ticket.namespace().unwrap_or_default();
@@ -122,15 +157,28 @@ async fn create(ctx: &Context, ticket: &ChangeTicket, decided: &change::Turn) ->
 }
 
 /// A run of what was approved. It is no part of the ticket: whatever deletes that in the foreground would cancel it.
-fn run_of(ctx: &Context, ticket: &ChangeTicket, decided: &change::Turn) -> Option<JobRun> {
-    let planned = ticket.spec.plan.job.as_ref()?;
-    let origin = Origin {
+fn run_of(
+    ctx: &Context,
+    ticket: &ChangeTicket,
+    decided: &change::Turn,
+    seen: &Seen,
+) -> Option<JobRun> {
+    let solution = seen.solution();
+    let planned = change::planned(ticket, solution)?;
+    let own = Origin {
         kind: ChangeTicket::kind(&()).into_owned(),
         name: ticket.name_any(),
         uid: ticket.uid().unwrap_or_default(),
         at: None,
-        requested_by: ticket.spec.requested_by.clone().unwrap_or_default(),
+        requested_by: seen.author(ticket).cloned().unwrap_or_default(),
     };
+    let further = solution.map(|seen| Origin {
+        kind: ChangeSolution::kind(&()).into_owned(),
+        name: seen.used.name.clone(),
+        uid: seen.used.uid.clone(),
+        at: None,
+        requested_by: seen.requested_by.clone(),
+    });
     Some(JobRun {
         metadata: ObjectMeta {
             name: decided.status.run.clone(),
@@ -143,7 +191,7 @@ fn run_of(ctx: &Context, ticket: &ChangeTicket, decided: &change::Turn) -> Optio
             job_revision: decided.status.job_revision.clone(),
             parameters: planned.parameters.clone(),
             secret_parameters: planned.secret_parameters.clone(),
-            on_behalf_of: vec![origin],
+            on_behalf_of: [own].into_iter().chain(further).collect(),
             requested_by: Some(ctx.me.clone()),
             ..JobRunSpec::new(&planned.service_account_name)
         },
@@ -164,6 +212,10 @@ pub async fn answer(ctx: &Context, turn: &Turn, now: Timestamp) -> Result<()> {
 pub fn again(decided: &change::Turn, now: Timestamp) -> Action {
     let status = &decided.status;
     let is_draft = !condition_is_true(&status.conditions, "Submitted");
+    let owes = status.solution.as_ref().is_some_and(|used| !used.told);
+    if owes && status.started.is_some() && status.finished_at.is_some() {
+        return Action::requeue(SOON);
+    }
     if status.finished_at.is_some() || is_draft && decided.again.is_none() {
         return Action::await_change();
     }

@@ -39,15 +39,18 @@ pub struct Conflicts {
 pub async fn look(
     ctx: &Context,
     ticket: &ChangeTicket,
-    bound: &Bound,
+    (bound, whole): (&Bound, Option<&ChangeTicket>),
     now: Timestamp,
 ) -> Result<Conflicts> {
-    let own = Booking::of(ticket);
+    let all = Booking::own(ticket, whole);
+    let Some(own) = all.first() else {
+        return Ok(Conflicts::default());
+    };
     let policies = bound.policies();
-    let others = ctx.bookings.meeting(&own).await?;
-    let calendars = calendars(ctx, &own, &policies).await?;
+    let others = ctx.bookings.meeting(&own.namespace, &all).await?;
+    let calendars = calendars(ctx, own, &policies).await?;
     let relates = !others.is_empty() || calendars.iter().any(|one| one.rules.is_some());
-    let graph = if relates && !own.touched.is_empty() {
+    let graph = if relates && all.iter().any(|own| !own.touched.is_empty()) {
         graph(ctx, &own.namespace).await?
     } else {
         Graph::default()
@@ -58,7 +61,7 @@ pub async fn look(
         graph,
     };
     Ok(Conflicts {
-        found: conflict::conflicts(&own, &around, now),
+        found: conflict::conflicts_of_all(&all, &around, now),
         on_conflict: conflict::on_conflict(policies),
     })
 }

@@ -4,11 +4,14 @@ mod act;
 mod bound;
 mod conflicts;
 mod observe;
+mod region;
 mod risk;
 
 use std::sync::Arc;
 
-use crds::v1alpha1::{ChangeAction, ChangeCalendar, ChangeTicket, ChangeTicketStatus, Job};
+use crds::v1alpha1::{
+    ChangeAction, ChangeCalendar, ChangeSolution, ChangeTicket, ChangeTicketStatus, Job,
+};
 use decide::change;
 use jiff::Timestamp;
 use kube::{
@@ -17,7 +20,8 @@ use kube::{
     runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
 
-pub use observe::{content, knows};
+pub use observe::{approvals, content, knows};
+pub use region::hear;
 
 use super::valid;
 use crate::{
@@ -26,7 +30,7 @@ use crate::{
     report, scope,
 };
 
-/// Has a ticket looked at when a calendar that it refers to, or its Job, was written. A Job says so of itself when what it names was.
+/// Has a ticket looked at when a calendar that it refers to, its Job, or its solution was written. A Job says so of itself when what it names was.
 pub fn following(
     tickets: Controller<DeserializeGuard<ChangeTicket>>,
     ctx: &Context,
@@ -43,7 +47,7 @@ pub fn following(
             };
             known.state().iter().filter_map(names).collect::<Vec<_>>()
         };
-    let of_calendar = naming.clone();
+    let (of_calendar, of_solution) = (naming.clone(), naming.clone());
     tickets
         .watches(
             scope::within::<DeserializeGuard<ChangeCalendar>>(&ctx.client, part),
@@ -58,6 +62,11 @@ pub fn following(
             watcher::Config::default(),
             move |job| naming(job.namespace(), &job.name_any(), runs),
         )
+        .watches(
+            scope::within::<DeserializeGuard<ChangeSolution>>(&ctx.client, part),
+            watcher::Config::default(),
+            move |solution| of_solution(solution.namespace(), &solution.name_any(), uses),
+        )
 }
 
 fn refers_to(ticket: &ChangeTicket, calendar: &str) -> bool {
@@ -68,6 +77,11 @@ fn refers_to(ticket: &ChangeTicket, calendar: &str) -> bool {
 fn runs(ticket: &ChangeTicket, job: &str) -> bool {
     let planned = ticket.spec.plan.job.as_ref();
     planned.is_some_and(|planned| planned.job_ref.name == job)
+}
+
+fn uses(ticket: &ChangeTicket, solution: &str) -> bool {
+    let planned = ticket.spec.plan.solution.as_ref();
+    planned.is_some_and(|planned| planned.name == solution) && !ticket.is_finished()
 }
 
 /// The ticket that an action is about.
@@ -89,7 +103,8 @@ pub async fn reconcile(
         Ok(None) => return Ok(Action::await_change()),
         Err(error) if error.is_conflict() || ticket.is_finished() => (ticket, told(ticket)),
         Err(error) => {
-            let status = change::failed(ticket, error.category(), &chain(error), now);
+            let (stood, generation) = (told(ticket), ticket.metadata.generation);
+            let status = change::failed(stood, generation, error.category(), &chain(error), now);
             (ticket, status)
         }
     };
@@ -104,6 +119,7 @@ pub async fn reconcile(
         return Ok(Action::await_change());
     };
     act::answer(&ctx, &turn, now).await?;
+    turn.made?;
     ctx.succeeded(ticket);
     Ok(act::again(&turn.decided, now))
 }
@@ -117,6 +133,8 @@ struct Turn {
     ticket: ChangeTicket,
     decided: change::Turn,
     actions: Vec<ChangeAction>,
+    /// Whether its parts are as it has them. Where one cannot be written, what has become of the others is told all the same.
+    made: Result<()>,
 }
 
 async fn turn(ticket: &ChangeTicket, ctx: &Context, now: Timestamp) -> Result<Option<Turn>> {
@@ -124,14 +142,23 @@ async fn turn(ticket: &ChangeTicket, ctx: &Context, now: Timestamp) -> Result<Op
     let Some(ticket) = act::hold(ctx, ticket, &seen).await? else {
         return Ok(None);
     };
-    let decided = change::turn(&ticket, &seen.world(), now);
+    let mut decided = change::turn(&ticket, &seen.world(), now);
     if let Some(effect) = decided.effect {
-        act::carry_out(ctx, &ticket, &decided, effect, seen.run.as_ref()).await?;
+        act::carry_out(ctx, &ticket, &decided, effect, &seen).await?;
+    }
+    let made = region::carry_out(ctx, &ticket, &seen.parts, &decided.for_parts).await;
+    if let Err(error) = made.as_ref()
+        && !error.is_conflict()
+    {
+        let stands = decided.status;
+        let generation = ticket.metadata.generation;
+        decided.status = change::failed(stands, generation, error.category(), &chain(error), now);
     }
     Ok(Some(Turn {
         ticket,
         decided,
         actions: seen.actions,
+        made,
     }))
 }
 

@@ -1,14 +1,14 @@
-//! What a ticket's turn sees: its Job and who wrote it, what people have said, its calendars, and its run.
-
-use std::collections::BTreeSet;
+//! What a ticket's turn sees: its Job or its solution and who wrote that, what people have said, its calendars, and its run.
 
 use crds::v1alpha1::{
-    Approval, ChangeAction, ChangeTicket, JobRun, JobSpec, SubjectKind, find_condition,
+    Approval, ChangeAction, ChangeSolution, ChangeTicket, JobRun, JobSpec, PlannedSolution,
+    Requester, SubjectKind, find_condition,
 };
 use decide::{
-    Refusal, calls,
-    change::{self, Content, JobSeen, World, risk::Weighed},
+    Refusal,
+    change::{self, Content, JobSeen, SolutionSeen, World, risk::Weighed},
     schedule::Gate,
+    solution,
 };
 use jiff::Timestamp;
 use kube::{Api, Resource as _, ResourceExt as _};
@@ -17,33 +17,37 @@ use super::{
     super::schedule,
     bound::Bound,
     conflicts::{self, Conflicts},
-    risk,
+    region, risk,
 };
 use crate::{
     context::Context,
-    entitled::{self, Writer},
-    error::{Error, Result, observing},
-    reached::{self, Definition},
-    resolve::Gap,
+    entitled::Writer,
+    error::{Result, observing},
+    planned::{self, Planned},
 };
 
 /// Everything that there is besides the ticket.
 pub struct Seen {
-    job: Result<Option<JobSeen>, Refusal>,
-    barred: Option<Refusal>,
+    plan: Plan,
+    told: bool,
     approvals: Vec<Approval>,
     calendars: Gate,
     conflicts: Conflicts,
     risk: Weighed,
     pub run: Option<JobRun>,
     pub actions: Vec<ChangeAction>,
+    /// The ticket that it is a part of, and what has the names of its own parts.
+    pub whole: Option<ChangeTicket>,
+    pub parts: Vec<ChangeTicket>,
 }
 
 impl Seen {
     pub fn world(&self) -> World<'_> {
         World {
-            job: self.job.clone(),
-            barred: self.barred.clone(),
+            job: self.plan.job.clone(),
+            solution: self.solution(),
+            told: self.told,
+            barred: self.plan.barred.clone(),
             approvals: &self.approvals,
             calendars: &self.calendars,
             conflicts: &self.conflicts.found,
@@ -51,44 +55,101 @@ impl Seen {
             risk: &self.risk,
             run: self.run.as_ref(),
             actions: &self.actions,
+            whole: self.whole.as_ref(),
+            parts: &self.parts,
+        }
+    }
+
+    /// Whoever answers for what a ticket has done: of a part, whoever wrote the whole.
+    pub fn author<'a>(&'a self, ticket: &'a ChangeTicket) -> Option<&'a Requester> {
+        let wrote = self.whole.as_ref().unwrap_or(ticket);
+        wrote.spec.requested_by.as_ref()
+    }
+
+    pub fn solution(&self) -> Option<&SolutionSeen> {
+        self.plan.solution.as_ref()
+    }
+}
+
+/// What is planned: its Job, none for a guide, or why it cannot be done; and the solution that it is of.
+struct Plan {
+    job: Result<Option<JobSeen>, Refusal>,
+    barred: Option<Refusal>,
+    solution: Option<SolutionSeen>,
+    /// What the Job says.
+    says: Option<JobSpec>,
+}
+
+impl Plan {
+    /// Whether the ticket says something else than what was started.
+    fn changes(&self, ticket: &ChangeTicket) -> bool {
+        let job = self.job.as_ref().ok().and_then(Option::as_ref);
+        change::is_changed(ticket, &Content::of(ticket, job, self.solution.as_ref()))
+    }
+}
+
+impl From<Planned> for Plan {
+    fn from(found: Planned) -> Self {
+        Self {
+            job: found.job,
+            barred: found.barred,
+            solution: None,
+            says: found.says,
+        }
+    }
+}
+
+impl From<Refusal> for Plan {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            job: Err(refusal),
+            barred: None,
+            solution: None,
+            says: None,
         }
     }
 }
 
 pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Result<Seen> {
     let mut seen = Seen {
-        job: Ok(None),
-        barred: None,
+        plan: Plan {
+            job: Ok(None),
+            barred: None,
+            solution: None,
+            says: None,
+        },
+        told: told(ctx, ticket).await?,
         approvals: Vec::new(),
         calendars: Gate::default(),
         conflicts: Conflicts::default(),
         risk: Weighed::default(),
         run: None,
         actions: actions(ctx, ticket).await?,
+        whole: region::whole(ctx, ticket).await?,
+        parts: region::parts(ctx, ticket).await?,
     };
     let started = ticket.status.as_ref().is_some_and(|s| s.started.is_some());
-    if ticket.is_finished() || !ticket.spec.submit && !started {
+    let begun = started || change::region::has_begun(ticket);
+    if ticket.is_finished() || !ticket.spec.submit && !begun {
         return Ok(seen);
     }
-    let (namespace, name) = (ticket.namespace().unwrap_or_default(), ticket.name_any());
-    let about = |approval: &Approval| {
-        let subject = &approval.spec.subject;
-        subject.kind == SubjectKind::ChangeTicket && subject.name == name
-    };
-    seen.approvals = ctx.approvals.within(&namespace, about).await?;
-    let plan = plan(ctx, ticket, !started).await?;
+    let namespace = ticket.namespace().unwrap_or_default();
+    let decided_on = seen.whole.as_ref().unwrap_or(ticket).name_any();
+    seen.approvals = approvals(ctx, &namespace, SubjectKind::ChangeTicket, &decided_on).await?;
+    let writer = (!started).then(|| Writer::new("ChangeTicket", &decided_on, seen.author(ticket)));
+    seen.plan = plan(ctx, ticket, writer, now).await?;
     seen.run = run(ctx, ticket).await?;
     if !started {
         seen.calendars = schedule::gate(ctx, &namespace, &ticket.spec.calendar_refs).await?;
     }
     // What is made of a ticket after its start is as risky as if it had said so before.
-    if !started || plan.changes(ticket) {
-        let bound = Bound::look(ctx, &namespace).await?;
-        seen.conflicts = conflicts::look(ctx, ticket, &bound, now).await?;
-        let found = (plan.says.as_ref(), &seen.conflicts.found[..]);
-        seen.risk = risk::look(ctx, ticket, &bound, found, now).await?;
+    if !started || seen.plan.changes(ticket) {
+        let (bound, whole) = (Bound::look(ctx, &namespace).await?, seen.whole.as_ref());
+        seen.conflicts = conflicts::look(ctx, ticket, (&bound, whole), now).await?;
+        let found = (seen.plan.says.as_ref(), &seen.conflicts.found[..]);
+        // A part is as risky as what people decide on.
+        seen.risk = risk::look(ctx, whole.unwrap_or(ticket), &bound, found, now).await?;
     }
-    (seen.job, seen.barred) = (plan.job, plan.barred);
     Ok(seen)
 }
 
@@ -108,94 +169,104 @@ async fn actions(ctx: &Context, ticket: &ChangeTicket) -> Result<Vec<ChangeActio
     Ok(actions)
 }
 
-/// What the Job of a ticket is, as far as it can be run.
-struct Plan {
-    job: Result<Option<JobSeen>, Refusal>,
-    /// Why a run of it would be refused, as far as that is asked.
-    barred: Option<Refusal>,
-    says: Option<JobSpec>,
-}
-
-impl Plan {
-    /// Whether the ticket says something else than what was started.
-    fn changes(&self, ticket: &ChangeTicket) -> bool {
-        let job = self.job.as_ref().ok().and_then(Option::as_ref);
-        change::is_changed(ticket, &Content::of(ticket, job))
-    }
-
-    /// Without a Job that can be run, or for want of one.
-    fn without(job: Result<Option<JobSeen>, Refusal>) -> Self {
-        Self {
-            job,
-            barred: None,
-            says: None,
-        }
-    }
-}
-
-async fn plan(ctx: &Context, ticket: &ChangeTicket, asks_rights: bool) -> Result<Plan> {
-    let Some(planned) = &ticket.spec.plan.job else {
-        return Ok(Plan::without(Ok(None)));
+/// Those about an object.
+pub async fn approvals(
+    ctx: &Context,
+    namespace: &str,
+    kind: SubjectKind,
+    name: &str,
+) -> Result<Vec<Approval>> {
+    let about = |approval: &Approval| {
+        let subject = &approval.spec.subject;
+        subject.kind == kind && subject.name == name
     };
-    let (namespace, name) = (
-        ticket.namespace().unwrap_or_default(),
-        &planned.job_ref.name,
-    );
-    let asked = async {
-        let found = reached::definition(ctx, &namespace, name).await?;
-        let Some(found) = found else {
-            let message = format!("spec.plan.job.jobRef.name: there is no Job {name}; create it");
-            return Err(Gap::Refused(Refusal::new("JobNotFound", message)));
-        };
-        let mut plan = Plan {
-            job: Ok(Some(seen(name, &found).map_err(Gap::Refused)?)),
-            barred: None,
-            says: Some(found.job.spec.clone()),
-        };
-        if !asks_rights {
-            return Ok(plan);
-        }
-        let own = ticket.spec.requested_by.as_ref();
-        let mut writers = vec![Writer::new("ChangeTicket", &ticket.name_any(), own)];
-        writers.extend(found.writers());
-        let account = &planned.service_account_name;
-        match entitled::all(ctx, &namespace, account, writers).await {
-            Ok(()) => Ok(plan),
-            Err(Gap::Refused(barred)) => {
-                plan.barred = Some(barred);
-                Ok(plan)
-            }
-            Err(gap) => Err(gap),
-        }
-    };
-    match asked.await {
-        Ok(plan) => Ok(plan),
-        Err(Gap::Refused(refusal)) => Ok(Plan::without(Err(refusal))),
-        Err(Gap::Failed { what, source }) => Err(Error::Observe { what, source }),
-        Err(Gap::Forbidden(why) | Gap::Unseen(_, why)) => {
-            Ok(Plan::without(Err(Refusal::new("Forbidden", why))))
-        }
-    }
+    ctx.approvals.within(namespace, about).await
 }
 
-fn seen(name: &str, found: &Definition) -> Result<JobSeen, Refusal> {
-    let revisions = calls::revisions(name, &found.job.spec, &found.reached.contents());
-    let revision = revisions.map_err(|refusal| {
-        let message = format!("Job {name} cannot be run: {}", refusal.message);
+/// What a ticket plans; and why a run of that would be refused, where somebody answers for it.
+async fn plan(
+    ctx: &Context,
+    ticket: &ChangeTicket,
+    writer: Option<Writer>,
+    now: Timestamp,
+) -> Result<Plan> {
+    let behind = writer.map(|writer| vec![writer]);
+    let namespace = ticket.namespace().unwrap_or_default();
+    if let Some(planned) = &ticket.spec.plan.solution {
+        return of_solution(ctx, &namespace, planned, behind, now).await;
+    }
+    let job = ticket.spec.plan.job.as_ref();
+    Ok(planned::look(ctx, &namespace, job, behind).await?.into())
+}
+
+/// A solution as a ticket uses it. Its writers have to be entitled as the ticket's are.
+async fn of_solution(
+    ctx: &Context,
+    namespace: &str,
+    planned: &PlannedSolution,
+    mut behind: Option<Vec<Writer>>,
+    now: Timestamp,
+) -> Result<Plan> {
+    let name = &planned.name;
+    let Some(solution) = named(ctx, namespace, name).await? else {
+        let message = format!(
+            "spec.plan.solution.name: there is no ChangeSolution {name}; create it, or name another"
+        );
+        return Ok(Refusal::new("SolutionNotFound", message).into());
+    };
+    let own = solution.spec.requested_by.as_ref();
+    if let Some(behind) = &mut behind {
+        behind.push(Writer::new("ChangeSolution", name, own));
+    }
+    let job = solution.spec.plan.job.as_ref();
+    let found = planned::look(ctx, namespace, job, behind).await?;
+    let approvals = approvals(ctx, namespace, SubjectKind::ChangeSolution, name).await?;
+    let usable = found.job.as_ref().map_err(|refusal| {
+        let message = format!("ChangeSolution {name}: {}", refusal.message);
         Refusal::new(refusal.reason, message)
-    })?;
-    let writers = found.writers();
-    let writers = writers.filter_map(|writer| writer.by().map(|by| by.user.clone()));
-    Ok(JobSeen {
-        revision: revision.own,
-        writers: writers.collect::<BTreeSet<_>>(),
+    });
+    let usable =
+        usable.and_then(|job| solution::usable(&solution, job.as_ref(), &approvals, planned, now));
+    Ok(match usable {
+        Ok(seen) => Plan {
+            solution: Some(seen),
+            ..found.into()
+        },
+        Err(refusal) => refusal.into(),
     })
 }
 
-/// What is decided on by Approvals of the ticket; none where its Job cannot be run.
-pub async fn content(ctx: &Context, ticket: &ChangeTicket) -> Result<Option<Content>> {
-    let plan = plan(ctx, ticket, false).await?;
-    Ok(plan.job.ok().map(|job| Content::of(ticket, job.as_ref())))
+async fn named(ctx: &Context, namespace: &str, name: &str) -> Result<Option<ChangeSolution>> {
+    let solutions = Api::<ChangeSolution>::namespaced(ctx.prompt.clone(), namespace);
+    let found = solutions.get_opt(name).await;
+    found.map_err(observing(format!("ChangeSolution {name}")))
+}
+
+/// Whether the solution that a ticket owes its end knows it, or is gone; one that does not is woken.
+async fn told(ctx: &Context, ticket: &ChangeTicket) -> Result<bool> {
+    let Some(used) = solution::owing(ticket) else {
+        return Ok(false);
+    };
+    let namespace = ticket.namespace().unwrap_or_default();
+    let found = named(ctx, &namespace, &used.name).await?;
+    let own = found.filter(|found| found.uid().as_ref() == Some(&used.uid));
+    let is_told = own.is_none_or(|own| solution::knows(&own, ticket));
+    if !is_told {
+        ctx.wake_solution(&namespace, &used.name);
+    }
+    Ok(is_told)
+}
+
+/// What is decided on by Approvals of the ticket; none where what it plans cannot be done.
+pub async fn content(
+    ctx: &Context,
+    ticket: &ChangeTicket,
+    now: Timestamp,
+) -> Result<Option<Content>> {
+    let plan = plan(ctx, ticket, None, now).await?;
+    let solution = plan.solution.as_ref();
+    let job = plan.job.ok();
+    Ok(job.map(|job| Content::of(ticket, job.as_ref(), solution)))
 }
 
 /// The run of this very ticket, where it has started one.

@@ -377,6 +377,9 @@ pub fn of_approval(
     if subject.kind == SubjectKind::ChangeTicket {
         ctx.wake_ticket(&namespace, &subject.name);
     }
+    if subject.kind == SubjectKind::ChangeSolution {
+        ctx.wake_solution(&namespace, &subject.name);
+    }
     if subject.kind == SubjectKind::BreakGlass {
         ctx.wake_glass(&namespace, &subject.name);
     }
