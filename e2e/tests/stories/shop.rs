@@ -75,7 +75,7 @@ async fn scene() -> Scene {
     let scene = Scene {
         tickets: Api::namespaced(stage.client.clone(), stage.name()),
         tessa: person("tessa", "shop", &["edit", admin], ("create", "jobruns")).await,
-        rita: person("rita", "crew", &[admin, approver], decides).await,
+        rita: person("rita", "crew", &["edit", admin, approver], decides).await,
         bob: person("bob", "leads", &[approver], decides).await,
         carol: person("carol", "leads", &[approver], decides).await,
         ivan: person(
