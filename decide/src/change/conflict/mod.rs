@@ -44,19 +44,20 @@ pub struct Found {
     pub gives_way: bool,
 }
 
-/// All conflicts from now on, the worst first.
+/// All conflicts that are not over yet, the worst first. Each is told from its beginning, which may be past, so that what is told is the same from turn to turn.
 pub fn conflicts(own: &Booking, around: &Around, now: Timestamp) -> Vec<Found> {
-    let Some(window) = own.window.after(now) else {
+    let Some(left) = own.window.after(now) else {
         return Vec::new();
     };
     let related = around.graph.related(&own.touched);
     let of_tickets = around.others.iter().flat_map(|other| {
         let counts = other.since.is_some() && own.meets(other);
-        let overlap = window.overlap(other.window).filter(|_| counts);
+        let counts = counts && left.overlap(other.window).is_some();
+        let overlap = own.window.overlap(other.window).filter(|_| counts);
         overlap.map_or_else(Vec::new, |overlap| booked(own, other, &related, overlap))
     });
     let calendars = around.calendars.iter();
-    let of_calendars = calendars.flat_map(|applied| closed(own, applied, &related, window));
+    let of_calendars = calendars.flat_map(|applied| closed(own, applied, &related, now));
     ranked(of_tickets.chain(of_calendars).collect())
 }
 
@@ -134,8 +135,13 @@ fn booked(own: &Booking, other: &Booking, related: &BTreeSet<Item>, overlap: Spa
     all
 }
 
-/// How a calendar is closed within a window: by a freeze, because nothing opens it, or both.
-fn closed(own: &Booking, applied: &Applied, related: &BTreeSet<Item>, window: Span) -> Vec<Found> {
+/// How a calendar is closed within the window of a ticket: by a freeze, because nothing opens it, or both.
+fn closed(
+    own: &Booking,
+    applied: &Applied,
+    related: &BTreeSet<Item>,
+    now: Timestamp,
+) -> Vec<Found> {
     let Some((item, is_own)) = applied.about(&own.touched, related) else {
         return Vec::new();
     };
@@ -159,7 +165,7 @@ fn closed(own: &Booking, applied: &Applied, related: &BTreeSet<Item>, window: Sp
             gives_way: true,
         }
     };
-    let closed = applied.closed(window).into_iter();
+    let closed = applied.closed(own.window, now).into_iter();
     closed
         .map(|(effect, span, why)| found(effect, span, &why))
         .collect()

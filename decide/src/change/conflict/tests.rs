@@ -436,3 +436,27 @@ fn a_change_by_region_is_in_the_way_in_each_window_of_its_own_and_nowhere_else()
         .collect();
     assert_eq!(from, ["2026-12-05T10:00:00Z", "2026-12-05T11:00:00Z"]);
 }
+
+#[test]
+fn what_is_told_within_the_window_is_the_same_from_turn_to_turn() {
+    let own = Booking::of(&ticket("own", 30, &hosts(&["h1"])));
+    let around = Around {
+        others: vec![Booking::of(&ticket("other", 10, &hosts(&["h1"])))],
+        calendars: vec![applied_to(frozen(), None)],
+        ..Around::default()
+    };
+    let told = |minute: &str| {
+        let found = conflicts(&own, &around, at(&format!("2026-12-05T{minute}:00Z")));
+        let told = found.into_iter().map(|found| found.conflict);
+        told.map(|told| (told.reason.name(), told.from.0.to_string(), told.message))
+            .collect::<Vec<_>>()
+    };
+    let first = told("09:00");
+    let from = |at: usize| (first[at].0, &*first[at].1);
+    assert_eq!(from(0), ("ItemBooked", "2026-12-05T10:00:00Z"));
+    assert_eq!(from(1), ("InsideFreeze", "2026-12-05T11:00:00Z"));
+    for minute in ["10:15", "10:45", "11:15", "11:45"] {
+        assert_eq!(told(minute), first, "{minute}");
+    }
+    assert!(told("12:00").is_empty(), "it is over");
+}

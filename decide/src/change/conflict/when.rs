@@ -6,6 +6,7 @@ use std::{
 };
 
 use crds::v1alpha1::{CalendarEffect, CalendarRef, PolicyMode, ProtectionPolicy, ProtectionRule};
+use jiff::Timestamp;
 
 use super::{Item, Span, Touched};
 use crate::calendar::{Calendar, Event};
@@ -73,11 +74,23 @@ impl Applied {
         Some((Some(item), false))
     }
 
-    /// When and why it is closed within a window, once by a freeze and once for want of a window.
-    pub(super) fn closed(&self, window: Span) -> Vec<(CalendarEffect, Span, String)> {
-        let now = self.calendar.at(window.start);
-        let mut states = vec![(window.start, now.open, now.event)];
-        let flips = self.calendar.flips(window.start).take(FOLLOWED);
+    /// Since when it has been as it is, within a window that starts there and as far as that is followed.
+    fn since(&self, start: Timestamp, now: Timestamp) -> Timestamp {
+        let flips = self.calendar.flips(start).take(FOLLOWED);
+        let past = flips.take_while(|flip| flip.at <= now);
+        past.last().map_or(start, |flip| flip.at)
+    }
+
+    /// When and why it is closed within a window, once by a freeze and once for want of a window, as far as that is not over yet.
+    pub(super) fn closed(
+        &self,
+        window: Span,
+        now: Timestamp,
+    ) -> Vec<(CalendarEffect, Span, String)> {
+        let now = now.max(window.start);
+        let first = self.calendar.at(now);
+        let mut states = vec![(self.since(window.start, now), first.open, first.event)];
+        let flips = self.calendar.flips(now).take(FOLLOWED);
         let within = flips.take_while(|flip| flip.at < window.end);
         states.extend(within.map(|flip| {
             // What closes a calendar when a window ends is that nothing holds.
