@@ -1,6 +1,9 @@
 //! Tickets as their controller hears of them, for other tickets that may conflict with them, or of the same people.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use crds::v1alpha1::ChangeTicket;
 use decide::change::{
@@ -33,47 +36,44 @@ impl Bookings {
 
     /// Those of a namespace that plan something in the time of a ticket, once all are known.
     pub async fn meeting(&self, namespace: &str, own: &[Booking]) -> Result<Vec<Booking>> {
-        let Some(known) = self.known(namespace) else {
-            return Ok(Vec::new());
-        };
-        let all = heard::all(&known).await?;
-        let readable = all.iter().filter_map(|ticket| ticket.0.as_ref().ok());
-        let here = readable.filter(|ticket| {
+        let all = self.here(namespace).await?;
+        let at_once = readable(&all).filter(|ticket| {
             let mut own = own.iter();
-            ticket.metadata.namespace.as_deref() == Some(namespace)
-                && own.any(|own| window(ticket).overlap(own.window).is_some())
+            own.any(|own| window(ticket).overlap(own.window).is_some())
         });
-        let others = here.flat_map(Booking::each);
+        let others = at_once.flat_map(Booking::each);
         let meets = |other: &Booking| own.iter().any(|own| own.meets(other));
         Ok(others.filter(meets).collect())
     }
 
     /// Whether something is true of a ticket of a namespace, as far as tickets are known.
     pub async fn any(&self, namespace: &str, is: impl Fn(&ChangeTicket) -> bool) -> Result<bool> {
-        let Some(known) = self.known(namespace) else {
-            return Ok(false);
-        };
-        let all = heard::all(&known).await?;
-        let mut readable = all.iter().filter_map(|ticket| ticket.0.as_ref().ok());
-        Ok(readable.any(|one| one.metadata.namespace.as_deref() == Some(namespace) && is(one)))
+        Ok(readable(&self.here(namespace).await?).any(is))
     }
 
     /// How changes of a namespace have ended, once all are known.
     pub async fn past(&self, namespace: &str) -> Result<Vec<Past>> {
+        let all = self.here(namespace).await?;
+        Ok(readable(&all).filter_map(Past::of).collect())
+    }
+
+    async fn here(&self, namespace: &str) -> Result<Vec<Arc<DeserializeGuard<ChangeTicket>>>> {
         let Some(known) = self.known(namespace) else {
             return Ok(Vec::new());
         };
-        let all = heard::all(&known).await?;
-        let readable = all.iter().filter_map(|ticket| ticket.0.as_ref().ok());
-        let here =
-            readable.filter(|ticket| ticket.metadata.namespace.as_deref() == Some(namespace));
-        Ok(here.filter_map(Past::of).collect())
+        let mut all = heard::all(&known).await?;
+        all.retain(|ticket| ticket.namespace().as_deref() == Some(namespace));
+        Ok(all)
     }
 
     fn known(&self, namespace: &str) -> Option<Known<ChangeTicket>> {
         let all = self.0.lock().expect("no holder panics");
         all.get(namespace).or_else(|| all.get(EVERY)).cloned()
     }
+}
+
+fn readable(all: &[Arc<DeserializeGuard<ChangeTicket>>]) -> impl Iterator<Item = &ChangeTicket> {
+    all.iter().filter_map(|ticket| ticket.0.as_ref().ok())
 }
 
 fn window(ticket: &ChangeTicket) -> Span {

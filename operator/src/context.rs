@@ -149,57 +149,47 @@ pub fn toolkit(path: &PathBuf) -> Result<Arc<reach::host::Toolkit>> {
     Ok(Arc::new(reach::host::Toolkit::new(bytes)))
 }
 
+/// Wakes an object in its part of the scope. Its controller is gone only when the operator ends.
+fn send<K>(
+    wakes: &HashMap<String, mpsc::UnboundedSender<ObjectRef<K>>>,
+    namespace: &str,
+    name: &str,
+) where
+    K: Resource<DynamicType = ()>,
+{
+    let wake = wakes.get(namespace).or_else(|| wakes.get(EVERY));
+    let _ = wake.map(|wake| wake.send(ObjectRef::new(name).within(namespace)));
+}
+
 impl Context {
     /// Has the run looked at soon.
     pub fn wake(&self, namespace: &str, name: &str) {
-        let wake = self.wake.get(namespace).or_else(|| self.wake.get(EVERY));
-        // The controller is gone only when the operator ends.
-        let _ = wake.map(|wake| wake.send(Run::new(name).within(namespace)));
+        send(&self.wake, namespace, name);
     }
 
     /// Has the Script looked at that a decision is about.
     pub fn wake_script(&self, namespace: &str, name: &str) {
-        let wake = self
-            .wake_script
-            .get(namespace)
-            .or_else(|| self.wake_script.get(EVERY));
-        let _ = wake.map(|wake| wake.send(Written::new(name).within(namespace)));
+        send(&self.wake_script, namespace, name);
     }
 
     /// Has the Approval looked at whose run has come to what it is about.
     pub fn wake_approval(&self, namespace: &str, name: &str) {
-        let wake = self
-            .wake_approval
-            .get(namespace)
-            .or_else(|| self.wake_approval.get(EVERY));
-        let _ = wake.map(|wake| wake.send(Given::new(name).within(namespace)));
+        send(&self.wake_approval, namespace, name);
     }
 
     /// Has the ticket looked at that a decision is about, or whose run has ended.
     pub fn wake_ticket(&self, namespace: &str, name: &str) {
-        let wake = self
-            .wake_ticket
-            .get(namespace)
-            .or_else(|| self.wake_ticket.get(EVERY));
-        let _ = wake.map(|wake| wake.send(Ticket::new(name).within(namespace)));
+        send(&self.wake_ticket, namespace, name);
     }
 
     /// Has the solution looked at that a decision is about, or that a ticket has ended with.
     pub fn wake_solution(&self, namespace: &str, name: &str) {
-        let wake = self
-            .wake_solution
-            .get(namespace)
-            .or_else(|| self.wake_solution.get(EVERY));
-        let _ = wake.map(|wake| wake.send(Solution::new(name).within(namespace)));
+        send(&self.wake_solution, namespace, name);
     }
 
     /// Has the BreakGlass looked at that a decision is about.
     pub fn wake_glass(&self, namespace: &str, name: &str) {
-        let wake = self
-            .wake_glass
-            .get(namespace)
-            .or_else(|| self.wake_glass.get(EVERY));
-        let _ = wake.map(|wake| wake.send(Glass::new(name).within(namespace)));
+        send(&self.wake_glass, namespace, name);
     }
 
     /// Has everything looked at that rules on commands may be about.
