@@ -3,7 +3,7 @@
 /// Lines of one message that are kept; a message can be an object or a log.
 const LONGEST: usize = 60;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Panics {
     kept: Vec<String>,
     /// How much of the message that is being printed may still be kept.

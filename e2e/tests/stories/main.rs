@@ -1,4 +1,4 @@
-//! Every story, in one program, which is linked once. `cargo xtask test` plays them one after the other, since some stop what others need.
+//! Every story, in one program, which is linked once. `cargo xtask test` plays those that disturb nobody two at a time, and the others one after the other, since some stop what others need.
 
 mod admission;
 mod admission_away;
