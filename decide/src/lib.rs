@@ -26,6 +26,7 @@ pub mod ledger;
 pub mod limits;
 pub mod lock;
 pub mod outputs;
+pub mod pace;
 pub mod parameter;
 pub mod parameters;
 pub mod plan;

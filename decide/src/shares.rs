@@ -10,6 +10,8 @@ const FOR_EACH_FREE: usize = 4;
 #[derive(Debug)]
 pub struct Shares<W> {
     free: usize,
+    /// What a team may hold at most, whatever is free.
+    most: usize,
     held: HashMap<String, usize>,
     /// Lines by team, none of them empty: whoever waits with their number in the order in which all came.
     waiting: HashMap<String, VecDeque<(u64, W)>>,
@@ -20,6 +22,7 @@ impl<W> Shares<W> {
     pub fn new(places: usize) -> Self {
         Self {
             free: places.max(1),
+            most: usize::MAX,
             held: HashMap::new(),
             waiting: HashMap::new(),
             came: 0,
@@ -43,6 +46,12 @@ impl<W> Shares<W> {
                 self.held.remove(team);
             }
         }
+        self.admitted()
+    }
+
+    /// Has no team take more while it holds so many; those who have a place now.
+    pub fn bound(&mut self, most: usize) -> Vec<W> {
+        self.most = most.max(1);
         self.admitted()
     }
 
@@ -75,7 +84,7 @@ impl<W> Shares<W> {
 
     fn may_take(&self, team: &str) -> bool {
         let held = self.held.get(team).copied().unwrap_or(0);
-        self.free > 0 && held < self.free * FOR_EACH_FREE
+        self.free > 0 && held < self.most.min(self.free * FOR_EACH_FREE)
     }
 }
 
@@ -111,6 +120,18 @@ mod tests {
         let (mut shares, admitted) = flooded();
         assert_eq!(shares.go("loud"), [admitted]);
         assert_eq!(shares.go("loud"), [admitted + 1]);
+    }
+
+    #[test]
+    fn a_team_that_holds_too_much_takes_no_more_and_keeps_nobody_else_out() {
+        let (mut shares, _) = flooded();
+        assert!(shares.bound(10).is_empty());
+        assert_eq!(shares.go("loud"), [0; 0], "it still holds more");
+        assert_eq!(shares.come("quiet", 9_000), [9_000]);
+        let back = (0..389).flat_map(|_| shares.go("loud")).count();
+        assert_eq!((back, shares.held["loud"]), (0, 10));
+        assert_eq!(shares.go("loud").len(), 1, "one for one");
+        assert_eq!(shares.bound(12).len(), 2);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod places;
 mod planned;
 mod policies;
 mod precedence;
+mod pulse;
 mod reached;
 mod report;
 mod resolve;

@@ -56,6 +56,8 @@ pub struct Metrics {
     turns: Family<Turn, Counter>,
     pub executions: Family<Ended, Counter>,
     pub in_flight: Gauge,
+    /// What a namespace may have in hand.
+    pub may_hold: Gauge,
     pub runs: Family<RunEnded, Counter>,
     pub commands: Family<CommandFound, Counter>,
     /// From the time of a firing until its run is there, in seconds.
@@ -66,7 +68,7 @@ impl Metrics {
     pub fn new() -> Self {
         let (turns, executions, in_flight) =
             (Family::default(), Family::default(), Gauge::default());
-        let (runs, commands) = (Family::default(), Family::default());
+        let (runs, commands, may_hold) = (Family::default(), Family::default(), Gauge::default());
         let lateness = Histogram::new(exponential_buckets(0.001, 2.0, 18));
         let mut registry = Registry::with_prefix("pilothouse_operator");
         registry.register(
@@ -84,6 +86,11 @@ impl Metrics {
             "Executions being worked on",
             in_flight.clone(),
         );
+        registry.register(
+            "namespace_in_flight_limit",
+            "Executions that one namespace may have in hand now; fewer while the processors do not keep up",
+            may_hold.clone(),
+        );
         registry.register("runs_ended", "Runs that ended, by outcome", runs.clone());
         registry.register(
             "commands_found",
@@ -100,6 +107,7 @@ impl Metrics {
             turns,
             executions,
             in_flight,
+            may_hold,
             runs,
             commands,
             lateness,

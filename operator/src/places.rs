@@ -50,6 +50,11 @@ impl Places {
         admitted.await.expect("whoever waits is told")
     }
 
+    /// Has no namespace take more while it has so many.
+    pub fn bound(&self, most: usize) {
+        self.change(|shares| shares.bound(most));
+    }
+
     /// Whether work of a run waits for a place.
     pub fn awaited_by(&self, run: &str) -> bool {
         let waits = self.0.waits.lock().expect("no holder panics");

@@ -79,6 +79,7 @@ use crate::{
     places::Places,
     policies::{self, Policies},
     precedence::Precedence,
+    pulse,
     reached::Definitions,
     scope::{self, Scope},
     sweeps::Sweeps,
@@ -362,6 +363,8 @@ async fn context(
         lease: Duration::from_secs(args.lease_seconds),
         client,
     };
+    let (places, may_hold) = (ctx.places.clone(), ctx.metrics.may_hold.clone());
+    tokio::spawn(pulse::felt(places, args.max_in_flight, may_hold));
     Ok((Arc::new(ctx), ears))
 }
 

@@ -238,8 +238,8 @@ fn too_soon(
 async fn tell(ctx: &Context, run: &JobRun, old: Option<&JobRunStatus>, new: &JobRunStatus) {
     let (before, after) = (old.map(category), category(new));
     let (bad, reason) = &after;
-    // That it goes on and ends well is what everybody expects, and each Event costs as much as a status.
-    let expected = matches!(reason.as_str(), "Running" | "Succeeded");
+    // That it goes on and ends well is what everybody expects, and each Event costs as much as a status; those of a flood would be most of its cost.
+    let expected = matches!(reason.as_str(), "Running" | "Succeeded" | "WaitingForPlace");
     if before.as_ref() == Some(&after) || expected {
         return;
     }
