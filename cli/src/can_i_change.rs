@@ -20,7 +20,6 @@ use k8s_openapi::{
 };
 use kube::{Api, Resource, ResourceExt as _, api::ListParams, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
 
 use crate::{
     access, caller,
@@ -273,17 +272,19 @@ impl<'a> Scene<'a> {
         if asked.command.is_empty() && !attaches {
             return Commands::unasked(&asking);
         }
-        let object =
-            json!({"command": asked.command, "stdin": attaches, "stdout": true}).to_string();
         let ticket = self.ticket(!asking.is_empty()).await;
-        let request = admission::Request {
+        let asked = admission::Asked {
             subresource: if attaches { "attach" } else { "exec" },
-            object: &object,
+            matter: admission::Exec {
+                command: asked.command.clone(),
+                stdin: attaches,
+                tty: false,
+            },
             before: None,
             ticket: ticket.as_deref().ok(),
             own: ticket.as_ref().err().and_then(Option::as_deref),
         };
-        Commands::judged(&asking, &request)
+        Commands::judged(&asking, &asked)
     }
 
     /// Leaves out those that a live BreakGlass of the caller's lets them past.
@@ -494,6 +495,8 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn policy(name: &str, you: &str, until: Option<&str>) -> Protection {

@@ -2,7 +2,8 @@
 
 use crds::v1alpha1::CommandPolicy;
 use decide::{
-    admission::{self, Door, Memory},
+    Refusal,
+    admission::{self, Asked, Exec, Memory},
     command::Rulebook,
 };
 use kube::ResourceExt as _;
@@ -30,21 +31,21 @@ impl Commands {
         }
     }
 
-    pub fn judged(asking: &[CommandPolicy], request: &admission::Request<'_>) -> Self {
+    pub fn judged(asking: &[CommandPolicy], asked: &Asked<'_, Exec>) -> Self {
         let mut commands = Self::default();
         for policy in asking {
             let name = policy.name_any();
-            let book = Rulebook::of(&name, &policy.spec).map_err(|refusal| refusal.message);
-            let answer = book.and_then(|book| {
-                let answer = admission::answer(Door::Exec, request, &book, &Memory::default());
-                answer.map_err(|unreadable| unreadable.to_string())
-            });
-            match answer {
-                Ok(answer) => {
+            match Rulebook::of(&name, &policy.spec) {
+                Ok(book) => {
+                    let answer = admission::answer(asked.clone(), &book, &Memory::default());
                     commands.refused = commands.refused.or(answer.refused);
                     commands.notes.extend(answer.warnings);
                 }
-                Err(why) => commands.notes.push(format!("CommandPolicy {name}: {why}")),
+                Err(Refusal { message, .. }) => {
+                    commands
+                        .notes
+                        .push(format!("CommandPolicy {name}: {message}"));
+                }
             }
         }
         commands
@@ -65,15 +66,18 @@ mod tests {
             CommandPolicy::new(name, serde_json::from_value(spec).expect("a spec"))
         };
         let asking = [policy("a", "Warn"), policy("b", "Deny")];
-        let object = json!({"command": ["env", "beep"]}).to_string();
-        let request = admission::Request {
+        let asked = Asked {
             subresource: "exec",
-            object: &object,
+            matter: Exec {
+                command: vec!["env".to_owned(), "beep".to_owned()],
+                stdin: false,
+                tty: false,
+            },
             before: None,
             ticket: None,
             own: None,
         };
-        let judged = Commands::judged(&asking, &request);
+        let judged = Commands::judged(&asking, &asked);
         let refused = judged.refused.expect("b refuses");
         assert!(
             refused.contains("rule beep of CommandPolicy b"),

@@ -15,7 +15,7 @@ use crds::{
     v1alpha1::{CommandAction, Requester},
 };
 use decide::{
-    admission::{self, Answer, Door, Request, Unreadable},
+    admission::{self, Answer, Asked, Door, Exec, Matter, Unreadable, Workload, Written},
     break_glass::{self, Asker},
     change::Deed,
 };
@@ -37,7 +37,7 @@ use crate::{
 
 /// Bytes of a review: two objects of the size that the API server takes, and then some.
 const BODY: usize = 8 << 20;
-/// Bytes of a review that is judged where it is read; a longer one would hold up others.
+/// Bytes of commands that are judged where they are read; more would hold up others.
 const SHORT: usize = 16 << 10;
 
 /// What every request needs.
@@ -66,6 +66,8 @@ pub enum Failure {
     NoReview(#[source] serde_json::Error),
     #[error("not what was announced")]
     Unreadable(#[from] Unreadable),
+    #[error("the request has no object")]
+    NoObject,
     #[error("the judgement ended early")]
     Ended(#[source] JoinError),
 }
@@ -80,14 +82,6 @@ pub fn router(doors: Doors) -> Router {
         .route("/risks", post(risks::asked))
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(doors)
-}
-
-/// How somebody comes by.
-#[derive(Clone, Copy)]
-struct Way {
-    door: Door,
-    /// They may break the glass, so that nothing refuses them.
-    glass: bool,
 }
 
 async fn asked(
@@ -114,21 +108,13 @@ async fn reviewed(
 ) -> Result<Json<Answered>, Failure> {
     let began = Instant::now();
     let door: Door = door.parse().map_err(Failure::NoDoor)?;
-    let (way, is_short) = (Way { door, glass }, body.len() <= SHORT);
-    let book = doors.known.borrow().get(&policy).cloned();
-    let now = Now {
-        permits: doors.permits.borrow().clone(),
-        glasses: doors.glasses.borrow().clone(),
-        audit: Arc::clone(&doors.audit),
-    };
-    let judged = move |book: Arc<Book>| judged(way, &body, &book, &now);
-    let answered = match book {
-        None => Err(Failure::NoPolicy(policy)),
-        Some(book) if is_short => judged(book),
-        Some(book) => spawn_blocking(move || judged(book))
-            .await
-            .map_err(Failure::Ended)
-            .flatten(),
+    let answered = match Now::of(&doors, policy, glass) {
+        Err(failure) => Err(failure),
+        Ok(now) => match door {
+            Door::Exec => now.judge::<Exec>(&body).await,
+            Door::Workload => now.judge::<Workload>(&body).await,
+            Door::Script => now.judge::<Written>(&body).await,
+        },
     };
     let decision = answered
         .as_ref()
@@ -139,56 +125,79 @@ async fn reviewed(
     answered.map(|(answered, _)| Json(answered))
 }
 
+/// The answer, and what it is in a word.
+type Judged = (Answered, &'static str);
+
 /// What is known when a request comes, and who is told.
 struct Now {
+    book: Arc<Book>,
     permits: Arc<Permits>,
     glasses: Arc<Glasses>,
     audit: Arc<Audit>,
+    /// They may break the glass, so that nothing refuses them.
+    glass: bool,
 }
 
-/// The answer, and what it is in a word.
-fn judged(
-    Way { door, glass }: Way,
-    body: &[u8],
-    book: &Book,
-    now: &Now,
-) -> Result<(Answered, &'static str), Failure> {
-    let review: Review<'_> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
-    let asked = &review.request;
-    let book = book
-        .as_ref()
-        .map_err(|why| Failure::Unusable(why.clone()))?;
-    let ticket = ticket(asked, &now.permits);
-    let request = Request {
-        subresource: asked.sub_resource.as_deref().unwrap_or_default(),
-        ticket: ticket.as_deref().ok(),
-        own: ticket.as_ref().err().and_then(Option::as_deref),
-        ..asked.written()
-    };
-    let mut answer = admission::answer(door, &request, &book.rules, &book.memory)?;
-    let broken = answer
-        .refused
-        .as_ref()
-        .and_then(|_| own_glass(book, asked, &now.glasses));
-    if glass || broken.is_some() {
-        answer = answer.through_glass();
+impl Now {
+    fn of(doors: &Doors, policy: String, glass: bool) -> Result<Self, Failure> {
+        let book = doors.known.borrow().get(&policy).cloned();
+        Ok(Self {
+            book: book.ok_or(Failure::NoPolicy(policy))?,
+            permits: doors.permits.borrow().clone(),
+            glasses: doors.glasses.borrow().clone(),
+            audit: Arc::clone(&doors.audit),
+            glass,
+        })
     }
-    if let Some(why) = &mut answer.refused {
-        why.push_str(&break_glass::way_out(book.glass.as_ref()).unwrap_or_default());
+
+    async fn judge<M: Matter>(self, body: &[u8]) -> Result<Judged, Failure> {
+        let review: Review<M> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
+        let mut asked = review.request;
+        let matter = asked.object.take().ok_or(Failure::NoObject)?;
+        if matter.length() <= SHORT {
+            return self.judged(matter, asked);
+        }
+        let judged = spawn_blocking(move || self.judged(matter, asked));
+        judged.await.map_err(Failure::Ended).flatten()
     }
-    let (policy, decision) = (&book.rules.policy, decision(&answer));
-    let id = now.audit.told(door, asked, answer.ruling.as_ref());
-    if decision != "Allowed" {
-        tell(door, policy, asked, &answer, (decision, id.as_deref()));
+
+    fn judged<M: Matter>(&self, matter: M, mut asked: Question<M>) -> Result<Judged, Failure> {
+        let book = self.book.as_ref().as_ref();
+        let book = book.map_err(|why| Failure::Unusable(why.clone()))?;
+        let before = asked.old_object.take();
+        let ticket = ticket(&asked, &self.permits);
+        let request = Asked {
+            subresource: asked.sub_resource.as_deref().unwrap_or_default(),
+            matter,
+            before,
+            ticket: ticket.as_deref().ok(),
+            own: ticket.as_ref().err().and_then(Option::as_deref),
+        };
+        let mut answer = admission::answer(request, &book.rules, &book.memory);
+        let broken = answer
+            .refused
+            .as_ref()
+            .and_then(|_| own_glass(book, &asked, &self.glasses));
+        if self.glass || broken.is_some() {
+            answer = answer.through_glass();
+        }
+        if let Some(why) = &mut answer.refused {
+            why.push_str(&break_glass::way_out(book.glass.as_ref()).unwrap_or_default());
+        }
+        let (policy, decision) = (&book.rules.policy, decision(&answer));
+        let id = self.audit.told(M::DOOR, &asked, answer.ruling.as_ref());
+        if decision != "Allowed" {
+            tell(M::DOOR, policy, &asked, &answer, (decision, id.as_deref()));
+        }
+        let mut answered = answered(&asked, policy, answer, (decision, id));
+        let noted = broken.map(|name| ("break-glass", name));
+        answered.response.audit_annotations.extend(noted);
+        Ok((answered, decision))
     }
-    let mut answered = answered(asked, policy, answer, (decision, id));
-    let noted = broken.map(|name| ("break-glass", name));
-    answered.response.audit_annotations.extend(noted);
-    Ok((answered, decision))
 }
 
 /// The live ticket under which the request may be made, or why one of the asker's own does not let it pass.
-fn ticket(asked: &Question<'_>, permits: &Permits) -> Result<String, Option<String>> {
+fn ticket(asked: &Question<impl Sized>, permits: &Permits) -> Result<String, Option<String>> {
     let by = Requester {
         user: asked.user_info.username.clone(),
         groups: asked.user_info.groups.clone(),
@@ -205,7 +214,7 @@ fn ticket(asked: &Question<'_>, permits: &Permits) -> Result<String, Option<Stri
 }
 
 /// The BreakGlass by which whoever asks gets past the policy now.
-fn own_glass(book: &Ruled, asked: &Question<'_>, glasses: &Glasses) -> Option<String> {
+fn own_glass(book: &Ruled, asked: &Question<impl Sized>, glasses: &Glasses) -> Option<String> {
     let asker = Asker {
         user: &asked.user_info.username,
         groups: &asked.user_info.groups,
@@ -233,7 +242,7 @@ fn decision(answer: &Answer) -> &'static str {
 fn tell(
     door: Door,
     policy: &str,
-    asked: &Question<'_>,
+    asked: &Question<impl Sized>,
     answer: &Answer,
     (decision, id): (&str, Option<&str>),
 ) {
@@ -253,7 +262,7 @@ fn tell(
 
 /// The ID of an entry leads whoever is refused to it, and from the API server's audit log as well.
 fn answered(
-    asked: &Question<'_>,
+    asked: &Question<impl Sized>,
     policy: &str,
     answer: Answer,
     (decision, id): (&'static str, Option<String>),
@@ -287,7 +296,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let code = match self {
             Self::NoDoor(_) | Self::NoPolicy(_) => StatusCode::NOT_FOUND,
-            Self::NoReview(_) | Self::Unreadable(_) => StatusCode::BAD_REQUEST,
+            Self::NoReview(_) | Self::Unreadable(_) | Self::NoObject => StatusCode::BAD_REQUEST,
             Self::Unusable(_) | Self::Ended(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         tracing::warn!(error = chain(&self), "a request was not judged");

@@ -107,7 +107,7 @@ impl Audit {
     pub fn told(
         &self,
         door: Door,
-        asked: &Question<'_>,
+        asked: &Question<impl Sized>,
         ruling: Option<&Ruling>,
     ) -> Option<String> {
         let ruling = ruling.filter(|_| !asked.dry_run)?;
@@ -191,7 +191,12 @@ fn about(statement: &Statement) -> String {
 }
 
 /// A decision about a request. To which namespace of its name it belongs, records know.
-fn statement(door: Door, asked: &Question<'_>, ruling: &Ruling, at: Timestamp) -> Statement {
+fn statement(
+    door: Door,
+    asked: &Question<impl Sized>,
+    ruling: &Ruling,
+    at: Timestamp,
+) -> Statement {
     let sub_resource = asked.sub_resource.as_deref().unwrap_or_default();
     let (verb, group, kind) = match door {
         Door::Exec => (sub_resource.to_owned(), "", "Pod"),
@@ -255,7 +260,7 @@ pub(crate) mod tests {
         let asked = serde_json::json!({"uid": "u", "subResource": "exec", "namespace": "shop", "name": format!("db-{pod}"),
             "userInfo": {"username": user, "groups": ["testers"]}})
         .to_string();
-        let asked = serde_json::from_str(&asked).expect("a question");
+        let asked: Question<()> = serde_json::from_str(&asked).expect("a question");
         statement(Door::Exec, &asked, &ruling, Timestamp::UNIX_EPOCH)
     }
 

@@ -1,4 +1,4 @@
-//! `AdmissionReview` of admission.k8s.io/v1, as much of it as is read and answered. Objects stay text until somebody needs a part of them.
+//! `AdmissionReview` of admission.k8s.io/v1, as much of it as is read and answered.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,14 @@ use serde_json::value::RawValue;
 
 /// What the API server asks.
 #[derive(Deserialize)]
-pub struct Review<'a> {
-    #[serde(borrow)]
-    pub request: Question<'a>,
+pub struct Review<O> {
+    pub request: Question<O>,
 }
 
-/// The request that it asks about.
+/// The request that it asks about; its objects are read as what they are judged as, or stay text.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Question<'a> {
+pub struct Question<O> {
     pub uid: String,
     #[serde(default)]
     pub kind: Kind,
@@ -35,10 +34,8 @@ pub struct Question<'a> {
     pub name: Option<String>,
     #[serde(default)]
     pub user_info: Asker,
-    #[serde(default, borrow)]
-    pub object: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    pub old_object: Option<&'a RawValue>,
+    pub object: Option<O>,
+    pub old_object: Option<O>,
 }
 
 /// Of what kind the object is.
@@ -67,6 +64,9 @@ pub struct Asker {
     #[serde(default)]
     pub groups: Vec<String>,
 }
+
+/// Objects as they are written.
+pub type Text<'a> = &'a RawValue;
 
 /// What the API server is answered.
 #[derive(Debug, Serialize)]
@@ -99,13 +99,12 @@ pub struct Status {
     pub message: String,
 }
 
-impl Question<'_> {
+impl Question<Text<'_>> {
     /// What is written, as decisions are asked about it.
     pub fn written(&self) -> Request<'_> {
         Request {
-            object: text(self.object).unwrap_or("{}"),
-            before: text(self.old_object),
-            ..Request::default()
+            object: self.object.map_or("{}", RawValue::get),
+            before: self.old_object.map(RawValue::get),
         }
     }
 }
@@ -129,9 +128,4 @@ impl Answered {
             response,
         }
     }
-}
-
-/// Text of an object; null is none.
-pub fn text(object: Option<&RawValue>) -> Option<&str> {
-    object.map(RawValue::get).filter(|text| *text != "null")
 }

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use axum::{Json, body::Bytes, extract::State};
-use decide::admission::{self, Request};
+use decide::admission;
 use tokio::task::spawn_blocking;
 
 use crate::{
     answer::{Doors, Failure},
-    review::{self, Answered, Response, Review, Status},
+    review::{Answered, Response, Review, Status, Text},
 };
 
 /// As metrics name it.
@@ -28,14 +28,9 @@ pub async fn asked(State(doors): State<Doors>, body: Bytes) -> Result<Json<Answe
 }
 
 fn judged(body: &[u8]) -> Result<Answered, Failure> {
-    let review: Review<'_> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
+    let review: Review<Text<'_>> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
     let asked = &review.request;
-    let request = Request {
-        object: review::text(asked.object).unwrap_or("{}"),
-        before: review::text(asked.old_object),
-        ..Request::default()
-    };
-    let refused = admission::refused_risks(&request)?;
+    let refused = admission::refused_risks(&asked.written())?;
     Ok(Answered::with(Response {
         uid: asked.uid.clone(),
         allowed: refused.is_none(),

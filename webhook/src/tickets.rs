@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     answer::{Doors, Failure},
     diary::Known,
-    review::{Answered, Review},
+    review::{Answered, Review, Text},
 };
 
 /// As metrics name it.
@@ -26,7 +26,7 @@ pub async fn asked(State(doors): State<Doors>, body: Bytes) -> Result<Json<Answe
 }
 
 fn warned(body: &[u8], planned: &Known) -> Result<Answered, Failure> {
-    let review: Review<'_> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
+    let review: Review<Text<'_>> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
     let asked = &review.request;
     let (request, now) = (asked.written(), Timestamp::now());
     let planned = planned.read().unwrap_or_else(PoisonError::into_inner);

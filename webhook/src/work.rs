@@ -20,7 +20,7 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
     answer::{Doors, Failure},
-    review::{Answered, Review},
+    review::{Answered, Review, Text},
 };
 
 /// As metrics name it.
@@ -42,7 +42,7 @@ pub async fn asked(
 async fn warned(doors: &Doors, policy: String, body: &[u8]) -> Result<Answered, Failure> {
     let book = doors.known.borrow().get(&policy).cloned();
     let book = book.ok_or(Failure::NoPolicy(policy))?;
-    let review: Review<'_> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
+    let review: Review<Text<'_>> = serde_json::from_slice(body).map_err(Failure::NoReview)?;
     let asked = &review.request;
     let uid = asked.uid.clone();
     let Some(mut work) = Work::read(&asked.resource.resource, &asked.written())? else {

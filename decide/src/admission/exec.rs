@@ -2,38 +2,45 @@
 
 use serde::Deserialize;
 
-use super::{Request, Unreadable};
+use super::{Asked, Door, Matter, Memory};
 use crate::command::{Finding, Rulebook, Source, Word, analyse, judge};
 
 /// Of PodExecOptions and PodAttachOptions.
-#[derive(Deserialize)]
-struct Options {
+#[derive(Clone, Debug, Deserialize)]
+pub struct Exec {
     #[serde(default)]
-    command: Vec<String>,
+    pub command: Vec<String>,
     #[serde(default)]
-    stdin: bool,
+    pub stdin: bool,
     #[serde(default)]
-    tty: bool,
+    pub tty: bool,
 }
 
-/// Whoever attaches without an input only looks on.
-pub fn findings(request: &Request, book: &Rulebook) -> Result<Vec<Finding>, Unreadable> {
-    let options: Options = serde_json::from_str(request.object)
-        .map_err(|e| Unreadable("PodExecOptions or PodAttachOptions", e))?;
-    let interactive = options.stdin || options.tty;
-    let attached = request.subresource == "attach";
-    if attached && !interactive {
-        return Ok(Vec::new());
+impl Matter for Exec {
+    const DOOR: Door = Door::Exec;
+
+    fn length(&self) -> usize {
+        self.command.iter().map(String::len).sum()
     }
-    let words: Vec<_> = options.command.iter().map(Word::text).collect();
-    let source = Source::Argv {
-        words: &words,
-        interactive,
-    };
-    let mut analysis = analyse(&source);
-    if attached {
-        // What goes on in there was started by others; that it is not named here is no finding.
-        analysis.unknowns.truncate(1);
+
+    /// Whoever attaches without an input only looks on.
+    fn findings(asked: Asked<'_, Self>, book: &Rulebook, _: &Memory) -> Vec<Finding> {
+        let options = asked.matter;
+        let interactive = options.stdin || options.tty;
+        let attached = asked.subresource == "attach";
+        if attached && !interactive {
+            return Vec::new();
+        }
+        let words: Vec<_> = options.command.iter().map(Word::text).collect();
+        let source = Source::Argv {
+            words: &words,
+            interactive,
+        };
+        let mut analysis = analyse(&source);
+        if attached {
+            // What goes on in there was started by others; that it is not named here is no finding.
+            analysis.unknowns.truncate(1);
+        }
+        judge(&analysis, [book]).findings
     }
-    Ok(judge(&analysis, [book]).findings)
 }

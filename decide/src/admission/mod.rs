@@ -18,17 +18,21 @@ mod tests;
 mod work_tests;
 
 pub use door::{Door, JUDGED, NoDoor};
+pub use exec::Exec;
 pub use memory::Memory;
 pub use risk::refused_risks;
+pub use script::Written;
 pub use task::closed;
 pub use ticket::warnings;
 pub use webhooks::{FREE, Place, asks, of_risks, of_tickets, webhooks};
 pub use work::Work;
+pub use workload::Workload;
 
 use crds::{
     audit::AuditDecision,
     v1alpha1::{CommandAction, ProtectedOperation},
 };
+use serde::de::DeserializeOwned;
 
 use crate::{
     audit::{self, Ruling},
@@ -38,13 +42,31 @@ use crate::{
 /// Warnings that an answer has; kubectl prints each on a line of its own.
 const WARNINGS: usize = 5;
 
-/// A request, as the API server tells of it.
+/// What is written, in JSON: the object as it would be, and as it was.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
-    pub subresource: &'a str,
-    /// The object in JSON as it would be, and as it was; of a command, its options.
     pub object: &'a str,
     pub before: Option<&'a str>,
+}
+
+/// What comes to one of the doors, as much of it as is judged there.
+pub trait Matter: DeserializeOwned + Send + 'static {
+    const DOOR: Door;
+
+    /// Bytes of commands, about: so much longer takes the judgement.
+    fn length(&self) -> usize;
+
+    /// What a policy says of it, or of what is not as it was.
+    fn findings(asked: Asked<'_, Self>, book: &Rulebook, memory: &Memory) -> Vec<Finding>;
+}
+
+/// What is asked of a policy at a door.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a, M> {
+    pub subresource: &'a str,
+    pub matter: M,
+    /// The same as it was.
+    pub before: Option<M>,
     /// The live ticket under which whoever makes it may do so, by its name.
     pub ticket: Option<&'a str>,
     /// Why they may not under one of their own that allows it, where there is one.
@@ -73,19 +95,11 @@ pub struct Answer {
 #[error("the object of the request is not a {0}")]
 pub struct Unreadable(pub &'static str, #[source] pub serde_json::Error);
 
-/// What a policy says of a request that came to one of its doors; the memory is of this policy alone.
-pub fn answer(
-    door: Door,
-    request: &Request,
-    book: &Rulebook,
-    memory: &Memory,
-) -> Result<Answer, Unreadable> {
-    let findings = match door {
-        Door::Exec => exec::findings(request, book)?,
-        Door::Workload => workload::findings(request, book, memory)?,
-        Door::Script => script::findings(request, book)?,
-    };
-    Ok(door.answer(&findings, request))
+/// What a policy says of what came to one of its doors; the memory is of this policy alone.
+pub fn answer<M: Matter>(asked: Asked<'_, M>, book: &Rulebook, memory: &Memory) -> Answer {
+    let (ticket, own) = (asked.ticket, asked.own);
+    let findings = M::findings(asked, book, memory);
+    M::DOOR.answer(&findings, ticket, own)
 }
 
 /// What a request does to its object, as tickets list it.
@@ -114,8 +128,7 @@ impl Answer {
 }
 
 impl Door {
-    fn answer(self, findings: &[Finding], request: &Request) -> Answer {
-        let ticket = request.ticket;
+    fn answer(self, findings: &[Finding], ticket: Option<&str>, own: Option<&str>) -> Answer {
         let passes = |f: &Finding| f.effect == CommandAction::RequireTicket && ticket.is_some();
         // What passes under a ticket is told of, as a warning is.
         let done = |f: &Finding| {
@@ -133,7 +146,7 @@ impl Door {
             effect => worst
                 .clone()
                 .next()
-                .and_then(|first| self.refusal(effect, first, request.own)),
+                .and_then(|first| self.refusal(effect, first, own)),
         };
         let warned = |f: &&Finding| refused.is_none() && f.effect >= CommandAction::Warn;
         let warning = |f: &Finding| self.warning(f, ticket);

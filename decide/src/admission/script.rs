@@ -3,24 +3,32 @@
 use crds::v1alpha1::ScriptSpec;
 use serde::Deserialize;
 
-use super::{Request, Unreadable};
+use super::{Asked, Door, Matter, Memory};
 use crate::{
     command::{Finding, Rulebook},
     gate,
 };
 
+/// As much of a Script as is judged.
 #[derive(Deserialize)]
-struct Written {
+pub struct Written {
     spec: ScriptSpec,
 }
 
-/// Nothing of one whose spec is as it was.
-pub fn findings(request: &Request, book: &Rulebook) -> Result<Vec<Finding>, Unreadable> {
-    let read = |text| serde_json::from_str::<Written>(text).map_err(|e| Unreadable("Script", e));
-    let now = read(request.object)?.spec;
-    let before = request.before.map(read).transpose()?;
-    if before.is_some_and(|before| before.spec.content == now.content) {
-        return Ok(Vec::new());
+impl Matter for Written {
+    const DOOR: Door = Door::Script;
+
+    fn length(&self) -> usize {
+        self.spec.content.len()
     }
-    Ok(gate::of_script(&now, std::slice::from_ref(book)))
+
+    /// Nothing of one whose content is as it was.
+    fn findings(asked: Asked<'_, Self>, book: &Rulebook, _: &Memory) -> Vec<Finding> {
+        let now = asked.matter.spec;
+        let before = asked.before;
+        if before.is_some_and(|before| before.spec.content == now.content) {
+            return Vec::new();
+        }
+        gate::of_script(&now, std::slice::from_ref(book))
+    }
 }

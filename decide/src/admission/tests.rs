@@ -4,8 +4,8 @@ use crds::v1alpha1::{CommandAction, CommandPolicy};
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Door, Memory, Place, Request, answer, of_risks, of_tickets, operation, refused_risks,
-    webhooks,
+    Answer, Asked, Door, Exec, Matter, Memory, Place, Request, Workload, Written, answer, of_risks,
+    of_tickets, operation, refused_risks, webhooks,
 };
 use crate::command::Rulebook;
 
@@ -19,10 +19,44 @@ fn house(more: &Value) -> Rulebook {
     Rulebook::of("p", &serde_json::from_value(policy).expect("a policy")).expect("it can be used")
 }
 
-fn asked(door: Door, request: &Request, book: &Rulebook) -> Answer {
+/// What comes to a door, in JSON.
+#[derive(Clone, Copy, Default)]
+struct Came<'a> {
+    subresource: &'a str,
+    object: &'a str,
+    before: Option<&'a str>,
+    ticket: Option<&'a str>,
+    own: Option<&'a str>,
+}
+
+impl Came<'_> {
+    fn read<M: Matter>(&self) -> serde_json::Result<Asked<'_, M>> {
+        Ok(Asked {
+            subresource: self.subresource,
+            matter: serde_json::from_str(self.object)?,
+            before: self.before.map(serde_json::from_str).transpose()?,
+            ticket: self.ticket,
+            own: self.own,
+        })
+    }
+
+    fn answer<M: Matter>(&self, book: &Rulebook, memory: &Memory) -> serde_json::Result<Answer> {
+        Ok(answer(self.read::<M>()?, book, memory))
+    }
+
+    fn at(&self, door: Door, book: &Rulebook, memory: &Memory) -> serde_json::Result<Answer> {
+        match door {
+            Door::Exec => self.answer::<Exec>(book, memory),
+            Door::Workload => self.answer::<Workload>(book, memory),
+            Door::Script => self.answer::<Written>(book, memory),
+        }
+    }
+}
+
+fn asked(door: Door, came: &Came, book: &Rulebook) -> Answer {
     let memory = Memory::default();
-    let first = answer(door, request, book, &memory).expect("it can be read");
-    let again = answer(door, request, book, &memory).expect("it can be read");
+    let first = came.at(door, book, &memory).expect("it can be read");
+    let again = came.at(door, book, &memory).expect("it can be read");
     assert_eq!(first, again, "what is remembered is what was found");
     first
 }
@@ -37,20 +71,20 @@ fn word(answer: &Answer) -> &'static str {
 
 fn exec(subresource: &str, options: &Value) -> &'static str {
     let object = options.to_string();
-    let request = Request {
+    let request = Came {
         subresource,
         object: &object,
-        ..Request::default()
+        ..Came::default()
     };
     word(&asked(Door::Exec, &request, &house(&json!({}))))
 }
 
 fn workload(object: &Value, before: Option<&Value>) -> &'static str {
     let (object, before) = (object.to_string(), before.map(ToString::to_string));
-    let request = Request {
+    let request = Came {
         object: &object,
         before: before.as_deref(),
-        ..Request::default()
+        ..Came::default()
     };
     word(&asked(Door::Workload, &request, &house(&json!({}))))
 }
@@ -85,10 +119,10 @@ fn a_terminal_is_unknown_and_looking_on_is_not() {
     assert_eq!(attach(false), "allowed");
     let book = house(&json!({"onUnknown": "Warn"}));
     let object = json!({"stdin": true, "tty": true}).to_string();
-    let request = Request {
+    let request = Came {
         subresource: "attach",
         object: &object,
-        ..Request::default()
+        ..Came::default()
     };
     assert_eq!(asked(Door::Exec, &request, &book).warnings.len(), 1);
 }
@@ -96,9 +130,9 @@ fn a_terminal_is_unknown_and_looking_on_is_not() {
 #[test]
 fn a_refusal_names_the_rule_the_reason_and_the_way_out() {
     let object = json!({"command": ["knock"]}).to_string();
-    let request = Request {
+    let request = Came {
         object: &object,
-        ..Request::default()
+        ..Came::default()
     };
     let answer = asked(Door::Exec, &request, &house(&json!({})));
     assert_eq!(
@@ -119,9 +153,9 @@ fn the_audit_is_told_the_rule_and_the_reason_and_never_the_command() {
             Door::Script => json!({"spec": {"content": text}}).to_string(),
             _ => object.to_string(),
         };
-        let request = Request {
+        let request = Came {
             object: &object,
-            ..Request::default()
+            ..Came::default()
         };
         let ruling = asked(door, &request, &house(&json!({"mode": mode}))).ruling;
         ruling.map(|ruling| (ruling.decision, ruling.rule, ruling.reason))
@@ -160,11 +194,11 @@ fn what_needs_a_ticket_passes_under_one_and_is_told_of() {
             Door::Script => json!({"spec": {"content": words.join(" ")}}),
         };
         let object = object.to_string();
-        let request = Request {
+        let request = Came {
             subresource: "exec",
             object: &object,
             ticket,
-            ..Request::default()
+            ..Came::default()
         };
         asked(door, &request, &house(&json!({})))
     };
@@ -175,10 +209,10 @@ fn what_needs_a_ticket_passes_under_one_and_is_told_of() {
             why.contains("rule ring") && why.contains("ChangeTicket"),
             "{why}"
         );
-        let own = Request {
+        let own = Came {
             own: Some("rita wrote ChangeTicket move"),
             object: &json!({"command": ["ring"], "spec": {"containers": [{"name": "a", "command": ["ring"]}]}}).to_string(),
-            ..Request::default()
+            ..Came::default()
         };
         let why = asked(door, &own, &house(&json!({}))).refused;
         let told = "rule ring of CommandPolicy p: w: ring";
@@ -309,10 +343,10 @@ fn a_script_is_let_in_with_warnings_of_what_will_become_of_it() {
     let of = |content: &str, before: Option<&str>| {
         let script = |content: &str| json!({"spec": {"content": content}}).to_string();
         let (object, before) = (script(content), before.map(script));
-        let request = Request {
+        let request = Came {
             object: &object,
             before: before.as_deref(),
-            ..Request::default()
+            ..Came::default()
         };
         asked(Door::Script, &request, &house(&json!({})))
     };
@@ -333,9 +367,9 @@ fn a_script_is_let_in_with_warnings_of_what_will_become_of_it() {
 #[test]
 fn a_policy_that_only_looks_refuses_nothing_and_says_what_it_would_have_done() {
     let object = json!({"command": ["beep"]}).to_string();
-    let request = Request {
+    let request = Came {
         object: &object,
-        ..Request::default()
+        ..Came::default()
     };
     let answer = asked(Door::Exec, &request, &house(&json!({"mode": "Audit"})));
     assert_eq!(
@@ -347,13 +381,15 @@ fn a_policy_that_only_looks_refuses_nothing_and_says_what_it_would_have_done() {
 
 #[test]
 fn an_object_of_another_shape_is_an_error_and_no_word() {
-    let request = Request {
+    let request = Came {
         object: "[1]",
-        ..Request::default()
+        ..Came::default()
     };
     for door in Door::ALL {
         assert!(
-            answer(door, &request, &house(&json!({})), &Memory::default()).is_err(),
+            request
+                .at(door, &house(&json!({})), &Memory::default())
+                .is_err(),
             "{door}"
         );
     }
@@ -454,9 +490,9 @@ fn who_breaks_the_glass_is_noted_and_never_held_up() {
     assert_eq!(noted, format!("!({})", door.as_str().expect("CEL")));
 
     let object = json!({"command": ["beep"]}).to_string();
-    let request = Request {
+    let request = Came {
         object: &object,
-        ..Request::default()
+        ..Came::default()
     };
     let answer = asked(Door::Exec, &request, &house(&json!({}))).through_glass();
     assert_eq!((word(&answer), answer.refused), ("warned", None));
@@ -582,7 +618,6 @@ fn a_rule_of_risk_that_does_not_compile_is_refused_when_it_is_new() {
         let request = Request {
             object,
             before: before.map(String::as_str),
-            ..Request::default()
         };
         let refused = refused_risks(&request).expect("a policy");
         assert_eq!(refused.is_some(), is_refused, "{object}");

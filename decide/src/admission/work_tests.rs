@@ -38,7 +38,6 @@ fn read(resource: &str, spec: &Value, before: Option<&Value>) -> Option<Work> {
     let request = Request {
         object: &object,
         before: before.as_deref(),
-        ..Request::default()
     };
     Work::read(resource, &request).expect("it can be read")
 }
@@ -216,11 +215,7 @@ fn a_task_is_let_in_with_a_warning_of_the_calendars_that_are_closed_now() {
         object(&spec).to_string()
     };
     let of = |object: &str, before: Option<&str>, namespace: &str, now: &str| {
-        let request = Request {
-            object,
-            before,
-            ..Request::default()
-        };
+        let request = Request { object, before };
         let now: Timestamp = now.parse().expect("a time");
         closed(&request, namespace, &diary, now).expect("it can be read")
     };

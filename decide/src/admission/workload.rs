@@ -4,10 +4,15 @@ use std::mem;
 
 use serde::Deserialize;
 
-use super::{Memory, Request, Unreadable};
+use super::{Asked, Door, Matter, Memory};
 use crate::command::{
     Analysis, Assign, Command, Finding, Rulebook, Source, Unknown, Why, Word, analyse, judge,
 };
+
+/// The containers of an object.
+#[derive(Default, Deserialize)]
+#[serde(from = "Object")]
+pub struct Workload(Pod);
 
 /// The part of an object that has containers, wherever it has them.
 #[derive(Default, Deserialize)]
@@ -99,15 +104,15 @@ struct Exec {
     command: Vec<String>,
 }
 
-impl Object {
-    fn pod(self) -> Pod {
+impl From<Object> for Workload {
+    fn from(object: Object) -> Self {
         let Spec {
             init_containers,
             containers,
             ephemeral_containers,
             template,
             job_template,
-        } = self.spec;
+        } = object.spec;
         let template = template.or_else(|| job_template.map(|job| job.spec.template));
         let mut pod = template.map_or(
             Pod {
@@ -120,42 +125,45 @@ impl Object {
         for container in &mut pod.ephemeral_containers {
             container.ephemeral = true;
         }
-        pod
+        Self(pod)
     }
 }
 
-/// Of what is as it was nothing is said: a policy stops no workload that was there before it.
-pub fn findings(
-    request: &Request,
-    book: &Rulebook,
-    memory: &Memory,
-) -> Result<Vec<Finding>, Unreadable> {
-    let read = |text| {
-        let object = serde_json::from_str::<Object>(text);
-        object
-            .map(Object::pod)
-            .map_err(|e| Unreadable("workload", e))
-    };
-    let (pod, before) = (read(request.object)?, request.before.map(read).transpose()?);
-    let before = before.unwrap_or_default();
-    let pairs = [
-        (pod.init_containers, &before.init_containers),
-        (pod.containers, &before.containers),
-        (pod.ephemeral_containers, &before.ephemeral_containers),
-    ];
-    let mut findings = Vec::new();
-    for (now, before) in pairs {
-        for mut container in now.into_iter().filter(|one| !before.contains(one)) {
-            // Containers that only differ by their names are judged once.
-            let name = mem::take(&mut container.name);
-            let found = memory.recall(container, |container| container.findings(book));
-            findings.extend(found.iter().map(|found| Finding {
-                command: format!("{} (container {name})", found.command),
-                ..found.clone()
-            }));
-        }
+impl Matter for Workload {
+    const DOOR: Door = Door::Workload;
+
+    fn length(&self) -> usize {
+        let Pod {
+            init_containers,
+            containers,
+            ephemeral_containers,
+        } = &self.0;
+        let all = [init_containers, containers, ephemeral_containers];
+        all.into_iter().flatten().map(Container::bytes).sum()
     }
-    Ok(findings)
+
+    /// Of what is as it was nothing is said: a policy stops no workload that was there before it.
+    fn findings(asked: Asked<'_, Self>, book: &Rulebook, memory: &Memory) -> Vec<Finding> {
+        let (Self(pod), Self(before)) = (asked.matter, asked.before.unwrap_or_default());
+        let pairs = [
+            (pod.init_containers, &before.init_containers),
+            (pod.containers, &before.containers),
+            (pod.ephemeral_containers, &before.ephemeral_containers),
+        ];
+        let mut findings = Vec::new();
+        for (now, before) in pairs {
+            for mut container in now.into_iter().filter(|one| !before.contains(one)) {
+                // Containers that only differ by their names are judged once.
+                let name = mem::take(&mut container.name);
+                let found = memory.recall(container, |container| container.findings(book));
+                findings.extend(found.iter().map(|found| Finding {
+                    command: format!("{} (container {name})", found.command),
+                    ..found.clone()
+                }));
+            }
+        }
+        findings
+    }
 }
 
 impl Container {

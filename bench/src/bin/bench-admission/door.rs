@@ -17,8 +17,9 @@ use crate::{Result, load::Door};
 pub const ADDRESS: &str = "172.31.250.1:9443";
 /// Where the policy is asked.
 const URL: &str = "https://pilothouse-webhook.pilothouse-system.svc:9443/commands/bench-0/workload";
-/// Namespaces with and without policies.
+/// Namespaces with all policies, with one, and with none.
 pub const ASKED: &str = "bench-asked";
+pub const ONE: &str = "bench-one";
 pub const PLAIN: &str = "bench-plain";
 const POLICIES: usize = 2;
 const RULES: usize = 500;
@@ -33,7 +34,7 @@ pub fn tools(policy: usize) -> Vec<String> {
 
 /// Policies, and namespaces.
 pub async fn furnish(client: &Client) -> Result<()> {
-    for name in [ASKED, PLAIN] {
+    for name in [ASKED, ONE, PLAIN] {
         let namespace = json!({"metadata": {"name": name}});
         put::<Namespace>(&Api::all(client.clone()), namespace).await?;
     }
@@ -43,8 +44,13 @@ pub async fn furnish(client: &Client) -> Result<()> {
                 "action": "Deny", "why": "it changes what the configuration management keeps"})
         };
         let rules: Vec<Value> = tools(number).iter().map(rule).collect();
+        let namespaces = if number == 0 {
+            vec![ASKED, ONE]
+        } else {
+            vec![ASKED]
+        };
         let policy = json!({"metadata": {"name": format!("bench-{number}")}, "spec": {"applyTo": ["PodExec", "Workloads"], "failurePolicy": "Fail",
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": ASKED}}, "rules": rules}});
+            "namespaceSelector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}]}, "rules": rules}});
         put::<CommandPolicy>(&Api::all(client.clone()), policy).await?;
     }
     Ok(())
