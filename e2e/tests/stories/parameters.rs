@@ -176,9 +176,11 @@ async fn a_secret_that_changes_while_a_run_goes_on_fails_what_is_left() {
     secret("hidden-0815").await;
     stage.apply(SECRET).await;
     start(&stage, "run", of("secretive")).await;
+    // Its row is there before it was given the Secret.
     eventually("the first step", PATIENCE, || async {
         let rows = stage.executions("run").await;
-        (!rows.is_empty()).then_some(())
+        let begun = !rows.is_empty() && !stage.log("run", "first", "vm1").await.is_empty();
+        begun.then_some(())
     })
     .await;
     secret("hidden-0816").await;
