@@ -27,7 +27,7 @@ pub const LAST: &str = "uninstall";
 pub const OF_THE_API: [&str; 5] = ["bounds", "examples", "frozen", "policies", "schema"];
 
 /// What stops nothing, changes nothing outside of its own namespaces, and mostly waits.
-const CALM: [&str; 33] = [
+const CALM: [&str; 32] = [
     "admission",
     "archives",
     "bad_input",
@@ -57,7 +57,6 @@ const CALM: [&str; 33] = [
     "schema",
     "scripts_chart",
     "solution",
-    "steps",
     "ticketed",
     "traces",
     "walls",
