@@ -78,6 +78,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// A leader that was replaced has ended after this time.
+    pub fn lease(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.lease_seconds)
+    }
+
     pub fn limits(&self) -> Limits {
         Limits {
             targets: self.max_targets,

@@ -103,7 +103,7 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
         revision: run.spec.job_revision.as_deref(),
         targets,
     };
-    let plan = freeze(&found, &ctx.limits, now).map_err(Gap::Refused)?;
+    let plan = freeze(&found, &ctx.args.limits(), now).map_err(Gap::Refused)?;
     let cluster = Some(ctx.cluster.clone());
     Ok(Plan {
         cluster,

@@ -47,13 +47,13 @@ const COUNTS: Duration = Duration::from_secs(1);
 
 pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) -> Result<Action> {
     let run = valid(&run)?;
-    let latest = ctx.latest.than(run);
+    let latest = ctx.memory.latest.than(run);
     let run = latest.as_deref().unwrap_or(run);
-    let _turn = ctx.turns.take(run).await;
+    let _turn = ctx.hands.turns.take(run).await;
     // On the heap only while it is taken: thousands of runs may wait for their turn.
     let (action, begins) = Box::pin(reported(run, &ctx)).await?;
     // What a run begins with does not wait until the watch tells of what was just written.
-    match ctx.latest.than(run).filter(|_| begins) {
+    match ctx.memory.latest.than(run).filter(|_| begins) {
         Some(begun) => Ok(Box::pin(reported(&begun, &ctx)).await?.0),
         None => Ok(action),
     }
@@ -186,8 +186,8 @@ async fn planned(
 
 /// What there is to say of a run that had better not begin yet, and when to look again. A part belongs to what has begun, which would wait for it.
 fn crowded(run: &JobRun, ctx: &Context) -> Option<(News, Duration)> {
-    let line = ctx.places.line(&run.namespace()?);
-    if !part::family(run).is_empty() || !ctx.crowds.holds(run, line) {
+    let line = ctx.hands.places.line(&run.namespace()?);
+    if !part::family(run).is_empty() || !ctx.hands.crowds.holds(run, line) {
         return None;
     }
     let message = decide::status::CROWDED.to_owned();
@@ -312,7 +312,7 @@ async fn held_back(
         Ok(pass) => pass,
         Err(held) => return Ok(Some(held)),
     };
-    match ctx.claims.take(&run.uid().unwrap_or_default()) {
+    match ctx.memory.claims.take(&run.uid().unwrap_or_default()) {
         Taken::Given => {}
         Taken::Waits(other, message) => {
             observe::still_there(ctx, &other).await?;
