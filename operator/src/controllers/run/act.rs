@@ -25,7 +25,7 @@ use kube::{
 
 use super::{
     super::{change, schedule},
-    CALM, COUNTS, Turn, WAITING,
+    CALM, COUNTS, Turn, WAITING, has_begun,
     observe::{self, Kept},
     part, sign_off,
 };
@@ -187,7 +187,7 @@ async fn failed(ctx: &Context, run: &JobRun, error: &Error, now: Timestamp) -> R
             frozen: None,
             control: None,
             taken: &[],
-            begun: run.status.as_ref().is_some_and(|s| s.started_at.is_some()),
+            begun: has_begun(run),
             lets_go: None,
             crowded: false,
             outlook: status::Outlook::Errored {

@@ -121,9 +121,8 @@ async fn unkept(
     if ctx.audit.is_kept(&uid, statement).await {
         return Ok(None);
     }
-    let reason = "WaitingForRecords";
     let message = "what was decided about its commands is not on disk yet".to_owned();
-    Ok(Some(News::Waiting { reason, message }))
+    Ok(Some(News::without_records(message)))
 }
 
 /// Has it on disk that the run was let through, and tells of what was with a warning; what there is to wait for before.
