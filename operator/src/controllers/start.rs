@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, Client, Config, api::PostParams};
 use reach::Fence;
-use serving::{Events, Published};
+use serving::Events;
 
 use super::ears::Ears;
 use crate::{
@@ -136,13 +136,14 @@ async fn me(client: &Client) -> Result<Requester> {
 }
 
 async fn records_client(args: &Args, client: &Client) -> Result<records::client::Client> {
-    let published = Published::new(client.clone(), &args.namespace, &args.records_ca);
+    let at = &args.records;
+    let published = at.bundle(client.clone(), &args.namespace);
     let pem = published.first().await;
     let today = move || {
         let published = published.clone();
         async move { published.today().await }
     };
-    records::client::Client::new(&args.records_url, pem.as_bytes(), &args.records_token)
+    records::client::Client::new(&at.url, pem.as_bytes(), &at.token)
         .map(|client| client.following(today))
         .map_err(|e| Error::Records(Box::new(e)))
 }
