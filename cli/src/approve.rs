@@ -8,7 +8,12 @@ use crds::v1alpha1::{
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{ResourceExt as _, api::PostParams};
+use kube::{
+    Resource, ResourceExt as _,
+    api::PostParams,
+    core::{NamespaceResourceScope, object::HasStatus},
+};
+use serde::de::DeserializeOwned;
 
 use crate::{
     args::ApproveArgs,
@@ -78,52 +83,73 @@ async fn digest(cluster: &Cluster, asked: &ApproveArgs, decision: Decision) -> R
     if asked.step.is_some() && of.kind != SubjectKind::JobRun {
         return Err(Error::StepOfNoRun);
     }
-    let (kind, digest) = match of.kind {
+    match of.kind {
         SubjectKind::Script => {
-            let script: Script = cluster.get("Script", name).await?;
-            let told = script
-                .status
-                .filter(|s| s.observed_generation == script.metadata.generation);
-            ("Script", told.and_then(|s| s.digest))
+            told::<Script>(cluster, ("Script", name), |s| {
+                (s.observed_generation, s.digest.clone())
+            })
+            .await
         }
         SubjectKind::Job => {
-            let job: Job = cluster.job(name).await?;
-            let told = job
-                .status
-                .filter(|s| s.observed_generation == job.metadata.generation);
-            ("Job", told.and_then(|s| s.revision))
+            told::<Job>(cluster, ("Job", name), |s| {
+                (s.observed_generation, s.revision.clone())
+            })
+            .await
         }
         SubjectKind::JobRun => {
-            let run: JobRun = cluster.run(name).await?;
+            let run = cluster.run(name).await?;
             awaited(&run, asked.step.as_deref(), decision)?;
-            ("JobRun", run.status.and_then(|s| s.plan_hash))
+            let digest = run.status.and_then(|s| s.plan_hash);
+            digest.ok_or_else(|| undigested("JobRun", name))
         }
         SubjectKind::ChangeTicket => {
-            let ticket: ChangeTicket = cluster.get("ChangeTicket", name).await?;
-            let told = ticket
-                .status
-                .filter(|s| s.observed_generation == ticket.metadata.generation);
-            ("ChangeTicket", told.and_then(|s| s.digest))
+            told::<ChangeTicket>(cluster, ("ChangeTicket", name), |s| {
+                (s.observed_generation, s.digest.clone())
+            })
+            .await
         }
         SubjectKind::ChangeSolution => {
-            let solution: ChangeSolution = cluster.get("ChangeSolution", name).await?;
-            let told = solution
-                .status
-                .filter(|s| s.observed_generation == solution.metadata.generation);
-            ("ChangeSolution", told.and_then(|s| s.digest))
+            told::<ChangeSolution>(cluster, ("ChangeSolution", name), |s| {
+                (s.observed_generation, s.digest.clone())
+            })
+            .await
         }
         SubjectKind::BreakGlass => {
-            let glass: BreakGlass = cluster.get("BreakGlass", name).await?;
-            let told = glass
-                .status
-                .filter(|s| s.observed_generation == glass.metadata.generation);
-            ("BreakGlass", told.and_then(|s| s.digest))
+            told::<BreakGlass>(cluster, ("BreakGlass", name), |s| {
+                (s.observed_generation, s.digest.clone())
+            })
+            .await
         }
-    };
-    digest.ok_or_else(|| Error::NoDigest {
+    }
+}
+
+/// The generation that the operator has seen, and the digest of what it said.
+type Seen = (Option<i64>, Option<String>);
+
+/// The digest of what an object says now, which its status tells once it is about that.
+async fn told<K>(
+    cluster: &Cluster,
+    (kind, name): (&'static str, &str),
+    of: fn(&K::Status) -> Seen,
+) -> Result<String>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + HasStatus
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let object: K = cluster.get(kind, name).await?;
+    let (seen, digest) = object.status().map(of).unwrap_or_default();
+    let digest = digest.filter(|_| seen == object.meta().generation);
+    digest.ok_or_else(|| undigested(kind, name))
+}
+
+fn undigested(kind: &'static str, name: &str) -> Error {
+    Error::NoDigest {
         kind,
-        name: name.clone(),
-    })
+        name: name.to_owned(),
+    }
 }
 
 /// Steps at which a run waits for people, and what they are asked.

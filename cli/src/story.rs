@@ -217,36 +217,24 @@ pub fn next(known: &Known) -> Vec<String> {
         return after_failure(known, is("Planned", "True"));
     }
     if is("Suspended", "True") {
-        return [
-            see_failures(known),
-            vec![
-                say(known, "resume", "to go on"),
-                say(known, "cancel", "to end it"),
-            ],
-        ]
-        .concat();
+        let mut lines = see_failures(known);
+        lines.push(say(known, "resume", "to go on"));
+        lines.push(say(known, "cancel", "to end it"));
+        return lines;
     }
+    let give_up = || vec![say(known, "cancel", "to give up waiting")];
     match reason("Running") {
         "" => vec![with(known, "doctor", "to see whether the operator runs")],
-        "AccountForbidden" => vec![
-            with(
-                known,
-                "doctor",
-                &format!(
-                    "to see which rights {} and the operator lack",
-                    known.account
-                ),
-            ),
-            "grant what the message names; the run goes on by itself".to_owned(),
-        ],
+        "AccountForbidden" => {
+            let account = &known.account;
+            let why = format!("to see which rights {account} and the operator lack");
+            let grant = "grant what the message names; the run goes on by itself";
+            vec![with(known, "doctor", &why), grant.to_owned()]
+        }
         "AwaitingApproval" => deciding(known),
         "AwaitingTicket" => ticketing(known),
-        "WaitingForPlace" => vec![say(known, "cancel", "to give up waiting")],
-        "WaitingForMachine" => [
-            blocker(known),
-            vec![say(known, "cancel", "to give up waiting")],
-        ]
-        .concat(),
+        "WaitingForPlace" => give_up(),
+        "WaitingForMachine" => [blocker(known), give_up()].concat(),
         "WaitingForRecords" => vec![with(
             known,
             "doctor",

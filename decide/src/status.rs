@@ -203,13 +203,6 @@ fn moving(
         suspended: None,
         end: None,
     };
-    let ended = |summary: &'static str, end, message: String| Told {
-        summary,
-        message,
-        running: Verdict::no("Running", "Ended", ""),
-        suspended: None,
-        end: Some(end),
-    };
     match next.phase {
         Phase::Running => going(
             "Running",
@@ -227,31 +220,44 @@ fn moving(
         ),
         Phase::Cancelling => going("Cancelling", "Cancelling", "ending what runs".into()),
         Phase::Suspended(hold) => held(hold, suspended_above, &failures),
-        Phase::Ended(End::Succeeded) if counts.failed > 0 => ended(
+        Phase::Ended(end) => ended(end, &counts, &failures),
+    }
+}
+
+fn ended(end: End, counts: &TargetCounts, failures: &str) -> Told {
+    let (summary, end, message) = match end {
+        End::Succeeded if counts.failed > 0 => (
             "Succeeded",
             Ok("Succeeded"),
             format!("{failures}, within maxFailures"),
         ),
-        Phase::Ended(End::Succeeded) => ended(
+        End::Succeeded => (
             "Succeeded",
             Ok("Succeeded"),
             format!("all {} targets succeeded", counts.total),
         ),
-        Phase::Ended(End::Skipped) => ended(
+        End::Skipped => (
             "Skipped",
             Ok("Skipped"),
-            "no target matched; nothing was done".into(),
+            "no target matched; nothing was done".to_owned(),
         ),
-        Phase::Ended(End::Failed) => ended(
+        End::Failed => (
             "Failed",
             Err("StepsFailed"),
             format!("{failures}; see `kubectl get executions`"),
         ),
-        Phase::Ended(End::Cancelled) => ended(
+        End::Cancelled => (
             "Cancelled",
             Err("Cancelled"),
-            "cancelled by a RunAction".into(),
+            "cancelled by a RunAction".to_owned(),
         ),
+    };
+    Told {
+        summary,
+        message,
+        running: Verdict::no("Running", "Ended", ""),
+        suspended: None,
+        end: Some(end),
     }
 }
 
@@ -388,33 +394,8 @@ fn tell(
         Some((reason, message)) => Verdict::yes("Suspended", reason, message),
         None => Verdict::no("Suspended", "NotSuspended", ""),
     });
-    match told.end {
-        Some(Ok(reason)) => {
-            set(&Verdict::yes("Complete", reason, &told.message));
-            set(&Verdict::yes("Ready", reason, &told.message));
-        }
-        Some(Err(reason)) => {
-            set(&Verdict::yes("Failed", reason, &told.message));
-            if reason == ALREADY_BEGUN {
-                // Git brought it back; there is nothing left to do, and nothing for anybody to correct.
-                set(&Verdict::yes("Ready", reason, &told.message));
-            } else {
-                set(&Verdict::yes("Stalled", reason, &told.message));
-                set(&Verdict::no("Ready", reason, &told.message));
-            }
-        }
-        None => {
-            set(&Verdict::yes(
-                "Reconciling",
-                told.running.reason,
-                &told.message,
-            ));
-            set(&Verdict::unknown(
-                "Ready",
-                told.running.reason,
-                &told.message,
-            ));
-        }
+    for verdict in verdicts(told) {
+        set(&verdict);
     }
     if told.end.is_some() {
         // kstatus reads a Reconciling that is left over as work still going on.
@@ -425,6 +406,31 @@ fn tell(
         !(condition_is_true(&status.conditions, "Complete")
             && condition_is_true(&status.conditions, "Failed"))
     );
+}
+
+/// What people and kstatus read off whether it goes on, and how it ended.
+fn verdicts(told: &Told) -> Vec<Verdict> {
+    let message = &told.message;
+    match told.end {
+        Some(Ok(reason)) => vec![
+            Verdict::yes("Complete", reason, message),
+            Verdict::yes("Ready", reason, message),
+        ],
+        // Git brought it back; there is nothing left to do, and nothing for anybody to correct.
+        Some(Err(reason)) if reason == ALREADY_BEGUN => vec![
+            Verdict::yes("Failed", reason, message),
+            Verdict::yes("Ready", reason, message),
+        ],
+        Some(Err(reason)) => vec![
+            Verdict::yes("Failed", reason, message),
+            Verdict::yes("Stalled", reason, message),
+            Verdict::no("Ready", reason, message),
+        ],
+        None => vec![
+            Verdict::yes("Reconciling", told.running.reason, message),
+            Verdict::unknown("Ready", told.running.reason, message),
+        ],
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the stories share: a connection to the cluster, namespaces that go away, manifests, machines, and waits that end.
 
 pub mod away;
+pub mod changes;
 pub mod cluster;
 pub mod etcd;
 pub mod executed;
@@ -29,6 +30,7 @@ pub mod verdict;
 pub mod wait;
 
 pub use away::Away;
+pub use changes::Changes;
 pub use cluster::Cluster;
 pub use guest::Guest;
 pub use helm::helm;

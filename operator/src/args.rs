@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use crds::v1alpha1::Duration;
 use decide::Limits;
 use reach::off_limits::Range;
+use serving::RecordsAt;
 
 use crate::traces::Otlp;
 
@@ -25,27 +26,8 @@ pub struct Args {
     /// Name under which this replica holds the Lease.
     #[arg(long, env = "POD_NAME", default_value = "pilothouse-operator")]
     pub identity: String,
-    /// Where records take batches.
-    #[arg(
-        long,
-        env = "PILOTHOUSE_RECORDS_URL",
-        default_value = "https://pilothouse-store.pilothouse-system.svc:7443"
-    )]
-    pub records_url: String,
-    /// ConfigMap of this namespace whose key ca.crt vouches for records.
-    #[arg(
-        long,
-        env = "PILOTHOUSE_RECORDS_CA",
-        default_value = "pilothouse-server-ca"
-    )]
-    pub records_ca: String,
-    /// File with the token that records accept.
-    #[arg(
-        long,
-        env = "PILOTHOUSE_RECORDS_TOKEN",
-        default_value = "/var/run/secrets/pilothouse/records/token"
-    )]
-    pub records_token: PathBuf,
+    #[command(flatten)]
+    pub records: RecordsAt,
     /// The toolkit that is copied to hosts.
     #[arg(long, env = "PILOTHOUSE_TOOLKIT", default_value = "/toolkit")]
     pub toolkit: PathBuf,
@@ -78,6 +60,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// A leader that was replaced has ended after this time.
+    pub fn lease(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.lease_seconds)
+    }
+
     pub fn limits(&self) -> Limits {
         Limits {
             targets: self.max_targets,

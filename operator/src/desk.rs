@@ -78,9 +78,9 @@ impl Records for Fenced {
 }
 
 impl Desk {
-    /// Opens the desk; the task behind it lives as long as the process.
-    pub fn open(client: Client, fence: Fence, identity: &str) -> Self {
-        Self::at(Fenced(client, fence), identity)
+    /// Opens the desk of a leader's term; the task behind it lives as long as the process.
+    pub fn open(client: Client, fence: Fence, identity: &str, epoch: i64) -> Self {
+        Self::at(Fenced(client, fence), &format!("{identity}-{epoch}"))
     }
 
     fn at(records: impl Records, identity: &str) -> Self {

@@ -106,7 +106,7 @@ async fn may_impersonate(
         let answer = reviewed(&ctx.prompt, namespace, by, asked).await;
         answer.map_err(|e| unread(format!("the rights of {}", by.user), e))
     };
-    ctx.rights.ask(question, review).await
+    ctx.memory.rights.ask(question, review).await
 }
 
 /// Whether somebody may do something in a namespace.

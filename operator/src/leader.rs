@@ -1,7 +1,5 @@
 //! Leadership: one replica works, the other waits. Nothing is started or written once the Lease may be somebody else's, and losing it ends the process.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Config, ResourceExt as _};
 use tokio::net::TcpListener;
@@ -29,8 +27,7 @@ pub async fn run(args: Args) -> Result<()> {
     let electing = listen(&args, &metrics, &shutdown).await?;
     // The one client that no fence holds back.
     let client = Client::try_from(config.clone()).map_err(|e| Error::Connect(Box::new(e)))?;
-    let duration = Duration::from_secs(args.lease_seconds);
-    let candidate = Candidate::new(client, &args.namespace, &args.identity, duration);
+    let candidate = Candidate::new(client, &args.namespace, &args.identity, args.lease());
     electing.set(true);
     let mut term = tokio::select! {
         term = candidate.elected() => term,

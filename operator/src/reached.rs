@@ -215,7 +215,7 @@ pub async fn definition(
         let reached = named(ctx, namespace, &job.spec).await?;
         Ok(Some(Arc::new(Definition { job, reached })))
     };
-    ctx.definitions.ask(question, read).await
+    ctx.memory.definitions.ask(question, read).await
 }
 
 /// Reads the Parameters that a start itself names.

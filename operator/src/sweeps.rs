@@ -19,7 +19,8 @@ pub struct Sweeps(Mutex<HashSet<[String; 2]>>);
 pub fn soon(ctx: &Arc<Context>, namespace: &str, account: &str) {
     let of = [namespace, account].map(str::to_owned);
     let waiting = |ctx: &Context| {
-        ctx.sweeps
+        ctx.memory
+            .sweeps
             .0
             .lock()
             .expect("no holder panics")
@@ -33,7 +34,12 @@ pub fn soon(ctx: &Arc<Context>, namespace: &str, account: &str) {
 async fn sweep(ctx: Arc<Context>, of: [String; 2]) {
     tokio::time::sleep(MOMENT).await;
     // One that is let go of from here on needs another sweep.
-    ctx.sweeps.0.lock().expect("no holder panics").remove(&of);
+    ctx.memory
+        .sweeps
+        .0
+        .lock()
+        .expect("no holder panics")
+        .remove(&of);
     let [namespace, account] = &of;
     let Ok(resolver) = ctx.accounts.resolver(namespace, account) else {
         return;

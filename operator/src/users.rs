@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
+use crate::scope::EVERY;
 use crds::v1alpha1::{Job, Parameter, ParameterRef, ParameterUser, ScheduledTask};
 use decide::kept;
 use kube::{
@@ -12,9 +13,6 @@ use kube::{
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{reflector::ObjectRef, watcher::Event},
 };
-use tokio::sync::mpsc::UnboundedSender;
-
-use crate::scope::EVERY;
 
 /// Kinds that name Parameters.
 const KINDS: usize = 2;
@@ -29,11 +27,8 @@ type Place = (&'static str, String, String);
 type Source = (&'static str, String);
 
 /// What is known of them.
-pub struct Users {
-    known: Mutex<Known>,
-    /// The controller of Parameters of each part of the scope.
-    wake: HashMap<String, UnboundedSender<Named>>,
-}
+#[derive(Default)]
+pub struct Users(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
@@ -67,22 +62,15 @@ impl Names for ScheduledTask {
 }
 
 impl Users {
-    pub fn new(wake: HashMap<String, UnboundedSender<Named>>) -> Self {
-        Self {
-            known: Mutex::default(),
-            wake,
-        }
-    }
-
-    /// Takes in what a watch says, and has the Parameters looked at whose users it changes.
-    pub fn hear<K>(&self, part: &str, event: &Event<DeserializeGuard<K>>)
+    /// Takes in what a watch says; the Parameters whose users it changes, by namespace and name.
+    pub fn hear<K>(&self, part: &str, event: &Event<DeserializeGuard<K>>) -> Vec<(String, String)>
     where
         K: Names,
         DeserializeGuard<K>: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         let source = (K::KIND, part.to_owned());
         let mut known = self.known();
-        let changed = match event {
+        match event {
             Event::Init => {
                 known.telling.insert(source, HashSet::new());
                 Vec::new()
@@ -99,10 +87,6 @@ impl Users {
                 known.note(place, names)
             }
             Event::Delete(object) => known.note(read(object).0, BTreeSet::new()),
-        };
-        drop(known);
-        for (namespace, parameter) in changed {
-            self.wake(&namespace, &parameter);
         }
     }
 
@@ -114,14 +98,8 @@ impl Users {
         (heard == KINDS).then(|| known.users(&namespace, &name))
     }
 
-    fn wake(&self, namespace: &str, parameter: &str) {
-        let wake = self.wake.get(namespace).or_else(|| self.wake.get(EVERY));
-        // The controller is gone only when the operator ends.
-        let _ = wake.map(|wake| wake.send(Named::new(parameter).within(namespace)));
-    }
-
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().expect("no holder panics")
+        self.0.lock().expect("no holder panics")
     }
 }
 
@@ -191,14 +169,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc::{self, UnboundedReceiver};
-
     use super::*;
-
-    fn users() -> (Users, UnboundedReceiver<Named>) {
-        let (wake, woken) = mpsc::unbounded_channel();
-        (Users::new([(EVERY.to_owned(), wake)].into()), woken)
-    }
 
     fn job(name: &str, from: &str) -> DeserializeGuard<Job> {
         let spec = serde_json::json!({
@@ -222,47 +193,55 @@ mod tests {
         Some(of.into_iter().map(|user| user.name).collect())
     }
 
-    fn woken(heard: &mut UnboundedReceiver<Named>) -> Vec<String> {
-        std::iter::from_fn(|| heard.try_recv().ok())
-            .map(|of| of.name)
-            .collect()
+    /// Names of the Parameters that these events change the users of.
+    fn changed<K>(
+        users: &Users,
+        events: impl IntoIterator<Item = Event<DeserializeGuard<K>>>,
+    ) -> Vec<String>
+    where
+        K: Names,
+        DeserializeGuard<K>: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let heard = |event| users.hear(EVERY, &event);
+        let changed = events.into_iter().flat_map(heard);
+        changed.map(|(_, parameter)| parameter).collect()
     }
 
     #[test]
     fn users_are_told_once_all_were_heard_and_then_by_each_change() {
-        let (users, mut heard) = users();
-        for event in [
+        let users = Users::default();
+        let jobs = [
             Event::Init,
             Event::InitApply(job("a", "p")),
             Event::InitApply(job("b", "other")),
             Event::InitDone,
-        ] {
-            users.hear::<Job>(EVERY, &event);
-        }
+        ];
+        let told = changed::<Job>(&users, jobs);
         assert_eq!(names(&users), None, "tasks may name it too");
-        users.hear::<ScheduledTask>(EVERY, &Event::Init);
-        users.hear::<ScheduledTask>(EVERY, &Event::InitDone);
+        let tasks = changed::<ScheduledTask>(&users, [Event::Init, Event::InitDone]);
         assert_eq!(names(&users), Some(vec!["a".into()]));
-        assert!(woken(&mut heard).contains(&"p".to_owned()));
-        users.hear::<Job>(EVERY, &Event::Apply(job("a", "p")));
-        assert!(woken(&mut heard).is_empty(), "nothing has changed");
-        users.hear::<Job>(EVERY, &Event::Apply(job("b", "p")));
+        assert!([told, tasks].concat().contains(&"p".to_owned()));
+        let changed = |event| changed::<Job>(&users, [event]);
+        let told = changed(Event::Apply(job("a", "p")));
+        assert!(told.is_empty(), "nothing has changed");
+        assert_eq!(changed(Event::Apply(job("b", "p"))), ["other", "p"]);
         assert_eq!(names(&users), Some(vec!["a".into(), "b".into()]));
-        assert_eq!(woken(&mut heard), ["other", "p"]);
-        users.hear::<Job>(EVERY, &Event::Delete(job("a", "p")));
+        changed(Event::Delete(job("a", "p")));
         assert_eq!(names(&users), Some(vec!["b".into()]));
     }
 
     #[test]
     fn what_went_while_a_watch_was_away_is_a_user_no_more() {
-        let (users, mut heard) = users();
-        users.hear::<Job>(EVERY, &Event::Apply(job("a", "p")));
-        users.hear::<Job>(EVERY, &Event::Init);
-        users.hear::<Job>(EVERY, &Event::InitApply(job("b", "p")));
-        users.hear::<Job>(EVERY, &Event::InitDone);
-        users.hear::<ScheduledTask>(EVERY, &Event::Init);
-        users.hear::<ScheduledTask>(EVERY, &Event::InitDone);
+        let users = Users::default();
+        let jobs = [
+            Event::Apply(job("a", "p")),
+            Event::Init,
+            Event::InitApply(job("b", "p")),
+            Event::InitDone,
+        ];
+        let told = changed::<Job>(&users, jobs);
+        changed::<ScheduledTask>(&users, [Event::Init, Event::InitDone]);
         assert_eq!(names(&users), Some(vec!["b".into()]));
-        assert!(woken(&mut heard).contains(&"p".to_owned()));
+        assert!(told.contains(&"p".to_owned()));
     }
 }

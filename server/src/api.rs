@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     archive, audit, checkpoints, door,
     failure::{Failure, only},
-    list, log,
+    list::{self, Parameters},
+    log,
     namespaces::Namespaces,
     object,
     signing::Keys,
@@ -38,14 +39,14 @@ pub fn router(api: Api) -> Router {
     let checkpoints = format!("{base}/auditcheckpoints");
     Router::new()
         .route(&format!("{base}/executions"), only(get(list::all)))
-        .route(&executions, only(get(list::namespaced)))
+        .route(&executions, only(get(list::all)))
         .route(&format!("{executions}/{{name}}"), only(get(list::one)))
         .route(&format!("{executions}/{{name}}/log"), only(get(log::read)))
         .route(&format!("{base}/archives"), only(get(archive::all)))
-        .route(&archives, only(get(archive::namespaced)))
+        .route(&archives, only(get(archive::all)))
         .route(&format!("{archives}/{{name}}"), only(get(archive::one)))
         .route(&format!("{base}/auditentries"), only(get(audit::all)))
-        .route(&audit, only(get(audit::namespaced)))
+        .route(&audit, only(get(audit::all)))
         .route(&format!("{audit}/{{name}}"), only(get(audit::one)))
         .route(&checkpoints, only(get(checkpoints::all)))
         .route(
@@ -115,6 +116,19 @@ impl Api {
             return Ok(());
         }
         Err(Failure::Forbidden(refusal(&user.name, &attributes)))
+    }
+
+    /// Lets a list of what nobody watches pass.
+    pub async fn admit_list(
+        &self,
+        headers: &HeaderMap,
+        parameters: &Parameters,
+        target: Target<'_>,
+    ) -> Result<(), Failure> {
+        if list::yes(parameters.watch.as_ref()) {
+            return Err(Failure::MethodNotAllowed);
+        }
+        self.admit(headers, "list", target).await
     }
 
     /// UID of a namespace, if it exists; rows belong to UIDs.

@@ -14,9 +14,8 @@ use crate::{
     api::{Api, Resource, Target},
     failure::Failure,
     list::{self, Continue, Parameters},
-    object::{API_VERSION, Include, Shape},
-    selector,
-    table::{self, Column},
+    served::{self, Served, seconds},
+    table::{Column, millis, short},
 };
 
 /// The kind and the resource.
@@ -39,88 +38,53 @@ const COLUMNS: &[Column] = &[
     ("Age", "string", "", 0, "time since it ended"),
 ];
 
+/// `GET .../archives`, of one namespace or of all.
 pub async fn all(
     State(api): State<Api>,
+    namespace: Option<Path<String>>,
     Query(parameters): Query<Parameters>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    listed(&api, None, &parameters, &headers).await.map(Json)
-}
-
-pub async fn namespaced(
-    State(api): State<Api>,
-    Path(namespace): Path<String>,
-    Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, Failure> {
-    let namespace = Some(namespace.as_str());
-    listed(&api, namespace, &parameters, &headers)
-        .await
-        .map(Json)
-}
-
-async fn listed(
-    api: &Api,
-    namespace: Option<&str>,
-    parameters: &Parameters,
-    headers: &HeaderMap,
-) -> Result<Value, Failure> {
+    let namespace = namespace.as_ref().map(|Path(name)| name.as_str());
     let target = Target {
         resource: Resource::Archives,
         namespace,
         ..Target::default()
     };
-    if list::yes(parameters.watch.as_ref()) {
-        return Err(Failure::MethodNotAllowed);
-    }
-    api.admit(headers, "list", target).await?;
-    let asked = parameters.from.as_deref().filter(|from| !from.is_empty());
-    let from = asked.map(Continue::read).transpose()?;
+    api.admit_list(&headers, &parameters, target).await?;
+    let from = parameters.continued()?;
     let place = from.as_ref().map(|from| &from.place);
-    let (order, after) = list::from_on(list::order(api, namespace)?, place);
-    let limit = parameters.limit.filter(|limit| *limit > 0);
+    let (order, after) = list::from_on(list::order(&api, namespace)?, place);
     let query = ArchiveQuery {
         namespaces: order.iter().map(|(_, uid)| uid.clone()).collect(),
         after,
-        limit: limit.unwrap_or(MAX_PAGE).min(MAX_PAGE),
-        ..chosen(parameters)?
+        limit: parameters.at_most(MAX_PAGE),
+        ..chosen(&parameters)?
     };
     let page = api.slot.store()?.archived(query).await?;
     let mut metadata = json!({"resourceVersion": ""});
     if let Some(ended) = page.next.and_then(|cursor| list::named(&order, cursor)) {
         metadata["continue"] = json!(Continue::after(0, ended)?);
     }
-    let shape = accept::shape(headers, parameters.include_object.as_deref());
-    Ok(shaped(&page.rows, shape, &metadata))
+    let shape = accept::shape(&headers, parameters.include_object.as_deref());
+    served::list(&page.rows, shape, &metadata).map(Json)
 }
 
 /// What the selectors of a request choose.
 fn chosen(parameters: &Parameters) -> Result<ArchiveQuery, Failure> {
-    let wrong = |what: &str| {
-        Failure::BadRequest(format!(
-            "{what}: archives are chosen by the fields metadata.name, kind and object, each by field=value"
-        ))
-    };
-    if let Some(labels) = parameters
-        .label_selector
-        .as_deref()
-        .filter(|l| !l.is_empty())
-    {
-        return Err(wrong(labels));
-    }
+    let rule =
+        "archives are chosen by the fields metadata.name, kind and object, each by field=value";
     let mut query = ArchiveQuery::default();
-    for requirement in selector::split(parameters.field_selector.as_deref().unwrap_or_default()) {
-        let Some((field, true, value)) = selector::equality(requirement) else {
-            return Err(wrong(requirement));
-        };
+    parameters.fields(rule, |field, value| {
         let of = match field {
             "metadata.name" => &mut query.name,
             "kind" => &mut query.kind,
             "object" => &mut query.object,
-            _ => return Err(wrong(requirement)),
+            _ => return false,
         };
         *of = Some(value.to_owned());
-    }
+        true
+    })?;
     Ok(query)
 }
 
@@ -151,75 +115,42 @@ pub async fn one(
     let page = api.slot.store()?.archived(query).await?;
     let row = page.rows.first().ok_or_else(not_found)?;
     let shape = accept::shape(&headers, parameters.include_object.as_deref());
-    Ok(Json(match shape {
-        Shape::Whole => whole(row),
-        Shape::Metadata => partial(row),
-        Shape::Table(_) => shaped(&page.rows, shape, &json!({})),
-    }))
+    served::one(row, shape, &json!({})).map(Json)
 }
 
-/// A list in the shape that the client wants.
-fn shaped(rows: &[ArchiveRow], shape: Shape, metadata: &Value) -> Value {
-    let (kind, version, items): (_, _, Vec<Value>) = match shape {
-        Shape::Whole => ("ArchiveList", API_VERSION, rows.iter().map(whole).collect()),
-        Shape::Metadata => (
-            "PartialObjectMetadataList",
-            "meta.k8s.io/v1",
-            rows.iter().map(partial).collect(),
-        ),
-        Shape::Table(include) => {
-            let lines: Vec<Value> = rows.iter().map(|row| line(row, include)).collect();
-            return table::of(COLUMNS, &lines, metadata);
-        }
-    };
-    json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items})
-}
+impl Served for ArchiveRow {
+    const KIND: &'static str = KIND;
+    const COLUMNS: &'static [Column] = COLUMNS;
 
-fn line(row: &ArchiveRow, include: Include) -> Value {
-    let archived = &row.archived;
-    let age = table::millis(archived.finished_at, Timestamp::now());
-    let cells = json!([
-        archived.row_name(),
-        archived.kind,
-        archived.name,
-        archived.outcome,
-        table::short(age)
-    ]);
-    match include {
-        Include::Nothing => json!({"cells": cells}),
-        Include::Metadata => json!({"cells": cells, "object": partial(row)}),
-        Include::Object => json!({"cells": cells, "object": whole(row)}),
+    /// It has the UID of the object that it is of.
+    fn metadata(&self) -> Value {
+        let archived = &self.archived;
+        json!({
+            "name": archived.row_name(),
+            "namespace": archived.namespace,
+            "uid": archived.uid,
+            "resourceVersion": self.archived_at.as_millisecond().to_string(),
+            "creationTimestamp": seconds(self.archived_at),
+        })
     }
-}
 
-fn whole(row: &ArchiveRow) -> Value {
-    let archived = &row.archived;
-    json!({
-        "kind": KIND,
-        "apiVersion": API_VERSION,
-        "metadata": metadata(row),
-        "outcome": archived.outcome,
-        "finishedAt": archived.finished_at,
-        "object": archived.object,
-    })
-}
+    fn fields(&self) -> Result<Vec<(&'static str, Value)>, serde_json::Error> {
+        let archived = &self.archived;
+        Ok(vec![
+            ("outcome", json!(archived.outcome)),
+            ("finishedAt", json!(archived.finished_at)),
+            ("object", json!(archived.object)),
+        ])
+    }
 
-fn partial(row: &ArchiveRow) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": metadata(row),
-    })
-}
-
-/// It has the UID of the object that it is of.
-fn metadata(row: &ArchiveRow) -> Value {
-    let archived = &row.archived;
-    json!({
-        "name": archived.row_name(),
-        "namespace": archived.namespace,
-        "uid": archived.uid,
-        "resourceVersion": row.archived_at.as_millisecond().to_string(),
-        "creationTimestamp": row.archived_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    })
+    fn cells(&self, now: Timestamp) -> Value {
+        let archived = &self.archived;
+        json!([
+            archived.row_name(),
+            archived.kind,
+            archived.name,
+            archived.outcome,
+            short(millis(archived.finished_at, now)),
+        ])
+    }
 }

@@ -14,9 +14,10 @@ use crate::{
     api::{Api, Resource, Target},
     audit::{following, name, page},
     failure::Failure,
-    list::{self, Parameters},
-    object::{API_VERSION, Include, Shape},
-    table::{self, Column},
+    list::Parameters,
+    object,
+    served::{self, Served, seconds},
+    table::{Column, millis, short},
 };
 
 /// The kind and the resource.
@@ -52,10 +53,7 @@ pub async fn all(
         resource: Resource::AuditCheckpoints,
         ..Target::default()
     };
-    if list::yes(parameters.watch.as_ref()) {
-        return Err(Failure::MethodNotAllowed);
-    }
-    api.admit(&headers, "list", target).await?;
+    api.admit_list(&headers, &parameters, target).await?;
     for selector in [&parameters.label_selector, &parameters.field_selector] {
         if let Some(selector) = selector.as_deref().filter(|s| !s.is_empty()) {
             let message = format!("{selector}: checkpoints are not chosen by selectors");
@@ -71,7 +69,9 @@ pub async fn all(
         metadata["continue"] = json!(following(last.sequence)?);
     }
     let shape = accept::shape(&headers, parameters.include_object.as_deref());
-    Ok(Json(shaped(&found, &key(&api), shape, &metadata)))
+    let key = key(&api);
+    let found = found.iter().map(|found| Vouched(found, &key));
+    served::list(&found.collect::<Vec<_>>(), shape, &metadata).map(Json)
 }
 
 /// `GET .../auditcheckpoints/NAME`
@@ -95,72 +95,37 @@ pub async fn one(
         name: asked.clone(),
     })?;
     let shape = accept::shape(&headers, parameters.include_object.as_deref());
-    Ok(Json(match shape {
-        Shape::Whole => whole(checkpoint, &key(&api)),
-        Shape::Metadata => partial(checkpoint),
-        Shape::Table(_) => shaped(&found, &key(&api), shape, &json!({})),
-    }))
+    served::one(&Vouched(checkpoint, &key(&api)), shape, &json!({})).map(Json)
 }
 
-/// A list in the shape that the client wants.
-fn shaped(found: &[Checkpoint], key: &str, shape: Shape, metadata: &Value) -> Value {
-    let (kind, version, items): (_, _, Vec<Value>) = match shape {
-        Shape::Whole => (
-            "AuditCheckpointList",
-            API_VERSION,
-            found.iter().map(|found| whole(found, key)).collect(),
-        ),
-        Shape::Metadata => (
-            "PartialObjectMetadataList",
-            "meta.k8s.io/v1",
-            found.iter().map(partial).collect(),
-        ),
-        Shape::Table(include) => {
-            let line = |found| line(found, key, include);
-            let lines: Vec<Value> = found.iter().map(line).collect();
-            return table::of(COLUMNS, &lines, metadata);
-        }
-    };
-    json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items})
-}
+/// A checkpoint, and the key by which the store signs today.
+struct Vouched<'a>(&'a Checkpoint, &'a str);
 
-fn line(checkpoint: &Checkpoint, key: &str, include: Include) -> Value {
-    let age = table::millis(checkpoint.at, Timestamp::now());
-    let cells = json!([
-        name(checkpoint.sequence),
-        checkpoint.hash,
-        table::short(age)
-    ]);
-    match include {
-        Include::Nothing => json!({"cells": cells}),
-        Include::Metadata => json!({"cells": cells, "object": partial(checkpoint)}),
-        Include::Object => json!({"cells": cells, "object": whole(checkpoint, key)}),
+impl Served for Vouched<'_> {
+    const KIND: &'static str = KIND;
+    const COLUMNS: &'static [Column] = COLUMNS;
+
+    fn metadata(&self) -> Value {
+        let Self(checkpoint, _) = self;
+        json!({
+            "name": name(checkpoint.sequence),
+            "uid": object::uid(&checkpoint.hash),
+            "resourceVersion": checkpoint.sequence.to_string(),
+            "creationTimestamp": seconds(checkpoint.at),
+        })
     }
-}
 
-fn whole(checkpoint: &Checkpoint, key: &str) -> Value {
-    json!({
-        "kind": KIND,
-        "apiVersion": API_VERSION,
-        "metadata": metadata(checkpoint),
-        "checkpoint": checkpoint,
-        "publicKey": key,
-    })
-}
+    fn fields(&self) -> Result<Vec<(&'static str, Value)>, serde_json::Error> {
+        let Self(checkpoint, key) = self;
+        Ok(vec![
+            ("checkpoint", json!(checkpoint)),
+            ("publicKey", json!(key)),
+        ])
+    }
 
-fn partial(checkpoint: &Checkpoint) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": metadata(checkpoint),
-    })
-}
-
-fn metadata(checkpoint: &Checkpoint) -> Value {
-    json!({
-        "name": name(checkpoint.sequence),
-        "uid": crate::object::uid(&checkpoint.hash),
-        "resourceVersion": checkpoint.sequence.to_string(),
-        "creationTimestamp": checkpoint.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    })
+    fn cells(&self, now: Timestamp) -> Value {
+        let Self(checkpoint, _) = self;
+        let age = short(millis(checkpoint.at, now));
+        json!([name(checkpoint.sequence), checkpoint.hash, age])
+    }
 }

@@ -23,6 +23,7 @@ pub mod options;
 mod retention;
 pub mod run;
 mod selector;
+mod served;
 pub mod signing;
 pub mod slot;
 mod store;

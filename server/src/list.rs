@@ -10,15 +10,13 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use records::{Cursor, Page, Selector, Store};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     accept,
     api::{Api, Target},
     failure::Failure,
-    object,
-    selector::selector,
-    watch,
+    selector, served, watch,
 };
 
 /// Rows of one answer at most, whatever was asked, which bounds what an answer costs in memory. As many as kubectl asks for; clients of Kubernetes follow
@@ -50,10 +48,42 @@ pub fn yes(flag: Option<&String>) -> bool {
 
 impl Parameters {
     pub fn selector(&self) -> Result<Selector, Failure> {
-        selector(
+        selector::selector(
             self.label_selector.as_deref(),
             self.field_selector.as_deref(),
         )
+    }
+
+    /// How many are answered with, where there are no more than this many of one answer.
+    pub fn at_most(&self, most: usize) -> usize {
+        let limit = self.limit.filter(|limit| *limit > 0);
+        limit.unwrap_or(most).min(most)
+    }
+
+    /// Where the page before has ended, if there was one.
+    pub fn continued(&self) -> Result<Option<Continue>, Failure> {
+        let token = self.from.as_deref().filter(|token| !token.is_empty());
+        token.map(Continue::read).transpose()
+    }
+
+    /// Hands over each field that is chosen by, with its value, to `take`, which says whether there is such a field. Labels choose nothing.
+    pub fn fields(
+        &self,
+        rule: &str,
+        mut take: impl FnMut(&str, &str) -> bool,
+    ) -> Result<(), Failure> {
+        let wrong = |what: &str| Err(Failure::BadRequest(format!("{what}: {rule}")));
+        let labels = self.label_selector.as_deref();
+        if let Some(labels) = labels.filter(|labels| !labels.is_empty()) {
+            return wrong(labels);
+        }
+        for requirement in selector::split(self.field_selector.as_deref().unwrap_or_default()) {
+            match selector::equality(requirement) {
+                Some((field, true, value)) if take(field, value) => {}
+                _ => return wrong(requirement),
+            }
+        }
+        Ok(())
     }
 
     /// The position asked for; none when any will do.
@@ -70,29 +100,14 @@ impl Parameters {
     }
 }
 
+/// `GET .../executions`, of one namespace or of all.
 pub async fn all(
-    state: State<Api>,
-    query: Query<Parameters>,
+    State(api): State<Api>,
+    namespace: Option<Path<String>>,
+    Query(parameters): Query<Parameters>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    list_or_watch(state.0, None, query.0, headers).await
-}
-
-pub async fn namespaced(
-    state: State<Api>,
-    Path(namespace): Path<String>,
-    query: Query<Parameters>,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
-    list_or_watch(state.0, Some(namespace), query.0, headers).await
-}
-
-async fn list_or_watch(
-    api: Api,
-    namespace: Option<String>,
-    parameters: Parameters,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
+    let namespace = namespace.map(|Path(name)| name);
     let target = Target {
         namespace: namespace.as_deref(),
         ..Target::default()
@@ -115,12 +130,7 @@ async fn list(
     let shape = accept::shape(headers, parameters.include_object.as_deref());
     let selector = parameters.selector()?;
     let store = api.slot.store()?;
-    let from = parameters
-        .from
-        .as_deref()
-        .filter(|f| !f.is_empty())
-        .map(Continue::read)
-        .transpose()?;
+    let from = parameters.continued()?;
     let begun = match &from {
         Some(from) => Some(from.seq),
         None => parameters.position()?,
@@ -129,11 +139,7 @@ async fn list(
         // Asking for changes of nothing tells whether the position is still kept.
         store.changes(begun, None, 0).await?;
     }
-    let limit = parameters
-        .limit
-        .filter(|l| *l > 0)
-        .unwrap_or(MAX_PAGE)
-        .min(MAX_PAGE);
+    let limit = parameters.at_most(MAX_PAGE);
     let place = from.as_ref().map(|f| &f.place);
     let page = page(api, &*store, namespace, &selector, place, limit).await?;
     if parameters.resource_version_match.as_deref() == Some("Exact")
@@ -143,8 +149,11 @@ async fn list(
     }
     let seq = from.map_or(page.seq, |f| f.seq);
     let next = page.next.map(|ended| Continue::after(seq, ended));
-    let next = next.transpose()?;
-    object::list(&page.rows, shape, seq, next.as_deref()).map_err(Failure::Encode)
+    let mut metadata = json!({"resourceVersion": seq.to_string()});
+    if let Some(next) = next.transpose()? {
+        metadata["continue"] = json!(next);
+    }
+    served::list(&page.rows, shape, &metadata)
 }
 
 /// A page with the name of the namespace in which it ended.
@@ -227,7 +236,8 @@ pub async fn one(
     api.admit(&headers, "get", target).await?;
     let row = find(&api, &namespace, &name).await?;
     let shape = accept::shape(&headers, parameters.include_object.as_deref());
-    object::one(&row, shape).map(Json).map_err(Failure::Encode)
+    let alone = json!({"resourceVersion": row.seq.to_string()});
+    served::one(&row, shape, &alone).map(Json)
 }
 
 /// The row of a name, in the namespace as it is today.

@@ -1,8 +1,17 @@
-//! An execution as an object of Kubernetes: `Execution`, its list, its metadata alone.
+//! An execution as an object of Kubernetes, `Execution`, and what all that is served has in common. Six columns of it are shown by default, the rest with `-o wide`.
 
-use crds::names::{LABEL_RUN, LABEL_RUN_UID, LABEL_STEP};
+use crds::{
+    execution::{Execution, State},
+    names::{LABEL_RUN, LABEL_RUN_UID, LABEL_STEP},
+};
+use jiff::Timestamp;
 use records::Row;
 use serde_json::{Map, Value, json};
+
+use crate::{
+    served::{Served, seconds},
+    table::{Column, millis, short},
+};
 
 /// The group, its version, the kind and the resource.
 pub const GROUP: &str = "records.pilothouse.dev";
@@ -29,43 +38,90 @@ pub enum Include {
     Object,
 }
 
-/// The whole object.
-pub fn whole(row: &Row) -> Result<Value, serde_json::Error> {
-    Ok(json!({
-        "kind": KIND,
-        "apiVersion": API_VERSION,
-        "metadata": metadata(row),
-        "execution": serde_json::to_value(&row.execution)?,
-    }))
+const COLUMNS: &[Column] = &[
+    ("Name", "string", "name", 0, "run, step, target and attempt"),
+    ("State", "string", "", 0, "how far it got"),
+    ("Reason", "string", "", 0, "why it is in that state"),
+    (
+        "Exit",
+        "string",
+        "",
+        0,
+        "exit code, where the program ended by itself",
+    ),
+    (
+        "Duration",
+        "string",
+        "",
+        0,
+        "from start to end, or until now",
+    ),
+    ("Age", "string", "", 0, "time since it was recorded"),
+    ("Run", "string", "", 1, "the JobRun"),
+    ("Step", "string", "", 1, "the step of its plan"),
+    ("Target", "string", "", 1, "host or pod"),
+    ("Attempt", "integer", "int32", 1, "attempt, from 1"),
+    ("Via", "string", "", 1, "by which way it was done"),
+    ("Output", "integer", "int64", 1, "bytes of output"),
+];
+
+impl Served for Row {
+    const KIND: &'static str = KIND;
+    const COLUMNS: &'static [Column] = COLUMNS;
+
+    fn metadata(&self) -> Value {
+        let execution = &self.execution;
+        let labels = [
+            (LABEL_RUN, &execution.run),
+            (LABEL_RUN_UID, &execution.key.run),
+            (LABEL_STEP, &execution.step),
+            (LABEL_TARGET, &execution.target),
+        ];
+        let labels = labels.into_iter().filter(|(_, value)| !value.is_empty());
+        let labels: Map<String, Value> = labels.map(|(k, v)| (k.to_owned(), json!(v))).collect();
+        json!({
+            "name": self.name,
+            "namespace": execution.namespace,
+            "uid": uid(&execution.key.digest()),
+            "resourceVersion": self.seq.to_string(),
+            "creationTimestamp": seconds(self.created_at),
+            "labels": labels,
+        })
+    }
+
+    fn fields(&self) -> Result<Vec<(&'static str, Value)>, serde_json::Error> {
+        let execution = serde_json::to_value(&self.execution)?;
+        Ok(vec![("execution", execution)])
+    }
+
+    fn cells(&self, now: Timestamp) -> Value {
+        let e = &self.execution;
+        json!([
+            self.name,
+            e.state.as_str(),
+            e.reason.as_deref().unwrap_or_default(),
+            e.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+            duration(e, now),
+            short(millis(self.created_at, now)),
+            e.run,
+            e.step,
+            e.target,
+            e.attempt,
+            e.via,
+            e.output_bytes,
+        ])
+    }
 }
 
-/// The object's metadata alone.
-pub fn partial(row: &Row) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": metadata(row),
-    })
-}
-
-fn metadata(row: &Row) -> Value {
-    let execution = &row.execution;
-    let labels = [
-        (LABEL_RUN, &execution.run),
-        (LABEL_RUN_UID, &execution.key.run),
-        (LABEL_STEP, &execution.step),
-        (LABEL_TARGET, &execution.target),
-    ];
-    let labels = labels.into_iter().filter(|(_, value)| !value.is_empty());
-    let labels: Map<String, Value> = labels.map(|(k, v)| (k.to_owned(), json!(v))).collect();
-    json!({
-        "name": row.name,
-        "namespace": execution.namespace,
-        "uid": uid(&execution.key.digest()),
-        "resourceVersion": row.seq.to_string(),
-        "creationTimestamp": row.created_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        "labels": labels,
-    })
+fn duration(execution: &Execution, now: Timestamp) -> String {
+    let end = match (execution.finished_at, execution.state) {
+        (Some(end), _) => Some(end),
+        (None, State::Started) => Some(now),
+        (None, _) => None,
+    };
+    let span = execution.started_at.zip(end);
+    span.map(|(begin, end)| short(millis(begin, end)))
+        .unwrap_or_default()
 }
 
 /// The key's digest in the form of a UUID: the same effect is the same object for ever.
@@ -81,38 +137,16 @@ pub fn uid(digest: &str) -> String {
     .join("-")
 }
 
-/// A list of objects in the shape that the client wants; `next` is the continue token.
-pub fn list(
-    rows: &[Row],
-    shape: Shape,
-    seq: i64,
-    next: Option<&str>,
-) -> Result<Value, serde_json::Error> {
-    let mut metadata = json!({"resourceVersion": seq.to_string()});
-    if let Some(next) = next {
-        metadata["continue"] = json!(next);
-    }
-    let (kind, version, items) = match shape {
-        Shape::Whole => (
-            "ExecutionList",
-            API_VERSION,
-            rows.iter().map(whole).collect::<Result<Vec<_>, _>>()?,
-        ),
-        Shape::Metadata => (
-            "PartialObjectMetadataList",
-            "meta.k8s.io/v1",
-            rows.iter().map(partial).collect(),
-        ),
-        Shape::Table(include) => return crate::table::table(rows, include, &metadata),
-    };
-    Ok(json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items}))
-}
+#[cfg(test)]
+mod tests {
+    use super::COLUMNS;
 
-/// One object in the shape that the client wants.
-pub fn one(row: &Row, shape: Shape) -> Result<Value, serde_json::Error> {
-    match shape {
-        Shape::Whole => whole(row),
-        Shape::Metadata => Ok(partial(row)),
-        Shape::Table(_) => list(std::slice::from_ref(row), shape, row.seq, None),
+    #[test]
+    fn six_columns_are_shown_by_default_and_age_is_their_last() {
+        let shown: Vec<_> = COLUMNS.iter().filter(|c| c.3 == 0).map(|c| c.0).collect();
+        assert_eq!(
+            shown,
+            ["Name", "State", "Reason", "Exit", "Duration", "Age"]
+        );
     }
 }

@@ -146,70 +146,27 @@ fn operation((kind, action): (&str, &str), of: &str, parameters: &[&str]) -> Val
 }
 
 fn schemas(prefix: &str) -> Value {
-    let fields = FIELDS.iter().map(|(name, kind, description)| {
-        (
-            (*name).to_owned(),
-            json!({"type": kind, "description": description}),
-        )
-    });
-    let execution = json!({
-        "type": "object",
-        "description": "What is remembered of the execution.",
-        "properties": fields.collect::<Map<_, _>>(),
-    });
-    let object = json!({
-        "type": "object",
-        "description": "All of the object, as it was when it had ended.",
-        "x-kubernetes-preserve-unknown-fields": true,
-    });
-    let text = |description: &str| json!({"type": "string", "description": description});
-    let number = |description: &str| json!({"type": "integer", "description": description});
     let mut all = Map::new();
     for (kind, description, properties) in [
         (
             KIND,
             "Execution is one attempt of one step of a JobRun on one target, as the records keep it. Its output is the subresource log.",
-            json!({"execution": execution}),
+            execution(),
         ),
         (
             archive::KIND,
             "Archive is an object that has finished, as the records keep it when the cluster no longer does.",
-            json!({
-                "outcome": text("One word about how it ended."),
-                "finishedAt": text("When it ended."),
-                "object": object,
-            }),
+            archived(),
         ),
         (
             audit::KIND,
             "AuditEntry is one decision in its place in the audit. Its hash is SHA-256 of the bytes of previous and of the canonical JSON of entry.",
-            json!({
-                "sequence": number("Place in the audit, from 1."),
-                "previous": text("Hash of the entry before; zeros before the first."),
-                "hash": text("Hash of this entry, which the next one hangs on."),
-                "entry": {
-                    "type": "object",
-                    "description": "What was decided: decision, actor, verb, subject, policy, rule, reason, digest and at; by which source it was told, as which of its numbers, and the number that this source had come to before.",
-                    "x-kubernetes-preserve-unknown-fields": true,
-                },
-            }),
+            entry(),
         ),
         (
             checkpoints::KIND,
             "AuditCheckpoint is what the store vouches for: that its audit had this hash at this entry. It outlives the entries.",
-            json!({
-                "checkpoint": {
-                    "type": "object",
-                    "description": "What is vouched for, and the signature.",
-                    "properties": {
-                        "sequence": number("Place of the last entry that it covers."),
-                        "hash": text("Hash of that entry."),
-                        "at": text("When it was signed."),
-                        "signature": text("Ed25519 over the canonical JSON of at, hash, kind (AuditCheckpoint) and sequence, in hex."),
-                    },
-                },
-                "publicKey": text("Key by which the store signs today, in hex."),
-            }),
+            checkpoint(),
         ),
     ] {
         let list = format!("{kind}List");
@@ -227,8 +184,72 @@ fn schemas(prefix: &str) -> Value {
     all.into()
 }
 
+fn text(description: &str) -> Value {
+    json!({"type": "string", "description": description})
+}
+
+fn number(description: &str) -> Value {
+    json!({"type": "integer", "description": description})
+}
+
+fn execution() -> Value {
+    let fields = FIELDS.iter().map(|(name, kind, description)| {
+        (
+            (*name).to_owned(),
+            json!({"type": kind, "description": description}),
+        )
+    });
+    json!({
+        "execution": {
+            "type": "object",
+            "description": "What is remembered of the execution.",
+            "properties": fields.collect::<Map<_, _>>(),
+        },
+    })
+}
+
+fn archived() -> Value {
+    json!({
+        "outcome": text("One word about how it ended."),
+        "finishedAt": text("When it ended."),
+        "object": {
+            "type": "object",
+            "description": "All of the object, as it was when it had ended.",
+            "x-kubernetes-preserve-unknown-fields": true,
+        },
+    })
+}
+
+fn entry() -> Value {
+    json!({
+        "sequence": number("Place in the audit, from 1."),
+        "previous": text("Hash of the entry before; zeros before the first."),
+        "hash": text("Hash of this entry, which the next one hangs on."),
+        "entry": {
+            "type": "object",
+            "description": "What was decided: decision, actor, verb, subject, policy, rule, reason, digest and at; by which source it was told, as which of its numbers, and the number that this source had come to before.",
+            "x-kubernetes-preserve-unknown-fields": true,
+        },
+    })
+}
+
+fn checkpoint() -> Value {
+    json!({
+        "checkpoint": {
+            "type": "object",
+            "description": "What is vouched for, and the signature.",
+            "properties": {
+                "sequence": number("Place of the last entry that it covers."),
+                "hash": text("Hash of that entry."),
+                "at": text("When it was signed."),
+                "signature": text("Ed25519 over the canonical JSON of at, hash, kind (AuditCheckpoint) and sequence, in hex."),
+            },
+        },
+        "publicKey": text("Key by which the store signs today, in hex."),
+    })
+}
+
 fn schema(kind: &str, description: &str, mut properties: Value) -> Value {
-    let text = |description: &str| json!({"type": "string", "description": description});
     properties["kind"] = text("Kind of the object.");
     properties["apiVersion"] = text("Group and version of the object.");
     properties["metadata"] = json!({"type": "object", "description": "Standard metadata. Labels of an execution name run, step and target."});

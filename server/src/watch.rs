@@ -19,6 +19,7 @@ use crate::{
     failure::Failure,
     list::{Parameters, Place, page, yes},
     object::{self, Shape},
+    served,
 };
 
 /// Rows read at once.
@@ -229,7 +230,8 @@ impl Watch {
     }
 
     async fn event(&self, kind: &str, row: &Row) -> Result<(), Stop> {
-        let object = object::one(row, self.shape).map_err(Failure::Encode)?;
+        let alone = json!({"resourceVersion": row.seq.to_string()});
+        let object = served::one(row, self.shape, &alone)?;
         send(&self.lines, &json!({"type": kind, "object": object})).await
     }
 

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
+use serving::RecordsAt;
 
 /// Answers the API server about commands, by CommandPolicies.
 #[derive(Clone, Debug, Parser)]
@@ -17,27 +18,8 @@ pub struct Options {
     /// Name of this pod, under which it tells of what it decides.
     #[arg(long, env = "POD_NAME", default_value = "pilothouse-webhook")]
     pub pod: String,
-    /// Where records take decisions.
-    #[arg(
-        long,
-        env = "PILOTHOUSE_RECORDS_URL",
-        default_value = "https://pilothouse-store.pilothouse-system.svc:7443"
-    )]
-    pub records_url: String,
-    /// ConfigMap of this namespace whose key ca.crt vouches for records.
-    #[arg(
-        long,
-        env = "PILOTHOUSE_RECORDS_CA",
-        default_value = "pilothouse-server-ca"
-    )]
-    pub records_ca: String,
-    /// File with the token that records accept.
-    #[arg(
-        long,
-        env = "PILOTHOUSE_RECORDS_TOKEN",
-        default_value = "/var/run/secrets/pilothouse/records/token"
-    )]
-    pub records_token: PathBuf,
+    #[command(flatten)]
+    pub records: RecordsAt,
     /// Namespace of this webhook.
     #[arg(long, env = "POD_NAMESPACE", default_value = "pilothouse-system")]
     pub namespace: String,

@@ -4,9 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use kube::Client;
 use prometheus_client::registry::Registry;
-use serving::{
-    Certificates, Health, ListenError, Listeners, Publication, Published, Source, shutdown,
-};
+use serving::{Certificates, Health, ListenError, Listeners, Publication, Source, shutdown};
 
 use crate::{
     answer::{self, Doors},
@@ -66,8 +64,9 @@ pub async fn run(options: Options) -> Result<(), RunError> {
 }
 
 fn records(options: &Options, client: Client) -> Records {
-    let published = Published::new(client, &options.namespace, &options.records_ca);
-    Records::new(published, &options.records_url, &options.records_token)
+    let at = &options.records;
+    let published = at.bundle(client, &options.namespace);
+    Records::new(published, &at.url, &at.token)
 }
 
 fn certificates(options: &Options, client: Client) -> Certificates {

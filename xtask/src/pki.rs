@@ -51,57 +51,56 @@ impl Pki {
 
 fn make(folder: &Path, uplink: Ipv4Addr) -> Result<()> {
     let authority = authority(folder, "ca")?;
-    let front_proxy = self::authority(folder, "front-proxy-ca")?;
     let uplink = uplink.to_string();
+    api_server(folder, &authority, &uplink)?;
+    serve_records(folder, &authority)?;
+    let accounts = KeyPair::generate()?;
+    write(folder, "service-accounts.key", &accounts.serialize_pem())?;
+    write(folder, "service-accounts.pub", &accounts.public_key_pem())?;
+    clients(folder, &authority, &uplink)
+}
+
+/// What the API server shows to its callers, to extension servers and to kubelets.
+fn api_server(folder: &Path, authority: &Authority, uplink: &str) -> Result<()> {
+    let front_proxy = self::authority(folder, "front-proxy-ca")?;
     let names = [
         "127.0.0.1",
         BRIDGE,
-        &uplink,
+        uplink,
         "10.96.0.1",
         "localhost",
         "kubernetes",
         "kubernetes.default",
         "kubernetes.default.svc",
     ];
-    issue(
-        folder,
-        &authority,
-        "apiserver",
-        "",
-        "kube-apiserver",
-        &names,
-    )?;
-    issue(
-        folder,
-        &front_proxy,
-        "front-proxy",
-        "",
-        "front-proxy-client",
-        &[],
-    )?;
-    issue(
-        folder,
-        &authority,
-        "kubelet-client",
-        "system:masters",
-        "apiserver",
-        &[],
-    )?;
-    serve_records(folder, &authority)?;
-    let accounts = KeyPair::generate()?;
-    write(folder, "service-accounts.key", &accounts.serialize_pem())?;
-    write(folder, "service-accounts.pub", &accounts.public_key_pem())?;
+    for (by, name, group, user, names) in [
+        (authority, "apiserver", "", "kube-apiserver", &names[..]),
+        (&front_proxy, "front-proxy", "", "front-proxy-client", &[]),
+        (
+            authority,
+            "kubelet-client",
+            "system:masters",
+            "apiserver",
+            &[],
+        ),
+    ] {
+        issue(folder, by, name, group, user, names)?;
+    }
+    Ok(())
+}
 
+/// A kubeconfig for everybody who calls the API server.
+fn clients(folder: &Path, authority: &Authority, uplink: &str) -> Result<()> {
     let ca = authority.pem();
     let account = |name: &str, group: &str, user: &str, address: &str, names: &[&str]| {
-        let (certificate, key) = issue(folder, &authority, name, group, user, names)?;
+        let (certificate, key) = issue(folder, authority, name, group, user, names)?;
         write(
             folder,
             &format!("{name}.kubeconfig"),
             &kubeconfig(address, &ca, &certificate, &key),
         )
     };
-    account("admin", "system:masters", "admin", &uplink, &[])?;
+    account("admin", "system:masters", "admin", uplink, &[])?;
     account(
         "controllers",
         "system:masters",

@@ -69,6 +69,12 @@ pub fn up(checkout: &Checkout, steps: &Steps, extent: Extent) -> Result<()> {
         cluster.install(log, &[format!("image.tag={}", product.tag)])
     })?;
     let table = first_run::carry_out(steps, &cluster, &guests)?;
+    say(checkout, &table);
+    Ok(())
+}
+
+/// What was done, and how to repeat it.
+fn say(checkout: &Checkout, table: &str) {
     println!("\n{table}\n\nOnce more, by hand:\n");
     println!(
         "  export PATH={}:$PATH KUBECONFIG={}",
@@ -76,7 +82,6 @@ pub fn up(checkout: &Checkout, steps: &Steps, extent: Extent) -> Result<()> {
         checkout.kubeconfig().display()
     );
     println!("{}", first_run::repeat());
-    Ok(())
 }
 
 /// Installs Pilothouse into a cluster that is already there, and marks it as one that `test` and `down` may touch.

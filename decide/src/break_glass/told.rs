@@ -11,41 +11,12 @@ use super::digest;
 
 /// What the audit does not have on disk yet: that it opened and then that it ended, or that it was refused.
 pub fn of_audit(glass: &BreakGlass, namespace_uid: String) -> Option<Statement> {
-    let status = glass.status.as_ref()?;
-    let live = find_condition(&status.conditions, "Live")?;
-    let kept = find_condition(&status.conditions, "Audited").map(|c| c.reason.as_str());
-    let spec = &glass.spec;
-    let (opened, ended) = (status.opened_at.as_ref(), status.ended_at.as_ref());
-    let (decision, at, reason) = match (kept, opened, ended) {
-        (None, None, _) => {
-            let why = format!("{}: {}", live.reason, live.message);
-            (AuditDecision::Refused, live.last_transition_time.0, why)
-        }
-        (None, Some(opened), _) => {
-            let until = status.expires_at.as_ref().map_or(opened.0, |at| at.0);
-            let why = format!(
-                "incident {}, until {until:.0}: {}",
-                spec.incident, spec.reason
-            );
-            (AuditDecision::Opened, opened.0, why)
-        }
-        (Some("Opened"), _, Some(ended)) => {
-            let how = [live.reason.as_str(), live.message.as_str()];
-            let how = how.into_iter().filter(|word| !word.is_empty());
-            let why = format!(
-                "{}, incident {}",
-                how.collect::<Vec<_>>().join(": "),
-                spec.incident
-            );
-            (AuditDecision::Ended, ended.0, why)
-        }
-        _ => return None,
-    };
+    let (decision, at, reason) = untold(glass)?;
     let meta = glass.metadata.clone();
     Some(Statement {
         at,
         decision,
-        actor: spec.requested_by.clone().unwrap_or_default(),
+        actor: glass.spec.requested_by.clone().unwrap_or_default(),
         verb: "break-glass".to_owned(),
         subject: AuditSubject {
             group: GROUP.to_owned(),
@@ -60,6 +31,40 @@ pub fn of_audit(glass: &BreakGlass, namespace_uid: String) -> Option<Statement> 
         reason,
         digest: digest(glass),
     })
+}
+
+/// What became of it that the audit does not have, when, and why.
+fn untold(glass: &BreakGlass) -> Option<(AuditDecision, Timestamp, String)> {
+    let status = glass.status.as_ref()?;
+    let live = find_condition(&status.conditions, "Live")?;
+    let kept = find_condition(&status.conditions, "Audited").map(|c| c.reason.as_str());
+    let spec = &glass.spec;
+    let (opened, ended) = (status.opened_at.as_ref(), status.ended_at.as_ref());
+    match (kept, opened, ended) {
+        (None, None, _) => {
+            let why = format!("{}: {}", live.reason, live.message);
+            Some((AuditDecision::Refused, live.last_transition_time.0, why))
+        }
+        (None, Some(opened), _) => {
+            let until = status.expires_at.as_ref().map_or(opened.0, |at| at.0);
+            let why = format!(
+                "incident {}, until {until:.0}: {}",
+                spec.incident, spec.reason
+            );
+            Some((AuditDecision::Opened, opened.0, why))
+        }
+        (Some("Opened"), _, Some(ended)) => {
+            let how = [live.reason.as_str(), live.message.as_str()];
+            let how = how.into_iter().filter(|word| !word.is_empty());
+            let why = format!(
+                "{}, incident {}",
+                how.collect::<Vec<_>>().join(": "),
+                spec.incident
+            );
+            Some((AuditDecision::Ended, ended.0, why))
+        }
+        _ => None,
+    }
 }
 
 /// The status once the audit has that on disk.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crds::v1alpha1::{ActionStep, DeclaredParameter, HttpStep, JobStep, PodStep, ScriptStep, Step};
+use crds::v1alpha1::{
+    ActionStep, DeclaredParameter, FileStep, HttpStep, InlineStep, JobStep, PodStep, ScriptStep,
+    Step,
+};
 
 use super::{Named, on_hosts};
 use crate::{
@@ -29,12 +32,7 @@ fn found(step: &Step, named: &Named<'_>, known: &Known<'_>) -> Result<Body, Refu
         return script_body(step, script, named, known);
     }
     if let Some(inline) = &step.inline {
-        return Ok(Body::Script(ScriptBody {
-            interpreter: inline.interpreter,
-            content: inline.content.clone(),
-            env: values(known, &inline.env),
-            ..ScriptBody::default()
-        }));
+        return Ok(inline_body(inline, known));
     }
     if let Some(file) = &step.file {
         return Ok(Body::File {
@@ -64,16 +62,30 @@ fn found(step: &Step, named: &Named<'_>, known: &Known<'_>) -> Result<Body, Refu
     if let Some(action) = &step.action {
         return action_body(&field("action"), action);
     }
-    let pod = step.pod.as_ref();
-    let pod =
-        pod.ok_or_else(|| Refusal::new("NoBody", format!("steps.{} has no body", step.name)))?;
-    Ok(Body::Pod {
+    if let Some(pod) = &step.pod {
+        return Ok(pod_body(pod, known));
+    }
+    let message = format!("steps.{} has no body", step.name);
+    Err(Refusal::new("NoBody", message))
+}
+
+fn inline_body(inline: &InlineStep, known: &Known<'_>) -> Body {
+    Body::Script(ScriptBody {
+        interpreter: inline.interpreter,
+        content: inline.content.clone(),
+        env: values(known, &inline.env),
+        ..ScriptBody::default()
+    })
+}
+
+fn pod_body(pod: &PodStep, known: &Known<'_>) -> Body {
+    Body::Pod {
         env: values(known, &pod.env),
         step: PodStep {
             env: BTreeMap::new(),
             ..pod.clone()
         },
-    })
+    }
 }
 
 fn http_body(field: &str, http: &HttpStep, known: &Known<'_>) -> Result<Body, Refusal> {
@@ -116,56 +128,74 @@ pub struct Template {
 
 /// Every template of a step.
 pub fn texts(step: &Step, body: &Body) -> Vec<Template> {
-    let one = |field: &str, name: &str, text: &str| Template {
-        field: format!("steps.{}.{field}", step.name),
-        name: name.to_owned(),
-        text: text.to_owned(),
-    };
-    let list = |field: &str, texts: &[String]| -> Vec<Template> {
-        let all = texts.iter().enumerate();
-        all.map(|(i, text)| one(&format!("{field}[{i}]"), "", text))
-            .collect()
-    };
-    let env = |field: &str, env: &BTreeMap<String, Value>| -> Vec<Template> {
-        let text = |(name, value): (&String, &Value)| match value {
-            Value::Text(text) => Some(one(&format!("{field}.{name}"), name, text)),
-            Value::Secret(_) | Value::Output(_) => None,
-        };
-        env.iter().filter_map(text).collect()
-    };
+    let of = Of { step: &step.name };
     match body {
-        Body::Script(script) => env(env_field(step), &script.env),
-        Body::File { step: file, .. } => {
-            let content = file.content.iter().map(|c| one("file.content", "", c));
-            let url = file
-                .url
-                .iter()
-                .map(|url| one("file.url.from", "", &url.from));
-            let oci = file.oci.iter();
-            let oci = oci.map(|oci| one("file.oci.repository", "", &oci.repository));
-            let path = [one("file.path", "", &file.path)];
-            content.chain(url).chain(oci).chain(path).collect()
-        }
-        Body::Exec(exec) => list("exec.command", &exec.command),
-        Body::Pod { step: pod, env: of } => [
-            env("pod.env", of),
-            list("pod.command", &pod.command),
-            list("pod.args", &pod.args),
+        Body::Script(script) => of.env(env_field(step), &script.env),
+        Body::File { step: file, .. } => of.file(file),
+        Body::Exec(exec) => of.list("exec.command", &exec.command),
+        Body::Pod { step: pod, env } => [
+            of.env("pod.env", env),
+            of.list("pod.command", &pod.command),
+            of.list("pod.args", &pod.args),
         ]
         .concat(),
         Body::Http { step, headers } => {
-            let body = step.body.iter().map(|body| one("http.body", "", body));
-            let url = [one("http.url", "", &step.url)];
-            [env("http.headers", headers), body.chain(url).collect()].concat()
+            let mut all = of.env("http.headers", headers);
+            all.extend(step.body.iter().map(|body| of.one("http.body", body)));
+            all.push(of.one("http.url", &step.url));
+            all
         }
-        Body::Wait(wait) => vec![one("wait.object.name", "", &wait.object.name)],
+        Body::Wait(wait) => vec![of.one("wait.object.name", &wait.object.name)],
         Body::Pause(_) | Body::Approval(_) => Vec::new(),
-        Body::Job { parameters, .. } => env("job.parameters", parameters),
+        Body::Job { parameters, .. } => of.env("job.parameters", parameters),
         Body::Action(action) => {
             let mut action = action.clone();
             let texts = action.texts().into_iter();
-            texts.map(|(field, text)| one(&field, "", text)).collect()
+            texts.map(|(field, text)| of.one(&field, text)).collect()
         }
+    }
+}
+
+/// Templates of the step of this name.
+struct Of<'a> {
+    step: &'a str,
+}
+
+impl Of<'_> {
+    fn one(&self, field: &str, text: &str) -> Template {
+        Template {
+            field: format!("steps.{}.{field}", self.step),
+            name: String::new(),
+            text: text.to_owned(),
+        }
+    }
+
+    fn list(&self, field: &str, texts: &[String]) -> Vec<Template> {
+        let all = texts.iter().enumerate();
+        all.map(|(i, text)| self.one(&format!("{field}[{i}]"), text))
+            .collect()
+    }
+
+    fn env(&self, field: &str, env: &BTreeMap<String, Value>) -> Vec<Template> {
+        let text = |(name, value): (&String, &Value)| match value {
+            Value::Text(text) => Some(Template {
+                name: name.clone(),
+                ..self.one(&format!("{field}.{name}"), text)
+            }),
+            Value::Secret(_) | Value::Output(_) => None,
+        };
+        env.iter().filter_map(text).collect()
+    }
+
+    fn file(&self, file: &FileStep) -> Vec<Template> {
+        let content = file.content.iter().map(|text| ("file.content", text));
+        let url = file.url.iter().map(|url| ("file.url.from", &url.from));
+        let oci = file.oci.iter();
+        let oci = oci.map(|oci| ("file.oci.repository", &oci.repository));
+        let all = content.chain(url).chain(oci);
+        all.chain([("file.path", &file.path)])
+            .map(|(field, text)| self.one(field, text))
+            .collect()
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crds::v1alpha1::{Approval, ChangeOutcome, ChangeTicket, ChangeTicketStatus, find_condition};
+use crds::v1alpha1::{Approval, ChangeOutcome, ChangeTicketStatus, find_condition};
 use e2e::{
-    Guest, Manifest, Protection, Replica, Stage, Terminal, accepted, eventually,
+    Changes, Manifest, Protection, Replica, Stage, Terminal, accepted, eventually,
     health::{Expected, assert_told},
     refused, rights, soon,
     stage::PATIENCE,
-    tickets, wait_for,
+    wait_for,
 };
 use jiff::Timestamp;
 use kube::{
-    Api, Client,
+    Api,
     api::{DeleteParams, ListParams},
 };
 use serde_json::{Value, json};
@@ -34,39 +34,6 @@ metadata: {name: endless}
 spec: {sharing: Shared, targets: {hosts: {names: [vm1]}}, steps: [{name: wait, timeout: 10m, inline: {content: 'while :; do sleep 0.2; done'}}]}
 "#;
 
-/// Rita writes tickets, bob and carol review them, ivan carries them out.
-struct Scene {
-    stage: Stage,
-    tickets: Api<ChangeTicket>,
-    rita: Client,
-    bob: Terminal,
-    carol: Terminal,
-    ivan: Terminal,
-}
-
-async fn scene(story: &str) -> Scene {
-    let stage = Stage::set(story).await;
-    let rita = stage
-        .person("rita", "pilothouse-admin", ("create", "changetickets"))
-        .await;
-    let decides = ("approve", "changetickets");
-    stage.person("bob", "pilothouse-approver", decides).await;
-    stage.person("carol", "pilothouse-approver", decides).await;
-    let starts = ("start", "changetickets");
-    stage.person("ivan", "pilothouse-implementer", starts).await;
-    stage.hosts_seen().await;
-    let scene = Scene {
-        tickets: Api::namespaced(stage.client.clone(), stage.name()),
-        bob: Terminal::of("bob", stage.name()),
-        carol: Terminal::of("carol", stage.name()),
-        ivan: Terminal::of("ivan", stage.name()),
-        stage,
-        rita,
-    };
-    scene.writes(WORK).await;
-    scene
-}
-
 /// A ticket of level C with a window, reviewed by bob and by carol.
 fn ticket((start, end): (i64, i64), over: &Value) -> Value {
     let mut spec = json!({
@@ -81,80 +48,31 @@ fn ticket((start, end): (i64, i64), over: &Value) -> Value {
     spec
 }
 
-impl Scene {
-    async fn writes(&self, yaml: &str) {
-        let yaml = yaml.replace("NAMESPACE", self.stage.name());
-        for manifest in Manifest::read(&yaml) {
-            let manifest = manifest.within(self.stage.name());
-            accepted(manifest.apply(&self.rita).await);
-        }
-    }
+/// The runs that left a line on the host.
+fn lines(scene: &Changes) -> Vec<String> {
+    scene.lines("vm1")
+}
 
-    async fn plans(&self, name: &str, spec: &Value) {
-        let ticket = Manifest::of("ChangeTicket", name, spec).within(self.stage.name());
-        accepted(ticket.apply(&self.rita).await);
-    }
+/// Waits until an Approval is told for this reason that it counts, or does not.
+async fn counts(stage: &Stage, name: &str, reason: &str) {
+    let approvals: Api<Approval> = Api::namespaced(stage.client.clone(), stage.name());
+    let says = |approval: Option<&Approval>| {
+        let status = approval.and_then(|a| a.status.as_ref());
+        let counts = status.and_then(|s| find_condition(&s.conditions, "Counts"));
+        counts.is_some_and(|c| c.reason == reason)
+    };
+    wait_for(approvals, name, reason, PATIENCE, says).await;
+}
 
-    async fn until(
-        &self,
-        name: &str,
-        what: &str,
-        is: impl Fn(&ChangeTicketStatus) -> bool,
-    ) -> ChangeTicket {
-        tickets::until(&self.tickets, name, what, is).await
-    }
-
-    /// Waits until a ticket says this of itself; how it stands then, and in which words.
-    async fn ready(&self, name: &str, reason: &str) -> (ChangeTicketStatus, String) {
-        let status = tickets::ready(&self.tickets, name, reason).await;
-        let ready = find_condition(&status.conditions, "Ready").expect("it says so");
-        let message = ready.message.clone();
-        (status, message)
-    }
-
-    async fn agreed(&self, name: &str) {
-        let named = format!("ticket/{name}");
-        for person in [&self.bob, &self.carol] {
-            // What there is to decide on stands in its status, which a change empties for a moment.
-            eventually("a decision", PATIENCE, || async {
-                let said = person.pilothouse(&["approve", &named]).await;
-                (said.code == Some(0)).then_some(())
-            })
-            .await;
-        }
-    }
-
-    /// The runs that left a line on the host.
-    fn lines(&self) -> Vec<String> {
-        let file = format!("cat /var/tmp/{} 2>/dev/null; true", self.stage.name());
-        let lines = Guest("vm1").sh(&file);
-        lines.lines().map(str::to_owned).collect()
-    }
-
-    async fn counts(&self, name: &str, reason: &str) {
-        let approvals: Api<Approval> =
-            Api::namespaced(self.stage.client.clone(), self.stage.name());
-        let says = |approval: Option<&Approval>| {
-            let status = approval.and_then(|a| a.status.as_ref());
-            let counts = status.and_then(|s| find_condition(&s.conditions, "Counts"));
-            counts.is_some_and(|c| c.reason == reason)
-        };
-        wait_for(approvals, name, reason, PATIENCE, says).await;
-    }
-
-    /// Somebody agrees who may decide, by the role, and has another part in it.
-    async fn agrees_in_vain(&self, person: &str, digest: &str, reason: &str) {
-        let role = json!({"kind": "ClusterRole", "name": "pilothouse-approver"});
-        rights::bind(&self.stage.client, self.stage.name(), person, &role).await;
-        let client = self.stage.cluster.as_user(person, &["testers"]);
-        let may = ("approve", "changetickets");
-        rights::hold(&client, self.stage.name(), may, None, true).await;
-        let spec = json!({"subject": {"kind": "ChangeTicket", "name": "move"}, "digest": digest, "decision": "Approve"});
-        let name = format!("of-{person}");
-        let given = Manifest::of("Approval", &name, &spec).within(self.stage.name());
-        accepted(given.create(&client).await);
-        self.counts(&name, reason).await;
-    }
+/// Somebody agrees who may decide, by the role, and has another part in it.
+async fn agrees_in_vain(stage: &Stage, person: &str, digest: &str, reason: &str) {
+    let may = ("approve", "changetickets");
+    let client = stage.person(person, "pilothouse-approver", may).await;
+    let spec = json!({"subject": {"kind": "ChangeTicket", "name": "move"}, "digest": digest, "decision": "Approve"});
+    let name = format!("of-{person}");
+    let given = Manifest::of("Approval", &name, &spec).within(stage.name());
+    accepted(given.create(&client).await);
+    counts(stage, &name, reason).await;
 }
 
 fn digest(status: &ChangeTicketStatus) -> String {
@@ -166,13 +84,13 @@ fn digest(status: &ChangeTicketStatus) -> String {
 
 #[tokio::test]
 async fn every_level_agrees_to_what_is_done_and_it_is_done_once() {
-    let scene = scene("reviewed").await;
+    let scene = Changes::of("reviewed", WORK).await;
     let draft = ticket(
         (-60, 900),
         &json!({"submit": false, "scope": {"hosts": ["vm1"]}}),
     );
     scene.plans("move", &draft).await;
-    let (status, _) = scene.ready("move", "Draft").await;
+    let status = scene.ready("move", "Draft").await;
     assert_eq!((status.digest, status.live), (None, Some(false)));
     let said = scene.bob.pilothouse(&["approve", "ticket/move"]).await;
     assert_eq!(
@@ -184,7 +102,7 @@ async fn every_level_agrees_to_what_is_done_and_it_is_done_once() {
     let mut handed_in = draft.clone();
     handed_in["submit"] = true.into();
     scene.plans("move", &handed_in).await;
-    let (status, told) = scene.ready("move", "AwaitingApproval").await;
+    let (status, told) = scene.told("move", "AwaitingApproval").await;
     for word in [
         "leads 0 of 1",
         "bob",
@@ -195,9 +113,9 @@ async fn every_level_agrees_to_what_is_done_and_it_is_done_once() {
         assert!(told.contains(word), "no {word:?} in {told:?}");
     }
     let before = digest(&status);
-    scene.agrees_in_vain("rita", &before, "OwnWork").await;
-    scene.agrees_in_vain("ivan", &before, "Implementer").await;
-    scene.agrees_in_vain("dora", &before, "NotReviewer").await;
+    agrees_in_vain(&scene.stage, "rita", &before, "OwnWork").await;
+    agrees_in_vain(&scene.stage, "ivan", &before, "Implementer").await;
+    agrees_in_vain(&scene.stage, "dora", &before, "NotReviewer").await;
 
     // One level has agreed, and then its script says something else.
     let said = scene.bob.pilothouse(&["approve", "ticket/move"]).await;
@@ -212,22 +130,22 @@ async fn every_level_agrees_to_what_is_done_and_it_is_done_once() {
     };
     scene.until("move", "a new review", fell).await;
     // And so with its window.
-    scene.agreed_by_bob_alone("move").await;
+    agreed_by_bob_alone(&scene, "move").await;
     handed_in["window"]["end"] = soon(1200).into();
     scene.plans("move", &handed_in).await;
     let none = |s: &ChangeTicketStatus| s.levels.iter().all(|l| l.approved == 0);
     scene.until("move", "a new review", none).await;
-    assert!(scene.lines().is_empty());
+    assert!(lines(&scene).is_empty());
 
     scene.agreed("move").await;
-    let (status, _) = scene.ready("move", "Succeeded").await;
+    let status = scene.ready("move", "Succeeded").await;
     let name = status.run.clone().expect("a run");
     let run = scene.stage.ends(&name).await;
     let origin = &run.spec.on_behalf_of[0];
     assert_eq!((&*origin.kind, &*origin.name), ("ChangeTicket", "move"));
     assert_eq!(origin.requested_by.user, "rita");
     assert_eq!(run.spec.job_revision, status.job_revision);
-    assert_eq!(scene.lines(), [name]);
+    assert_eq!(lines(&scene), [name]);
     let result = status.result.expect("a result");
     assert_eq!(result.outcome, ChangeOutcome::Success);
 
@@ -237,7 +155,7 @@ async fn every_level_agrees_to_what_is_done_and_it_is_done_once() {
     let ended = scene
         .until("move", "its end", |s| s.finished_at.is_some())
         .await;
-    assert_eq!(scene.lines().len(), 1);
+    assert_eq!(lines(&scene).len(), 1);
     let ended = serde_json::to_value(ended).expect("an object is plain data");
     let title = "a ticket that has succeeded".to_owned();
     assert_told(&[Expected {
@@ -248,25 +166,23 @@ async fn every_level_agrees_to_what_is_done_and_it_is_done_once() {
     }]);
 }
 
-impl Scene {
-    async fn agreed_by_bob_alone(&self, name: &str) {
-        let named = format!("ticket/{name}");
-        let said = self.bob.pilothouse(&["approve", &named]).await;
-        assert_eq!(said.code, Some(0), "{said:#?}");
-        let one = |s: &ChangeTicketStatus| s.levels.iter().any(|l| l.approved == 1);
-        self.until(name, "one level", one).await;
-    }
+async fn agreed_by_bob_alone(scene: &Changes, name: &str) {
+    let named = format!("ticket/{name}");
+    let said = scene.bob.pilothouse(&["approve", &named]).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let one = |s: &ChangeTicketStatus| s.levels.iter().any(|l| l.approved == 1);
+    scene.until(name, "one level", one).await;
 }
 
 #[tokio::test]
 async fn its_job_runs_once_in_the_window_whoever_leads() {
-    let scene = scene("leads").await;
+    let scene = Changes::of("leads", WORK).await;
     scene.plans("move", &ticket((30, 900), &json!({}))).await;
     scene.ready("move", "AwaitingApproval").await;
     scene.agreed("move").await;
-    let (status, _) = scene.ready("move", "WaitingForWindow").await;
+    let status = scene.ready("move", "WaitingForWindow").await;
     let opens = status.next_flip.expect("it is foreseen").0;
-    assert!(status.run.is_none() && scene.lines().is_empty());
+    assert!(status.run.is_none() && lines(&scene).is_empty());
     for _ in 0..3 {
         let leader = Replica::leader(&scene.stage.client).await;
         let left = opens.duration_since(Timestamp::now()).as_millis().max(0);
@@ -275,18 +191,18 @@ async fn its_job_runs_once_in_the_window_whoever_leads() {
         tokio::time::sleep(Duration::from_millis(left + moment)).await;
         leader.killed().await;
     }
-    let (status, _) = scene.ready("move", "Succeeded").await;
+    let status = scene.ready("move", "Succeeded").await;
     assert!(status.started.expect("it says when").at.0 >= opens);
     let all = scene.stage.runs().list(&ListParams::default()).await;
     let names = all.expect("runs are listed").items;
     let names: BTreeSet<_> = names.iter().map(kube::ResourceExt::name_any).collect();
     assert_eq!(names.len(), 1, "{names:?}");
-    assert_eq!(scene.lines(), [status.run.expect("a run")]);
+    assert_eq!(lines(&scene), [status.run.expect("a run")]);
 }
 
 #[tokio::test]
 async fn by_hand_an_implementer_starts_it_and_says_how_it_went() {
-    let scene = scene("by-hand").await;
+    let scene = Changes::of("by-hand", WORK).await;
     let over = json!({"start": "Manual", "level": "B"});
     scene.plans("move", &ticket((45, 900), &over)).await;
     let start = ["ticket", "start", "move"];
@@ -300,20 +216,19 @@ async fn by_hand_an_implementer_starts_it_and_says_how_it_went() {
     scene.agreed("move").await;
     scene.ready("move", "WaitingForWindow").await;
     told(&scene.ivan, &start, "WindowNotOpen").await;
-    let (status, told_to) = scene.ready("move", "AwaitingStart").await;
+    let (status, told_to) = scene.told("move", "AwaitingStart").await;
     assert!(told_to.contains("ticket start move"), "{told_to}");
     assert_eq!((status.live, status.run), (Some(true), None));
     told(&scene.bob, &start, "cannot create resource").await;
-    let rita = Terminal::of("rita", scene.stage.name());
-    told(&rita, &start, "NotImplementer").await;
-    assert!(scene.lines().is_empty());
+    told(&scene.rita, &start, "NotImplementer").await;
+    assert!(lines(&scene).is_empty());
 
     let said = scene.ivan.pilothouse(&start).await;
     assert_eq!(said.code, Some(0), "{said:#?}");
     told(&scene.ivan, &start, "AlreadyStarted").await;
-    let (status, _) = scene.ready("move", "AwaitingResult").await;
+    let status = scene.ready("move", "AwaitingResult").await;
     assert_eq!(status.started.expect("it says by whom").by, "ivan");
-    assert_eq!(scene.lines().len(), 1);
+    assert_eq!(lines(&scene).len(), 1);
     let well = [
         "ticket",
         "complete",
@@ -323,10 +238,10 @@ async fn by_hand_an_implementer_starts_it_and_says_how_it_went() {
         "--note",
         "orders come in",
     ];
-    told(&rita, &well, "NotImplementer").await;
+    told(&scene.rita, &well, "NotImplementer").await;
     let said = scene.ivan.pilothouse(&well).await;
     assert_eq!(said.code, Some(0), "{said:#?}");
-    let (status, message) = scene.ready("move", "Succeeded").await;
+    let (status, message) = scene.told("move", "Succeeded").await;
     assert!(
         message.contains("ivan") && message.contains("orders come in"),
         "{message}"
@@ -337,7 +252,7 @@ async fn by_hand_an_implementer_starts_it_and_says_how_it_went() {
 
 #[tokio::test]
 async fn it_is_sent_back_cancelled_or_too_late() {
-    let scene = scene("ends").await;
+    let scene = Changes::of("ends", WORK).await;
     let mut rejected = ticket((-60, 900), &json!({}));
     scene.plans("rejected", &rejected).await;
     scene.ready("rejected", "AwaitingApproval").await;
@@ -349,7 +264,7 @@ async fn it_is_sent_back_cancelled_or_too_late() {
     ];
     let said = scene.carol.pilothouse(&no).await;
     assert_eq!(said.code, Some(0), "{said:#?}");
-    let (_, told) = scene.ready("rejected", "Rejected").await;
+    let (_, told) = scene.told("rejected", "Rejected").await;
     assert!(
         told.contains("carol") && told.contains("not before the holidays"),
         "{told}"
@@ -364,7 +279,6 @@ async fn it_is_sent_back_cancelled_or_too_late() {
     scene.ready("cancelled", "AwaitingApproval").await;
     scene.agreed("cancelled").await;
     scene.ready("cancelled", "WaitingForWindow").await;
-    let rita = Terminal::of("rita", scene.stage.name());
     let cancel = [
         "ticket",
         "cancel",
@@ -372,23 +286,23 @@ async fn it_is_sent_back_cancelled_or_too_late() {
         "--reason",
         "no longer needed",
     ];
-    let said = rita.pilothouse(&cancel).await;
+    let said = scene.rita.pilothouse(&cancel).await;
     assert_eq!(said.code, Some(0), "{said:#?}");
-    let (_, told) = scene.ready("cancelled", "Cancelled").await;
+    let (_, told) = scene.told("cancelled", "Cancelled").await;
     assert!(
         told.contains("rita") && told.contains("no longer needed"),
         "{told}"
     );
 
     scene.plans("expired", &ticket((-60, 8), &json!({}))).await;
-    let (status, _) = scene.ready("expired", "Expired").await;
+    let status = scene.ready("expired", "Expired").await;
     assert_eq!(status.summary.as_deref(), Some("Expired"));
-    assert!(scene.lines().is_empty());
+    assert!(lines(&scene).is_empty());
 }
 
 #[tokio::test]
 async fn when_the_window_closes_a_run_is_paused_or_aborted() {
-    let scene = scene("closes").await;
+    let scene = Changes::of("closes", WORK).await;
     for (name, on_close) in [("paused", "Pause"), ("aborted", "Abort")] {
         let window =
             json!({"start": soon(-60), "end": soon(90), "reserve": "30s", "onClose": on_close});
@@ -397,7 +311,7 @@ async fn when_the_window_closes_a_run_is_paused_or_aborted() {
         scene.ready(name, "AwaitingApproval").await;
         scene.agreed(name).await;
     }
-    let (paused, _) = scene.ready("paused", "Executing").await;
+    let paused = scene.ready("paused", "Executing").await;
     let closes = paused.started.expect("it says when").closes.0;
     let has_run = |s: &ChangeTicketStatus| s.run.is_some();
     let run = scene.until("paused", "a run", has_run).await.status;
@@ -405,7 +319,7 @@ async fn when_the_window_closes_a_run_is_paused_or_aborted() {
     scene.stage.becomes(&run, &["Running"]).await;
     scene.stage.becomes(&run, &["Suspended"]).await;
     assert!(Timestamp::now() >= closes);
-    let (aborted, told) = scene.ready("aborted", "WindowClosed").await;
+    let (aborted, told) = scene.told("aborted", "WindowClosed").await;
     assert!(told.contains("Cancelled"), "{told}");
     assert_eq!(
         aborted.result.expect("a result").outcome,
@@ -431,7 +345,7 @@ async fn when_the_window_closes_a_run_is_paused_or_aborted() {
 
 #[tokio::test]
 async fn in_the_middle_it_is_cancelled_with_its_run() {
-    let scene = scene("middle").await;
+    let scene = Changes::of("middle", WORK).await;
     let over = json!({"level": "A", "plan": {"job": {"jobRef": {"name": "endless"}}}});
     scene.plans("move", &ticket((-60, 900), &over)).await;
     scene.ready("move", "AwaitingApproval").await;
@@ -452,7 +366,7 @@ async fn in_the_middle_it_is_cancelled_with_its_run() {
 
 #[tokio::test]
 async fn a_guide_is_followed_by_hand_and_closed_with_a_result() {
-    let scene = scene("guide").await;
+    let scene = Changes::of("guide", WORK).await;
     let over = json!({"plan": {"guide": "1. Drain rack 4. 2. Change the switch."}});
     scene.plans("switch", &ticket((-60, 900), &over)).await;
     scene.ready("switch", "AwaitingApproval").await;
@@ -460,7 +374,7 @@ async fn a_guide_is_followed_by_hand_and_closed_with_a_result() {
     scene.ready("switch", "AwaitingStart").await;
     let said = scene.ivan.pilothouse(&["ticket", "start", "switch"]).await;
     assert_eq!(said.code, Some(0), "{said:#?}");
-    let (status, _) = scene.ready("switch", "Executing").await;
+    let status = scene.ready("switch", "Executing").await;
     assert_eq!((status.live, status.run), (Some(true), None));
     let bad = [
         "ticket",
@@ -472,7 +386,7 @@ async fn a_guide_is_followed_by_hand_and_closed_with_a_result() {
     ];
     let said = scene.ivan.pilothouse(&bad).await;
     assert_eq!(said.code, Some(0), "{said:#?}");
-    let (status, told) = scene.ready("switch", "ChangeFailed").await;
+    let (status, told) = scene.told("switch", "ChangeFailed").await;
     assert!(told.contains("the old switch is back"), "{told}");
     assert_eq!(
         status.result.expect("a result").outcome,
@@ -488,14 +402,13 @@ const SETTINGS: &str = r"
 
 #[tokio::test]
 async fn implementers_of_a_live_ticket_do_by_hand_what_it_allows_and_nobody_else_does() {
-    let scene = scene("by-hand").await;
+    let scene = Changes::of("by-hand", WORK).await;
     let (stage, namespace) = (&scene.stage, scene.stage.name());
     stage.apply(SETTINGS).await;
     let edit = json!({"kind": "ClusterRole", "name": "edit"});
     for person in ["ivan", "bob", "rita"] {
         rights::bind(&stage.client, namespace, person, &edit).await;
     }
-    let rita = Terminal::of("rita", namespace);
     let policy = json!({"require": {"ticket": {}}, "rules": [{"resources": ["configmaps"], "operations": ["Update", "Delete"]}]});
     let policy = Protection::written(&stage.cluster, namespace, "tickets", &policy).await;
     let deletes = async |person: &Terminal, name: &str| {
@@ -531,10 +444,10 @@ async fn implementers_of_a_live_ticket_do_by_hand_what_it_allows_and_nobody_else
     }
     // Who wrote the ticket is one of its implementers, and another has to do it.
     let own = "rita wrote ChangeTicket tidy or has agreed to it, and another implementer";
-    let said = deletes(&rita, "web").await;
+    let said = deletes(&scene.rita, "web").await;
     assert!(said.code == Some(1) && said.err.contains(own), "{said:#?}");
     let asks = ["can-i-change", "configmap/web", "--verb", "delete"];
-    let said = rita.pilothouse(&asks).await;
+    let said = scene.rita.pilothouse(&asks).await;
     assert!(said.code == Some(1) && said.out.contains(own), "{said:#?}");
     let labels = ["label", "configmap", "web", "a=b", "--dry-run=server"];
     let said = scene.ivan.kubectl(&labels).await;
@@ -558,7 +471,7 @@ async fn implementers_of_a_live_ticket_do_by_hand_what_it_allows_and_nobody_else
 
 #[tokio::test]
 async fn whoever_may_not_act_as_its_account_has_nothing_done() {
-    let scene = scene("account").await;
+    let scene = Changes::of("account", WORK).await;
     let stage = &scene.stage;
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "mallory"},
         "rules": [{"apiGroups": ["pilothouse.dev"], "resources": ["changetickets", "jobs", "jobruns"], "verbs": ["get", "create", "patch", "update"]},
@@ -580,7 +493,7 @@ async fn whoever_may_not_act_as_its_account_has_nothing_done() {
     let job = json!({"sharing": "Shared", "targets": {"hosts": {"names": ["vm1"]}}, "steps": [{"name": "a", "inline": {"content": "true"}}]});
     let job = Manifest::of("Job", "move", &job).within(stage.name());
     accepted(job.apply(&mallory).await);
-    let (status, told) = scene.ready("move", "WriterNotEntitled").await;
+    let (status, told) = scene.told("move", "WriterNotEntitled").await;
     assert!(told.contains("mallory"), "{told}");
     assert_eq!((status.live, status.run), (Some(false), None));
     let all = stage.runs().list(&ListParams::default()).await;

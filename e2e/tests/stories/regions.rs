@@ -1,13 +1,9 @@
 //! Story: a change of several regions is reviewed once, made in each of them on its hosts and in its window, and nobody gets a part of it past the review.
 
-use crds::v1alpha1::{
-    Approval, ChangeOutcome, ChangeTicket, ChangeTicketStatus, RegionStatus, find_condition,
-};
-use e2e::{
-    Guest, Manifest, Stage, Terminal, accepted, eventually, refused, soon, stage::PATIENCE, tickets,
-};
+use crds::v1alpha1::{Approval, ChangeOutcome, ChangeTicketStatus, RegionStatus, find_condition};
+use e2e::{Changes, accepted, eventually, refused, soon, stage::PATIENCE};
 use kube::{
-    Api, Client, ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, ListParams},
 };
 use serde_json::{Value, json};
@@ -35,39 +31,6 @@ metadata: {name: endless}
 spec: {sharing: Shared, targets: {hosts: {names: [vm1]}}, steps: [{name: wait, timeout: 10m, inline: {content: 'while :; do sleep 0.2; done'}}]}
 "#;
 
-/// Rita writes tickets, bob reviews them, ivan carries them out.
-struct Scene {
-    stage: Stage,
-    tickets: Api<ChangeTicket>,
-    rita: Client,
-    bob: Terminal,
-    ivan: Terminal,
-}
-
-async fn scene(story: &str) -> Scene {
-    let stage = Stage::set(story).await;
-    let rita = stage
-        .person("rita", "pilothouse-admin", ("create", "changetickets"))
-        .await;
-    let decides = ("approve", "changetickets");
-    stage.person("bob", "pilothouse-approver", decides).await;
-    let starts = ("start", "changetickets");
-    stage.person("ivan", "pilothouse-implementer", starts).await;
-    stage.hosts_seen().await;
-    let scene = Scene {
-        tickets: Api::namespaced(stage.client.clone(), stage.name()),
-        bob: Terminal::of("bob", stage.name()),
-        ivan: Terminal::of("ivan", stage.name()),
-        stage,
-        rita,
-    };
-    for manifest in Manifest::read(&WORK.replace("NAMESPACE", scene.stage.name())) {
-        let manifest = manifest.within(scene.stage.name());
-        accepted(manifest.apply(&scene.rita).await);
-    }
-    scene
-}
-
 /// A ticket of level C whose Job runs in eu and us, each from so many seconds from now on.
 fn ticket(job: &str, eu: i64, us: i64) -> Value {
     let window = |start: i64| json!({"start": soon(start), "end": soon(900)});
@@ -87,58 +50,41 @@ fn ticket(job: &str, eu: i64, us: i64) -> Value {
     })
 }
 
-impl Scene {
-    fn of(&self, name: &str, spec: &Value) -> Manifest {
-        Manifest::of("ChangeTicket", name, spec).within(self.stage.name())
-    }
+async fn names(scene: &Changes) -> Vec<String> {
+    let all = scene.tickets.list(&ListParams::default()).await;
+    let all = all.expect("tickets are listed").items;
+    all.iter().map(ResourceExt::name_any).collect()
+}
 
-    async fn ready(&self, name: &str, reason: &str) -> ChangeTicketStatus {
-        tickets::ready(&self.tickets, name, reason).await
+/// Rita writes a ticket, and bob agrees to it; its parts in eu and us.
+async fn parts(scene: &Changes, spec: &Value) -> (RegionStatus, RegionStatus) {
+    scene.plans("move", spec).await;
+    scene.ready("move", "AwaitingApproval").await;
+    assert_eq!(names(scene).await, ["move"], "nobody has agreed");
+    let said = scene.bob.pilothouse(&["approve", "ticket/move"]).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let are_there = |status: &ChangeTicketStatus| {
+        let mut regions = status.regions.iter();
+        regions.len() == 2 && regions.all(|region| region.uid.is_some())
+    };
+    let ticket = scene.until("move", "parts", are_there).await;
+    let regions = ticket.status.expect("it was looked at").regions;
+    match <[RegionStatus; 2]>::try_from(regions) {
+        Ok([eu, us]) => (eu, us),
+        Err(other) => panic!("{other:?}"),
     }
+}
 
-    async fn names(&self) -> Vec<String> {
-        let all = self.tickets.list(&ListParams::default()).await;
-        let all = all.expect("tickets are listed").items;
-        all.iter().map(ResourceExt::name_any).collect()
-    }
-
-    /// Rita writes a ticket, and bob agrees to it; its parts in eu and us.
-    async fn agreed(&self, spec: &Value) -> (RegionStatus, RegionStatus) {
-        accepted(self.of("move", spec).apply(&self.rita).await);
-        self.ready("move", "AwaitingApproval").await;
-        assert_eq!(self.names().await, ["move"], "nobody has agreed");
-        let said = self.bob.pilothouse(&["approve", "ticket/move"]).await;
-        assert_eq!(said.code, Some(0), "{said:#?}");
-        let are_there = |status: &ChangeTicketStatus| {
-            let mut regions = status.regions.iter();
-            regions.len() == 2 && regions.all(|region| region.uid.is_some())
-        };
-        let ticket = tickets::until(&self.tickets, "move", "parts", are_there).await;
-        let regions = ticket.status.expect("it was looked at").regions;
-        match <[RegionStatus; 2]>::try_from(regions) {
-            Ok([eu, us]) => (eu, us),
-            Err(other) => panic!("{other:?}"),
-        }
-    }
-
-    /// The runs that left a line on a host.
-    fn lines(&self, host: &'static str) -> Vec<String> {
-        let file = format!("cat /var/tmp/{} 2>/dev/null; true", self.stage.name());
-        let lines = Guest(host).sh(&file);
-        lines.lines().map(str::to_owned).collect()
-    }
-
-    /// A part as it is, in the shape of JSON.
-    async fn spec_of(&self, name: &str) -> Value {
-        let part = self.tickets.get(name).await.expect("it is there");
-        serde_json::to_value(part.spec).expect("a spec is plain data")
-    }
+/// A part as it is, in the shape of JSON.
+async fn spec_of(scene: &Changes, name: &str) -> Value {
+    let part = scene.tickets.get(name).await.expect("it is there");
+    serde_json::to_value(part.spec).expect("a spec is plain data")
 }
 
 #[tokio::test]
 async fn it_is_reviewed_once_and_made_in_each_region_on_its_hosts() {
-    let scene = scene("regions").await;
-    let (eu, us) = scene.agreed(&ticket("move", -60, 30)).await;
+    let scene = Changes::of("regions", WORK).await;
+    let (eu, us) = parts(&scene, &ticket("move", -60, 30)).await;
     let in_eu = scene.ready(&eu.ticket, "Succeeded").await;
     let in_us = scene.ready(&us.ticket, "Succeeded").await;
     let whole = scene.ready("move", "Succeeded").await;
@@ -160,15 +106,14 @@ async fn it_is_reviewed_once_and_made_in_each_region_on_its_hosts() {
     assert_eq!((whole.live, whole.run), (Some(false), None));
     let result = whole.result.expect("a result");
     assert_eq!(result.outcome, ChangeOutcome::Success);
-    let rita = Terminal::of("rita", scene.stage.name());
-    let said = rita.pilothouse(&["ticket", "show", "move"]).await;
+    let said = scene.rita.pilothouse(&["ticket", "show", "move"]).await;
     assert!(said.out.contains(&us.ticket), "{said:#?}");
 }
 
 #[tokio::test]
 async fn a_part_is_approved_only_as_the_whole_has_it() {
-    let scene = scene("parts").await;
-    let (eu, us) = scene.agreed(&ticket("move", 600, 600)).await;
+    let scene = Changes::of("parts", WORK).await;
+    let (eu, us) = parts(&scene, &ticket("move", 600, 600)).await;
     scene.ready(&eu.ticket, "WaitingForWindow").await;
 
     // Nobody decides on a part.
@@ -188,10 +133,10 @@ async fn a_part_is_approved_only_as_the_whole_has_it() {
     .await;
 
     // Changed by hand it is approved no more, and changed back it is.
-    let mut spec = scene.spec_of(&eu.ticket).await;
+    let mut spec = spec_of(&scene, &eu.ticket).await;
     let title = spec["title"].take();
     spec["title"] = "Move my shop".into();
-    let apply = async |spec: &Value| scene.of(&eu.ticket, spec).apply(&scene.rita).await;
+    let apply = async |spec: &Value| scene.ticket(&eu.ticket, spec).apply(&scene.client).await;
     accepted(apply(&spec).await);
     let status = scene.ready(&eu.ticket, "PartChanged").await;
     assert_eq!(status.live, Some(false));
@@ -204,8 +149,8 @@ async fn a_part_is_approved_only_as_the_whole_has_it() {
         "Rule pilothouse-account",
         "may not say what a ticket is a part of",
     ];
-    let twin = scene.of("twin", &spec);
-    refused(twin.try_create(&scene.rita).await, &rule);
+    let twin = scene.ticket("twin", &spec);
+    refused(twin.try_create(&scene.client).await, &rule);
     spec["partOf"]["region"] = "us".into();
     refused(apply(&spec).await, &rule);
 
@@ -217,16 +162,16 @@ async fn a_part_is_approved_only_as_the_whole_has_it() {
         let mut regions = status.regions.iter();
         regions.any(|region| region.summary.as_deref() == Some("Deleted"))
     };
-    tickets::until(&scene.tickets, "move", "it is told", is_told).await;
-    assert!(!scene.names().await.contains(&us.ticket));
+    scene.until("move", "it is told", is_told).await;
+    assert!(!names(&scene).await.contains(&us.ticket));
 }
 
 #[tokio::test]
 async fn its_parts_are_cancelled_with_it_and_go_with_it() {
-    let scene = scene("parts-end").await;
-    let (eu, us) = scene.agreed(&ticket("endless", -60, 600)).await;
+    let scene = Changes::of("parts-end", WORK).await;
+    let (eu, us) = parts(&scene, &ticket("endless", -60, 600)).await;
     let has_run = |s: &ChangeTicketStatus| s.run.is_some();
-    let part = tickets::until(&scene.tickets, &eu.ticket, "a run", has_run).await;
+    let part = scene.until(&eu.ticket, "a run", has_run).await;
     let run = part.status.and_then(|s| s.run).expect("a run");
     scene.stage.becomes(&run, &["Running"]).await;
     let start = scene.ivan.pilothouse(&["ticket", "start", "move"]).await;
@@ -250,7 +195,7 @@ async fn its_parts_are_cancelled_with_it_and_go_with_it() {
     let deleted = scene.tickets.delete("move", &background).await;
     deleted.expect("an administrator may");
     eventually("the end of its parts", PATIENCE, || async {
-        scene.names().await.is_empty().then_some(())
+        names(&scene).await.is_empty().then_some(())
     })
     .await;
 }

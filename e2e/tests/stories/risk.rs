@@ -1,25 +1,10 @@
 //! Story: whoever plans a risky change is told at apply, cannot hand it in with too few reviewers, and can once it has enough; people of whom nothing is known count, and so do those whose last change failed.
 
-use crds::v1alpha1::{
-    ChangeTicket, ChangeTicketStatus, ProtectionPolicy, condition_is_true, find_condition,
-};
+use crds::v1alpha1::{ChangeTicketStatus, ProtectionPolicy, condition_is_true, find_condition};
 use e2e::{
-    Manifest, Protection, Stage, Terminal, accepted, eventually, soon, stage::PATIENCE,
-    terminal::Said, tickets,
+    Changes, Manifest, Protection, Terminal, eventually, soon, stage::PATIENCE, terminal::Said,
 };
-use kube::{Api, Client};
 use serde_json::{Value, json};
-
-/// Rita plans changes of a namespace where risks are weighed, bob and carol review them, ivan carries them out.
-struct Scene {
-    // It ends first, so that it does not keep the namespace.
-    policy: Protection,
-    stage: Stage,
-    tickets: Api<ChangeTicket>,
-    client: Client,
-    rita: Terminal,
-    ivan: Terminal,
-}
 
 /// What is sold from vm1 is risky, and so are new people and those who have just failed.
 fn scale(over: &Value) -> Value {
@@ -31,30 +16,15 @@ fn scale(over: &Value) -> Value {
     json!({"require": {"ticket": {"risk": risk}}, "rules": [{"resources": ["configmaps"], "operations": ["Update"]}]})
 }
 
-async fn scene(story: &str) -> Scene {
-    let stage = Stage::set(story).await;
-    let client = stage
-        .person("rita", "pilothouse-admin", ("create", "changetickets"))
-        .await;
-    for person in ["bob", "carol"] {
-        let decides = ("approve", "changetickets");
-        stage.person(person, "pilothouse-approver", decides).await;
-    }
-    let starts = ("start", "changetickets");
-    stage.person("ivan", "pilothouse-implementer", starts).await;
-    let weighs = scale(&json!({}));
+/// Changes of a namespace where risks are weighed. The policy ends first where it is named last, so that it does not keep the namespace.
+async fn scene(story: &str) -> (Changes, Protection) {
+    let changes = Changes::set(story).await;
+    let (stage, weighs) = (&changes.stage, scale(&json!({})));
     let policy = Protection::written(&stage.cluster, stage.name(), "risks", &weighs).await;
     policy
         .until("a state", |status| status.state.is_some())
         .await;
-    Scene {
-        tickets: Api::namespaced(stage.client.clone(), stage.name()),
-        rita: Terminal::of("rita", stage.name()),
-        ivan: Terminal::of("ivan", stage.name()),
-        client,
-        policy,
-        stage,
-    }
+    (changes, policy)
 }
 
 /// A change by hand that can begin at once, with levels of review by one person each.
@@ -68,40 +38,16 @@ fn ticket(implementer: &str, reviewers: &[&str]) -> Value {
     })
 }
 
-impl Scene {
-    async fn writes(&self, name: &str, spec: &Value) {
-        let ticket = Manifest::of("ChangeTicket", name, spec).within(self.stage.name());
-        accepted(ticket.apply(&self.client).await);
-    }
-
-    /// Waits until a ticket says this of itself as it is now.
-    async fn ready(&self, name: &str, reason: &str) -> ChangeTicketStatus {
-        tickets::ready(&self.tickets, name, reason).await
-    }
-
-    async fn agrees(&self, person: &str, name: &str) {
-        let (person, named) = (
-            Terminal::of(person, self.stage.name()),
-            format!("ticket/{name}"),
-        );
-        eventually("a decision", PATIENCE, || async {
-            let said = person.pilothouse(&["approve", &named]).await;
-            (said.code == Some(0)).then_some(())
-        })
-        .await;
-    }
-
-    /// Ivan does what was agreed to, and says how it went.
-    async fn ends(&self, name: &str, how: &[&str], reason: &str) {
-        self.ready(name, "AwaitingStart").await;
-        let said = self.ivan.pilothouse(&["ticket", "start", name]).await;
-        assert_eq!(said.code, Some(0), "{said:#?}");
-        self.ready(name, "Executing").await;
-        let words = [&["ticket", "complete", name], how].concat();
-        let said = self.ivan.pilothouse(&words).await;
-        assert_eq!(said.code, Some(0), "{said:#?}");
-        self.ready(name, reason).await;
-    }
+/// Ivan does what was agreed to, and says how it went.
+async fn ends(changes: &Changes, name: &str, how: &[&str], reason: &str) {
+    changes.ready(name, "AwaitingStart").await;
+    let said = changes.ivan.pilothouse(&["ticket", "start", name]).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    changes.ready(name, "Executing").await;
+    let words = [&["ticket", "complete", name], how].concat();
+    let said = changes.ivan.pilothouse(&words).await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    changes.ready(name, reason).await;
 }
 
 /// What somebody reads who tries to apply this.
@@ -126,12 +72,12 @@ fn counted(status: &ChangeTicketStatus) -> Vec<(&str, i32)> {
 
 #[tokio::test]
 async fn a_risky_change_is_warned_of_kept_back_and_made_with_more_reviewers() {
-    let scene = scene("risk").await;
+    let (changes, policy) = scene("risk").await;
     let mut spec = ticket("ivan", &["bob"]);
-    let alone = Manifest::of("ChangeTicket", "move", &spec).within(scene.stage.name());
+    let alone = changes.ticket("move", &spec);
     let warned = eventually("a warning", PATIENCE, || async {
-        let word = format!("{}-move", scene.stage.name());
-        let said = tries(&scene.rita, &alone, &word).await;
+        let word = format!("{}-move", changes.stage.name());
+        let said = tries(&changes.rita, &alone, &word).await;
         assert_eq!(said.code, Some(0), "{}", said.err);
         said.err.contains("firstTime").then_some(said.err)
     })
@@ -139,8 +85,8 @@ async fn a_risky_change_is_warned_of_kept_back_and_made_with_more_reviewers() {
     let told = "Warning: ReviewTooSmall: the risk is 80 of 100 (sale 50, firstTime 30)";
     assert!(warned.contains(told), "no {told:?} in {warned}");
 
-    scene.writes("move", &spec).await;
-    let status = scene.ready("move", "ReviewTooSmall").await;
+    changes.plans("move", &spec).await;
+    let status = changes.ready("move", "ReviewTooSmall").await;
     assert_eq!(counted(&status), [("sale", 50), ("firstTime", 30)]);
     assert_eq!((&status.digest, status.live), (&None, Some(false)));
     let submitted = find_condition(&status.conditions, "Submitted").expect("it says so");
@@ -150,96 +96,87 @@ async fn a_risky_change_is_warned_of_kept_back_and_made_with_more_reviewers() {
     );
     let risk = status.risk.expect("it was weighed");
     assert_eq!((risk.score, risk.review_levels), (80, Some(2)));
-    assert_eq!(risk.policy, scene.policy.name());
-    let said = scene.rita.pilothouse(&["ticket", "show", "move"]).await;
+    assert_eq!(risk.policy, policy.name());
+    let said = changes.rita.pilothouse(&["ticket", "show", "move"]).await;
     for told in ["risk 80 of 100", "lacks: ", "the shop is sold from it"] {
         assert!(said.out.contains(told), "no {told:?} in {said:#?}");
     }
 
     // Bob would agree for both levels.
     spec["review"] = ticket("ivan", &["bob", "bob"])["review"].clone();
-    scene.writes("move", &spec).await;
-    let status = scene.ready("move", "ReviewTooSmall").await;
+    changes.plans("move", &spec).await;
+    let status = changes.ready("move", "ReviewTooSmall").await;
     assert_eq!(status.digest, None);
 
     spec["review"] = ticket("ivan", &["bob", "carol"])["review"].clone();
-    scene.writes("move", &spec).await;
-    let status = scene.ready("move", "AwaitingApproval").await;
+    changes.plans("move", &spec).await;
+    let status = changes.ready("move", "AwaitingApproval").await;
     assert!(condition_is_true(&status.conditions, "Submitted"));
     assert_eq!(status.risk.and_then(|risk| risk.lacks), None);
-    for person in ["bob", "carol"] {
-        scene.agrees(person, "move").await;
-    }
+    changes.agreed("move").await;
     let how = ["--verified", "in-window", "--note", "orders come in"];
-    scene.ends("move", &how, "Succeeded").await;
-    let status = scene.ready("move", "Succeeded").await;
+    ends(&changes, "move", &how, "Succeeded").await;
+    let status = changes.ready("move", "Succeeded").await;
     assert_eq!(counted(&status), [("sale", 50), ("firstTime", 30)]);
 }
 
 #[tokio::test]
 async fn people_who_have_done_it_well_need_fewer_reviewers_and_those_who_failed_need_more() {
-    let scene = scene("people").await;
-    scene
-        .writes("first", &ticket("ivan", &["bob", "carol"]))
+    let (changes, policy) = scene("people").await;
+    changes
+        .plans("first", &ticket("ivan", &["bob", "carol"]))
         .await;
-    for person in ["bob", "carol"] {
-        scene.agrees(person, "first").await;
-    }
+    changes.agreed("first").await;
     let well = ["--verified", "in-window"];
-    scene.ends("first", &well, "Succeeded").await;
+    ends(&changes, "first", &well, "Succeeded").await;
 
-    scene.writes("second", &ticket("ivan", &["bob"])).await;
-    let status = scene.ready("second", "AwaitingApproval").await;
+    changes.plans("second", &ticket("ivan", &["bob"])).await;
+    let status = changes.ready("second", "AwaitingApproval").await;
     assert_eq!(counted(&status), [("sale", 50)]);
-    scene.writes("by-eve", &ticket("eve", &["bob"])).await;
-    let status = scene.ready("by-eve", "ReviewTooSmall").await;
+    changes.plans("by-eve", &ticket("eve", &["bob"])).await;
+    let status = changes.ready("by-eve", "ReviewTooSmall").await;
     assert_eq!(counted(&status), [("sale", 50), ("firstTime", 30)]);
 
     // What was agreed to is asked again at the start.
-    scene.agrees("bob", "second").await;
-    scene.ready("second", "AwaitingStart").await;
-    scene
-        .policy
-        .rewritten(&scale(&json!({"blockAt": 50})))
+    changes.agrees(&changes.bob, "second").await;
+    changes.ready("second", "AwaitingStart").await;
+    policy.rewritten(&scale(&json!({"blockAt": 50}))).await;
+    policy.until("a state", |_| true).await;
+    let said = changes
+        .ivan
+        .pilothouse(&["ticket", "start", "second"])
         .await;
-    scene.policy.until("a state", |_| true).await;
-    let said = scene.ivan.pilothouse(&["ticket", "start", "second"]).await;
     assert_eq!(said.code, Some(3), "{said:#?}");
     assert!(said.err.contains("RiskTooHigh"), "{said:#?}");
-    scene.ready("second", "RiskTooHigh").await;
-    scene.policy.rewritten(&scale(&json!({}))).await;
+    changes.ready("second", "RiskTooHigh").await;
+    policy.rewritten(&scale(&json!({}))).await;
 
     let failed = ["--failed", "--note", "taken back"];
-    scene.ends("second", &failed, "ChangeFailed").await;
-    scene.writes("third", &ticket("ivan", &["bob"])).await;
-    let status = scene.ready("third", "ReviewTooSmall").await;
+    ends(&changes, "second", &failed, "ChangeFailed").await;
+    changes.plans("third", &ticket("ivan", &["bob"])).await;
+    let status = changes.ready("third", "ReviewTooSmall").await;
     assert_eq!(counted(&status), [("sale", 50), ("recentFailures", 20)]);
 }
 
 #[tokio::test]
 async fn a_rule_that_does_not_compile_is_refused_with_its_name_and_position() {
-    let scene = scene("typo").await;
+    let (changes, policy) = scene("typo").await;
     let typo = json!({"name": "typo", "sort": "Process", "when": "ticket.spec.level ==", "score": 10, "why": "w"});
     let mut spec = scale(&json!({"rules": [typo]}));
     spec["reason"] = "r".into();
-    spec["namespaces"] = json!([scene.stage.name()]);
-    let policy = Manifest::of("ProtectionPolicy", scene.policy.name(), &spec);
-    let administrator = Terminal::of_the_administrator(scene.stage.name());
+    spec["namespaces"] = json!([changes.stage.name()]);
+    let rewritten = Manifest::of("ProtectionPolicy", policy.name(), &spec);
+    let administrator = Terminal::of_the_administrator(changes.stage.name());
     let refused = eventually("a refusal", PATIENCE, || async {
-        let word = format!("{}-policy", scene.stage.name());
-        let said = tries(&administrator, &policy, &word).await;
+        let word = format!("{}-policy", changes.stage.name());
+        let said = tries(&administrator, &rewritten, &word).await;
         said.err.contains("rules[typo]").then_some(said.err)
     })
     .await;
     for told in ["spec.require.ticket.risk.rules[typo].when", ":1:"] {
         assert!(refused.contains(told), "no {told:?} in {refused}");
     }
-    let there: ProtectionPolicy = scene
-        .policy
-        .api()
-        .get(scene.policy.name())
-        .await
-        .expect("it is there");
+    let there: ProtectionPolicy = policy.api().get(policy.name()).await.expect("it is there");
     let risk = there.spec.require.ticket.and_then(|ticketed| ticketed.risk);
     assert_eq!(
         risk.map(|risk| risk.rules[0].name.clone()).as_deref(),

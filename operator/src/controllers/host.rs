@@ -36,7 +36,7 @@ pub async fn reconcile(host: Arc<DeserializeGuard<Host>>, ctx: Arc<Context>) -> 
         return Ok(Action::requeue(rest + Duration::from_millis(100)));
     }
     let team = host.namespace().unwrap_or_default();
-    let Some(_place) = ctx.looks.take(&team, "").now_or_never() else {
+    let Some(_place) = ctx.hands.looks.take(&team, "").now_or_never() else {
         return Ok(Action::requeue(CROWDED));
     };
     let look = look(&ctx, host).await;
@@ -83,7 +83,7 @@ async fn try_look(ctx: &Context, host: &Host) -> Result<Look, Gap> {
         .resolver(&namespace.unwrap_or_default(), account)
         .map_err(|e| Gap::Forbidden(chain(&e)))?;
     let target = target::of(&resolver, host, true).await?;
-    let looked = reach::host::facts(&ctx.fleet, &target, Instant::now() + PATIENCE).await;
+    let looked = reach::host::facts(&ctx.ways.fleet, &target, Instant::now() + PATIENCE).await;
     Ok(match looked {
         Ok(seen) => Look::Seen {
             facts: seen.facts,

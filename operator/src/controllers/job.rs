@@ -82,7 +82,7 @@ pub async fn reconcile(job: Arc<DeserializeGuard<Job>>, ctx: Arc<Context>) -> Re
         .map_err(observing("what the job names"));
     let checked = reached.as_ref().map(|reached| {
         let contents = reached.contents();
-        decide::freeze::check(&job.name_any(), &job.spec, &contents, &ctx.limits)
+        decide::freeze::check(&job.name_any(), &job.spec, &contents, &ctx.args.limits())
     });
     let verdict = match &checked {
         Ok(Ok(_)) => Verdict::yes("Ready", "Plannable", ""),

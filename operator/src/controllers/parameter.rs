@@ -98,7 +98,10 @@ pub async fn reconcile(
 
 async fn look(parameter: &Parameter, ctx: &Context) -> Result<Found> {
     let namespace = parameter.namespace().unwrap_or_default();
-    let users = ctx.users.of(ctx.scope.part_of(&namespace), parameter);
+    let users = ctx
+        .memory
+        .users
+        .of(ctx.scope.part_of(&namespace), parameter);
     let versions = versions(parameter, ctx, users.as_deref()).await?;
     let mut twins = Vec::new();
     for twin in &parameter.spec.consistent_with {

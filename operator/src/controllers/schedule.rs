@@ -81,7 +81,7 @@ pub async fn reconcile(
         Err(refusal) => schedule::status(task, &Err(refusal.clone()), now),
     };
     if task.status.as_ref() != Some(&status) {
-        let _place = ctx.settling.acquire().await;
+        let _place = ctx.hands.settling.acquire().await;
         report::status(&ctx.client, task, "pilothouse-scheduledtask", &status).await?;
     }
     let Ok(turn) = turn else {
@@ -277,7 +277,7 @@ async fn barred(ctx: &Context, task: &ScheduledTask) -> Result<Option<Refusal>> 
 
 /// Creates the run of a firing, unless it is there.
 async fn start(ctx: &Context, task: &ScheduledTask, at: Timestamp) -> Result<()> {
-    let _place = ctx.starting.acquire().await;
+    let _place = ctx.hands.starting.acquire().await;
     let run = run_of(ctx, task, at);
     let (api, name) = (runs_api(ctx, task), run.name_any());
     match api.create(&PostParams::default(), &run).await {

@@ -156,7 +156,7 @@ impl Work {
     /// Where a sensitive output of a step before is, and its value.
     pub async fn handed(&self, output: &str) -> Result<(SecretKeyRef, String), Outcome> {
         let (run, step) = (&self.run, &self.step().name);
-        let ledger = self.ctx.ledgers.read(&run.uid);
+        let ledger = self.ctx.memory.ledgers.read(&run.uid);
         let giver = ledger.giver(&run.plan, self.task, output);
         let field = format!("steps.{step}: outputs.{output}");
         let (task, attempt) = giver.ok_or_else(|| {

@@ -123,7 +123,7 @@ async fn journaled(
         reattach: work.reattach(),
         begun: work.joining,
     };
-    let (fleet, toolkit) = (&work.ctx.fleet, &*work.ctx.toolkit);
+    let (fleet, toolkit) = (&work.ctx.ways.fleet, &work.ctx.ways.toolkit);
     let seen = host::run(
         fleet,
         toolkit,
@@ -139,7 +139,7 @@ async fn journaled(
     let given = forwarding.await.expect("forwarding does not panic");
     if is_stale(&seen) {
         // Where a newer leader has taken over, this process ends within its lease and must not write what the other knows better.
-        tokio::time::sleep(2 * work.ctx.lease).await;
+        tokio::time::sleep(2 * work.ctx.args.lease()).await;
     }
     (told(seen), given)
 }
@@ -246,7 +246,7 @@ async fn plainly(
     let forwarding = work.forwarding(pieces);
     let delivery = work.step().delivery_timeout.get();
     let outcome = tokio::select! {
-        seen = host::run_plainly(&work.ctx.fleet, target, request, delivery, &sink) => told(seen),
+        seen = host::run_plainly(&work.ctx.ways.fleet, target, request, delivery, &sink) => told(seen),
         () = work.cancel.cancelled() => Outcome::new(State::Unknown, "CancelledPlain", "the connection was closed; without the toolkit nobody can say whether it has ended"),
     };
     drop(sink);
@@ -269,8 +269,8 @@ pub async fn forget(work: &Work) {
         return;
     };
     if let Err(error) = host::forget(
-        &work.ctx.fleet,
-        &work.ctx.toolkit,
+        &work.ctx.ways.fleet,
+        &work.ctx.ways.toolkit,
         target,
         &key(work),
         PATIENCE,

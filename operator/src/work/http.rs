@@ -53,7 +53,10 @@ async fn prepared(
 }
 
 async fn sent(work: &Work, step: &HttpStep, request: &Request, mask: &[SecretString]) -> Outcome {
-    let asked = timeout(work.step().timeout.get(), work.ctx.outbound.send(request));
+    let asked = timeout(
+        work.step().timeout.get(),
+        work.ctx.ways.outbound.send(request),
+    );
     let answer = tokio::select! {
         answer = asked => answer,
         () = work.cancel.cancelled() => return broken_off(step, State::Cancelled, "Cancelled", "cancelled before the answer"),

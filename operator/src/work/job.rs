@@ -182,7 +182,7 @@ fn chain(whole: &JobRun) -> Vec<Origin> {
 async fn followed(work: &Work, part: &JobRun, lines: &Lines) -> Outcome {
     let (name, uid) = (part.name_any(), part.uid().unwrap_or_default());
     let deadline = Instant::now() + work.left(work.step().timeout);
-    let mut ends = work.ctx.ended.subscribe();
+    let mut ends = work.ctx.wakes.ended.subscribe();
     let (mut why, mut said) = (None, String::new());
     loop {
         match runs(work).get_opt(&name).await {

@@ -170,7 +170,7 @@ impl Work {
 /// Starts an attempt, or joins it where it was started before. Does nothing when it is already in hand.
 pub fn begin(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32) {
     let fresh = run.row(task, attempt, jiff::Timestamp::now());
-    let known = ctx.ledgers.row(&run.uid, &fresh.key.digest());
+    let known = ctx.memory.ledgers.row(&run.uid, &fresh.key.digest());
     let joining = known.is_some();
     let Some(work) = take(ctx, run, task, known.unwrap_or(fresh), joining) else {
         return;
@@ -203,7 +203,7 @@ pub fn conclude(ctx: &Arc<Context>, run: &RunFacts, conclusion: &Conclusion) {
 /// Ends an attempt that nobody here has in hand.
 fn close(ctx: &Arc<Context>, run: &RunFacts, task: Task, attempt: i32, outcome: Outcome) {
     let digest = run.key(task, attempt).digest();
-    let known = ctx.ledgers.row(&run.uid, &digest);
+    let known = ctx.memory.ledgers.row(&run.uid, &digest);
     if let Some(work) = known.and_then(|row| take(ctx, run, task, row, true)) {
         tokio::spawn(async move { work.end(outcome).await });
     }
@@ -217,7 +217,7 @@ fn take(
     row: Execution,
     joining: bool,
 ) -> Option<Work> {
-    let cancel = ctx.ledgers.begin(&run.uid, task, &row)?;
+    let cancel = ctx.memory.ledgers.begin(&run.uid, task, &row)?;
     Some(Work {
         ctx: ctx.clone(),
         run: run.clone(),
@@ -225,7 +225,7 @@ fn take(
         row,
         cancel,
         joining,
-        outputs: ctx.ledgers.outputs(&run.uid, task),
+        outputs: ctx.memory.ledgers.outputs(&run.uid, task),
         reached: OnceLock::new(),
         placed: OnceLock::new(),
     })
@@ -255,14 +255,14 @@ impl Work {
     /// Has people asked from here on: records know since when, and nothing is in hand until they have decided.
     async fn ask(self) {
         self.ctx.desk.row(self.row.clone()).await;
-        self.ctx.ledgers.put_down(&self.run.uid, self.task);
+        self.ctx.memory.ledgers.put_down(&self.run.uid, self.task);
         self.ctx.wake(&self.run.namespace, &self.run.name);
     }
 
     /// A place among the work in hand; none when it was cancelled while it waited for one.
     async fn place(&self) -> Option<Place> {
         let run = &self.run;
-        let mut place = pin!(self.ctx.places.take(&run.namespace, &run.uid));
+        let mut place = pin!(self.ctx.hands.places.take(&run.namespace, &run.uid));
         if let Poll::Ready(place) = poll!(&mut place) {
             return Some(place);
         }
@@ -353,9 +353,9 @@ impl Work {
         self.ctx.desk.row(row.clone()).await;
         let is_pod = row.via == Via::Pod;
         if is_pod && !pod::release(self, &row).await {
-            self.ctx.ledgers.leave_pods(&self.run.uid);
+            self.ctx.memory.ledgers.leave_pods(&self.run.uid);
         }
-        self.ctx.ledgers.end(&self.run.uid, self.task, row);
+        self.ctx.memory.ledgers.end(&self.run.uid, self.task, row);
         self.ctx.wake(&self.run.namespace, &self.run.name);
         if self.row.via == Via::Journal {
             // A host that does not hear it sweeps by age.

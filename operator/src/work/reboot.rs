@@ -40,7 +40,7 @@ async fn back(work: &Work, before: &str) -> Outcome {
     let look = || async {
         let deadline = Instant::now() + work.reattach();
         let target = script::machine(work).await?;
-        let looked = host::facts(&work.ctx.fleet, &target, deadline).await;
+        let looked = host::facts(&work.ctx.ways.fleet, &target, deadline).await;
         Ok(match looked.map(|seen| seen.facts.boot_id) {
             Ok(now) if !now.is_empty() && now != before => Seen::There,
             Ok(_) => Seen::Waits("the machine answers under the boot ID that it had".into()),

@@ -13,7 +13,7 @@ use crds::{
 use jiff::Timestamp;
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
-    time::{Instant, timeout_at},
+    time::{Instant, error::Elapsed, timeout_at},
 };
 
 use super::{Error, Outcome, Progress, Sink, patience::Patience};
@@ -53,39 +53,28 @@ pub async fn run(
         Ok(exchange) => exchange,
         Err(cause) => return Ok(Outcome::Unknown { cause }),
     };
-    let (kept, waiting) = mpsc::unbounded_channel();
-    let _ = kept.send(Progress::Started(Started {
+    let mut following = Following::of(request);
+    let begun = Started {
         at: started_at,
         attached: false,
-    }));
-    let mut following = Following {
-        masks: Masks::new(request.mask.iter().map(String::as_str)),
-        seen: 0,
-        passed: 0,
-        keep: request.keep_bytes,
     };
-    let reading = async {
-        let follow = following.follow(exchange, kept);
-        match give_up_at(request) {
-            Some(deadline) => timeout_at(deadline, follow).await,
-            None => Ok(follow.await),
-        }
-    };
-    let (ended, ()) = tokio::join!(reading, hand_on(waiting, sink));
-    let cause = match ended {
+    let patience = give_up_at(request);
+    match following
+        .until_it_ends(exchange, begun, patience, sink)
+        .await
+    {
         Ok(Ok(exit)) => {
             let late = is_late(request, began.elapsed());
-            return Ok(Outcome::Ended(following.end(&exit, late, started_at)));
+            Ok(Outcome::Ended(following.end(&exit, late, started_at)))
         }
-        Ok(Err(ssh::Error::ExecRefused { address })) => {
-            return Err(failed(ssh::Error::ExecRefused { address }));
+        Ok(Err(cause @ ssh::Error::ExecRefused { .. })) => Err(failed(cause)),
+        Ok(Err(cause)) => Ok(Outcome::Unknown { cause }),
+        Err(_) => {
+            let address = target.endpoint();
+            let cause = ssh::Error::ConnectionLost { address };
+            Ok(Outcome::Unknown { cause })
         }
-        Ok(Err(cause)) => cause,
-        Err(_) => ssh::Error::ConnectionLost {
-            address: target.endpoint(),
-        },
-    };
-    Ok(Outcome::Unknown { cause })
+    }
 }
 
 /// A session on the target; a host that is away for a moment is sought until the window ends.
@@ -161,6 +150,36 @@ struct Following {
 }
 
 impl Following {
+    fn of(request: &Request) -> Self {
+        Self {
+            masks: Masks::new(request.mask.iter().map(String::as_str)),
+            seen: 0,
+            passed: 0,
+            keep: request.keep_bytes,
+        }
+    }
+
+    /// Says that it has begun and hands on what it writes, until it ends or somebody has to give up on it.
+    async fn until_it_ends(
+        &mut self,
+        exchange: Exchange,
+        begun: Started,
+        give_up_at: Option<Instant>,
+        sink: &Sink,
+    ) -> Result<Result<Exit, ssh::Error>, Elapsed> {
+        let (kept, waiting) = mpsc::unbounded_channel();
+        let _ = kept.send(Progress::Started(begun));
+        let reading = async {
+            let follow = self.follow(exchange, kept);
+            match give_up_at {
+                Some(deadline) => timeout_at(deadline, follow).await,
+                None => Ok(follow.await),
+            }
+        };
+        let (ended, ()) = tokio::join!(reading, hand_on(waiting, sink));
+        ended
+    }
+
     async fn follow(
         &mut self,
         mut exchange: Exchange,

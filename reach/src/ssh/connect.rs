@@ -8,7 +8,7 @@ use std::{
 };
 
 use rand::RngExt as _;
-use russh::client;
+use russh::{MethodSet, client};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -246,42 +246,31 @@ async fn shake_hands(
             return Err(Failure::Final(Error::Handshake { address, source }));
         }
     };
-    let seen: SeenKey = shown
-        .get()
-        .cloned()
-        .ok_or_else(|| lost(russh::Error::Disconnect))?;
-    match login(
-        &mut handle,
-        &target.user,
-        &target.credentials,
-        seen.first_use,
-    )
-    .await
-    {
-        Ok(Login::Accepted) => Ok((handle, seen)),
-        Ok(Login::Rejected {
+    let seen = shown.get().cloned();
+    let seen = seen.ok_or_else(|| lost(russh::Error::Disconnect))?;
+    let (user, credentials) = (&target.user, &target.credentials);
+    let answer = login(&mut handle, user, credentials, seen.first_use).await;
+    match answer.map_err(lost)? {
+        Login::Accepted => Ok((handle, seen)),
+        Login::Rejected {
             offered,
             password_withheld,
-        }) => {
-            let offered = offered
-                .iter()
-                .map(<&str>::from)
-                .collect::<Vec<_>>()
-                .join(", ");
-            let offered = if offered.is_empty() {
-                "nothing more".to_owned()
-            } else {
-                offered
-            };
-            Err(Failure::Final(Error::AuthRejected {
-                address,
-                user: target.user.clone(),
-                offered,
-                password_withheld,
-            }))
-        }
-        Err(source) => Err(lost(source)),
+        } => Err(Failure::Final(Error::AuthRejected {
+            address,
+            user: user.clone(),
+            offered: methods(&offered),
+            password_withheld,
+        })),
     }
+}
+
+/// What a server would have taken, in words.
+fn methods(offered: &MethodSet) -> String {
+    if offered.is_empty() {
+        return "nothing more".to_owned();
+    }
+    let names: Vec<&str> = offered.iter().map(Into::into).collect();
+    names.join(", ")
 }
 
 /// Whether the server went away rather than disagreed: what `MaxStartups` does to those above it.

@@ -94,22 +94,44 @@ pub(super) fn agreed<'a>(
     own: &Content,
     job: Option<&JobSeen>,
 ) -> Result<(&'a ChangeTicket, Content), Refusal> {
-    let ChangePartOf { name, region, .. } = of;
-    let no = |reason, message: String| Err(Refusal::new(reason, message));
+    let whole = going_on(part, of, world)?;
+    let as_begun = (own.revision.clone(), own.solution.clone());
+    let content = Content::at(whole, as_begun, job, world.solution);
+    follows(part, of, whole, &content)?;
+    Ok((whole, content))
+}
+
+/// The whole, while it is there and handed in.
+fn going_on<'a>(
+    part: &ChangeTicket,
+    of: &ChangePartOf,
+    world: &World<'a>,
+) -> Result<&'a ChangeTicket, Refusal> {
+    let name = &of.name;
     let goes_on = |whole: &&ChangeTicket| {
         is_of(of, whole) && whole.metadata.deletion_timestamp.is_none() && !whole.is_finished()
     };
     let Some(whole) = world.whole.filter(goes_on) else {
         let message = format!("ChangeTicket {name}, which this is a part of, has ended or is gone");
-        return no("WholeGone", message);
+        return Err(Refusal::new("WholeGone", message));
     };
     let begun = part.status.as_ref().is_some_and(|s| s.started.is_some());
     if !whole.spec.submit && !begun {
         let message = format!("ChangeTicket {name} was taken back (spec.submit is false)");
-        return no("WholeTakenBack", message);
+        return Err(Refusal::new("WholeTakenBack", message));
     }
-    let as_begun = (own.revision.clone(), own.solution.clone());
-    let content = Content::at(whole, as_begun, job, world.solution);
+    Ok(whole)
+}
+
+/// That a part says what its whole makes of it, as that is now.
+fn follows(
+    part: &ChangeTicket,
+    of: &ChangePartOf,
+    whole: &ChangeTicket,
+    content: &Content,
+) -> Result<(), Refusal> {
+    let ChangePartOf { name, region, .. } = of;
+    let no = |reason, message: String| Err(Refusal::new(reason, message));
     let Some(planned) = whole.spec.regions.iter().find(|r| r.name == *region) else {
         let message = format!("spec.regions of ChangeTicket {name} names no region {region}");
         return no("RegionNotPlanned", message);
@@ -138,7 +160,7 @@ pub(super) fn agreed<'a>(
         );
         return no("PartChanged", message);
     }
-    Ok((whole, content))
+    Ok(())
 }
 
 /// Whether a ticket says that it is a part of this very one.

@@ -25,7 +25,7 @@ use kube::{
 
 use super::{
     super::{change, schedule},
-    CALM, COUNTS, Turn, WAITING,
+    CALM, COUNTS, Turn, WAITING, has_begun,
     observe::{self, Kept},
     part, sign_off,
 };
@@ -62,7 +62,7 @@ fn is_held(run: &JobRun) -> bool {
 
 /// Whether nothing is left to do for a run: it has ended, was let go, and stays.
 pub fn is_done(ctx: &Context, run: &JobRun) -> bool {
-    run.is_finished() && !is_held(run) && status::expires(run, ctx.archive_after).is_none()
+    run.is_finished() && !is_held(run) && status::expires(run, ctx.args.archive_after).is_none()
 }
 
 /// The run with these finalizers; none where it is gone.
@@ -72,7 +72,9 @@ async fn put_finalizers(
     finalizers: &[String],
 ) -> Result<Option<JobRun>> {
     let put = finalizers::put(&ctx.client, run, finalizers).await?;
-    put.iter().cloned().for_each(|run| ctx.latest.wrote(run));
+    put.iter()
+        .cloned()
+        .for_each(|run| ctx.memory.latest.wrote(run));
     Ok(put)
 }
 
@@ -106,9 +108,9 @@ pub fn carry_out(ctx: &Arc<Context>, run: &RunFacts, next: &Next, now: Timestamp
         work::conclude(ctx, run, conclusion);
     }
     for &(task, attempt) in &next.cancel {
-        if !ctx.ledgers.cancel(&run.uid, task) {
+        if !ctx.memory.ledgers.cancel(&run.uid, task) {
             work::begin(ctx, run, task, attempt);
-            ctx.ledgers.cancel(&run.uid, task);
+            ctx.memory.ledgers.cancel(&run.uid, task);
         }
     }
     for &(task, attempt) in &next.start {
@@ -142,7 +144,7 @@ pub async fn report(
         taken: &turn.control.taken(run),
         begun: turn.begun,
         lets_go: turn.lets_go,
-        crowded: ctx.places.awaited_by(&run.uid().unwrap_or_default()),
+        crowded: ctx.hands.places.awaited_by(&run.uid().unwrap_or_default()),
         outlook: turn.news.outlook(),
     };
     let status = status::status(run, &told, now);
@@ -172,7 +174,7 @@ pub async fn report(
 async fn write(ctx: &Context, run: &JobRun, status: &JobRunStatus) -> Result<()> {
     let written = report::status(&ctx.client, run, "pilothouse-jobrun", status).await?;
     if let Some(run) = written {
-        ctx.latest.wrote(run);
+        ctx.memory.latest.wrote(run);
     }
     Ok(())
 }
@@ -185,7 +187,7 @@ async fn failed(ctx: &Context, run: &JobRun, error: &Error, now: Timestamp) -> R
             frozen: None,
             control: None,
             taken: &[],
-            begun: run.status.as_ref().is_some_and(|s| s.started_at.is_some()),
+            begun: has_begun(run),
             lets_go: None,
             crowded: false,
             outlook: status::Outlook::Errored {
@@ -210,7 +212,7 @@ fn too_soon(
     new: &JobRunStatus,
 ) -> Option<Duration> {
     let uid = run.uid().unwrap_or_default();
-    let mut reported = ctx.reported.lock().expect("no holder panics");
+    let mut reported = ctx.memory.reported.lock().expect("no holder panics");
     let calm = |s: &JobRunStatus| {
         (
             s.summary.clone(),
@@ -275,7 +277,7 @@ fn ended(ctx: &Context, run: &JobRun, kept: Option<&Kept>, status: &JobRunStatus
         end: end.0,
         failed: failed.0.then_some(failed.1),
     };
-    let rows = ctx.ledgers.rows(&uid);
+    let rows = ctx.memory.ledgers.rows(&uid);
     let spans = decide::trace::spans(&run, &kept.plan, &rows);
     ctx.traces.tell(&place, spans);
 }
@@ -306,10 +308,10 @@ async fn applied(
 /// After the end: machines and memory are given back, whoever waits is woken, and the run may go once it is in the archive.
 pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action> {
     let uid = run.uid().unwrap_or_default();
-    let holds_pods = ctx.ledgers.may_hold_pods(&uid);
+    let holds_pods = ctx.memory.ledgers.may_hold_pods(&uid);
     let namespace = if is_held(run) {
         let name = run.namespace().unwrap_or_default();
-        Some(ctx.namespace_uid(&uid, &name).await)
+        Some(ctx.namespaces.of_run(&uid, &name).await)
     } else {
         None
     };
@@ -329,7 +331,7 @@ pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action>
         let finalizers = run.finalizers().iter().filter(|f| *f != FINALIZER_RUN);
         put_finalizers(ctx, run, &finalizers.cloned().collect::<Vec<_>>()).await?;
     }
-    let Some(expires) = status::expires(run, ctx.archive_after) else {
+    let Some(expires) = status::expires(run, ctx.args.archive_after) else {
         return Ok(Action::await_change());
     };
     if let Ok(left) = Duration::try_from(expires.duration_since(now))

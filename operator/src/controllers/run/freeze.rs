@@ -10,9 +10,9 @@ use decide::{
     Refusal,
     calls::Contents,
     freeze::{Findings, freeze},
-    graph,
+    graph::{self, LaneSpec},
     parameters::{self, Given, Values},
-    plan::Plan,
+    plan::{Plan, PlannedTarget},
     template,
 };
 use jiff::Timestamp;
@@ -31,7 +31,7 @@ use crate::{
     entitled::{self, Writer},
     error::{Error, Result, acting, observing},
     reached::{self, Reached},
-    resolve::Gap,
+    resolve::{Gap, Resolver},
     revisions,
 };
 
@@ -75,14 +75,7 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
         .accounts
         .resolver(&namespace, &account)
         .map_err(|e| Gap::Forbidden(crate::error::chain(&e)))?;
-    let uid = run.uid().unwrap_or_default();
-    let mut targets = Vec::with_capacity(lanes.len());
-    for lane in &lanes {
-        targets.push(resolver.lane(&uid, lane).await?);
-    }
-    if let Some(earlier) = &run.spec.only_failed_of {
-        again::narrow(ctx, run, earlier, (&lanes, &mut targets), now).await?;
-    }
+    let targets = targets(ctx, run, &resolver, &lanes, now).await?;
     writers.extend(run.spec.on_behalf_of.iter().map(Writer::behind));
     let asked = run.spec.requested_by.iter();
     let users = asked.chain(writers.iter().filter_map(Writer::by));
@@ -103,13 +96,32 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
         revision: run.spec.job_revision.as_deref(),
         targets,
     };
-    let plan = freeze(&found, &ctx.limits, now).map_err(Gap::Refused)?;
+    let plan = freeze(&found, &ctx.args.limits(), now).map_err(Gap::Refused)?;
     let cluster = Some(ctx.cluster.clone());
     Ok(Plan {
         cluster,
         writers: users,
         ..plan
     })
+}
+
+/// The targets of each lane.
+async fn targets(
+    ctx: &Context,
+    run: &JobRun,
+    resolver: &Resolver,
+    lanes: &[LaneSpec],
+    now: Timestamp,
+) -> Result<Vec<Vec<PlannedTarget>>, Gap> {
+    let uid = run.uid().unwrap_or_default();
+    let mut targets = Vec::with_capacity(lanes.len());
+    for lane in lanes {
+        targets.push(resolver.lane(&uid, lane).await?);
+    }
+    if let Some(earlier) = &run.spec.only_failed_of {
+        again::narrow(ctx, run, earlier, (lanes, &mut targets), now).await?;
+    }
+    Ok(targets)
 }
 
 /// The values of the run's parameters; those of Parameters in a version that is known.

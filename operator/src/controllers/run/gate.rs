@@ -62,7 +62,7 @@ pub async fn ask(
             return Ok(Ok(Pass { warnings, ruling }));
         }
         Answer::Held { reason, message } => {
-            ctx.awaiting.note(&namespace, &name);
+            ctx.memory.awaiting.note(&namespace, &name);
             if audit::is_told(run, reason, &message) {
                 return Ok(Err((News::Waiting { reason, message }, QUEUED)));
             }
@@ -88,7 +88,7 @@ async fn ticket(
         return Ok(Err("nothing asks for one".to_owned()));
     }
     let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
-    ctx.awaiting.note(&namespace, &name);
+    ctx.memory.awaiting.note(&namespace, &name);
     let tickets: Vec<ChangeTicket> = if let Some(only) = change::of_run(run) {
         let api = Api::namespaced(ctx.prompt.clone(), &namespace);
         let ticket = api.get_opt(only).await;
@@ -116,14 +116,13 @@ async fn unkept(
     };
     let uid = run.uid().unwrap_or_default();
     let namespace = run.namespace().unwrap_or_default();
-    let namespace_uid = ctx.namespace_uid(&uid, &namespace).await?;
+    let namespace_uid = ctx.namespaces.of_run(&uid, &namespace).await?;
     let statement = audit::of_run(run, &kept.hash, ruling, namespace_uid, now);
     if ctx.audit.is_kept(&uid, statement).await {
         return Ok(None);
     }
-    let reason = "WaitingForRecords";
     let message = "what was decided about its commands is not on disk yet".to_owned();
-    Ok(Some(News::Waiting { reason, message }))
+    Ok(Some(News::without_records(message)))
 }
 
 /// Has it on disk that the run was let through, and tells of what was with a warning; what there is to wait for before.

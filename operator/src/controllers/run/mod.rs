@@ -6,11 +6,12 @@ mod freeze;
 mod gate;
 mod observe;
 pub mod part;
+mod said;
 mod sign_off;
 
 use std::{sync::Arc, time::Duration};
 
-use crds::v1alpha1::{Approval, JobRun, RunAction, Sharing, SubjectKind, find_condition};
+use crds::v1alpha1::{JobRun, Sharing, find_condition};
 use decide::{
     ledger::Ledger,
     lock::Claim,
@@ -18,22 +19,20 @@ use decide::{
     receipt,
     run::{Next, Phase},
     status::Outlook,
+    template,
 };
-use kube::{
-    ResourceExt as _,
-    core::DeserializeGuard,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 
 pub use act::{is_done, remove};
 use observe::Control;
 pub use observe::{Kept, plan_of};
+pub use said::{of_action, of_approval};
 
 use super::valid;
 use crate::{
     claims::Taken,
     context::Context,
-    error::{Error, Result},
+    error::{Error, Result, chain},
 };
 
 /// Turns without news, as a safety net.
@@ -47,13 +46,13 @@ const COUNTS: Duration = Duration::from_secs(1);
 
 pub async fn reconcile(run: Arc<DeserializeGuard<JobRun>>, ctx: Arc<Context>) -> Result<Action> {
     let run = valid(&run)?;
-    let latest = ctx.latest.than(run);
+    let latest = ctx.memory.latest.than(run);
     let run = latest.as_deref().unwrap_or(run);
-    let _turn = ctx.turns.take(run).await;
+    let _turn = ctx.hands.turns.take(run).await;
     // On the heap only while it is taken: thousands of runs may wait for their turn.
     let (action, begins) = Box::pin(reported(run, &ctx)).await?;
     // What a run begins with does not wait until the watch tells of what was just written.
-    match ctx.latest.than(run).filter(|_| begins) {
+    match ctx.memory.latest.than(run).filter(|_| begins) {
         Some(begun) => Ok(Box::pin(reported(&begun, &ctx)).await?.0),
         None => Ok(action),
     }
@@ -75,10 +74,14 @@ async fn reported(run: &JobRun, ctx: &Arc<Context>) -> Result<(Action, bool)> {
         None => turn(run, ctx, now).await,
     };
     let action = act::report(ctx, run, &turn, now).await?;
-    let had_begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
-    let begins = turn?.begun && !had_begun;
+    let begins = turn?.begun && !has_begun(run);
     ctx.succeeded(run);
     Ok((action, begins))
+}
+
+/// Its status says that it has its machines.
+fn has_begun(run: &JobRun) -> bool {
+    run.status.as_ref().is_some_and(|s| s.started_at.is_some())
 }
 
 /// What a turn came to.
@@ -118,6 +121,12 @@ pub enum News {
 }
 
 impl News {
+    /// Nothing begins whose start would be on no disk.
+    pub const fn without_records(message: String) -> Self {
+        let reason = "WaitingForRecords";
+        Self::Waiting { reason, message }
+    }
+
     pub fn outlook(&self) -> Outlook<'_> {
         match self {
             Self::Refused(refusal) => Outlook::Refused(refusal),
@@ -180,14 +189,13 @@ async fn planned(
             },
         },
     };
-    let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
-    Ok(Err(Turn::unplanned(control, begun, told)))
+    Ok(Err(Turn::unplanned(control, has_begun(run), told)))
 }
 
 /// What there is to say of a run that had better not begin yet, and when to look again. A part belongs to what has begun, which would wait for it.
 fn crowded(run: &JobRun, ctx: &Context) -> Option<(News, Duration)> {
-    let line = ctx.places.line(&run.namespace()?);
-    if !part::family(run).is_empty() || !ctx.crowds.holds(run, line) {
+    let line = ctx.hands.places.line(&run.namespace()?);
+    if !part::family(run).is_empty() || !ctx.hands.crowds.holds(run, line) {
         return None;
     }
     let message = decide::status::CROWDED.to_owned();
@@ -224,35 +232,15 @@ async fn moves(
     control: &mut Control,
     now: jiff::Timestamp,
 ) -> Result<Moved> {
-    let begun = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
-    let moved = |news, again| Ok(Moved::none(begun, news, again));
-    let waiting = |reason, message| moved(News::Waiting { reason, message }, WAITING);
-    let ledger = match ledger {
+    let begun = has_begun(run);
+    let moved = |(news, again)| Ok(Moved::none(begun, news, again));
+    let ledger = match known(ledger, control.decided.cancel && !begun)? {
         Ok(ledger) => ledger,
-        Err(Error::Records(_)) if control.decided.cancel && !begun => {
-            return moved(News::Cancelled, Duration::ZERO);
-        }
-        Err(Error::Records(error)) => {
-            return waiting("WaitingForRecords", crate::error::chain(&*error));
-        }
-        Err(error) => return Err(error),
+        Err(told) => return moved(told),
     };
-    let (name, namespace) = (run.name_any(), run.namespace().unwrap_or_default());
-    let named = decide::template::Run {
-        name: &name,
-        namespace: &namespace,
-    };
-    let decide = |control: &decide::control::Control| {
-        decide::run::next(&kept.plan, named, &ledger, control, now)
-    };
-    let mut next = decide(&control.decided);
-    if control.resumes(run) {
-        // The threshold counts from the failures that stand when somebody resumes.
-        control.decided.forgiven = next.failed_targets;
-        next = decide(&control.decided);
-    }
+    let mut next = next(run, &kept.plan, &ledger, control, now);
     if let Some(message) = ctx.desk.away().filter(|_| !next.start.is_empty()) {
-        return waiting("WaitingForRecords", message);
+        return moved((News::without_records(message), WAITING));
     }
     sign_off::ask(ctx, run, kept, &mut next, now).await?;
     if !control.taken(run).is_empty() {
@@ -265,14 +253,52 @@ async fn moves(
         return go_on(run, ctx, kept, next, now).await;
     }
     if next.phase != Phase::Running {
-        return moved(News::Moving(Box::new(next)), CALM);
+        return moved((News::Moving(Box::new(next)), CALM));
     }
-    if let Some((news, again)) = held_back(run, ctx, kept, now).await? {
-        return moved(news, again);
+    if let Some(told) = held_back(run, ctx, kept, now).await? {
+        return moved(told);
     }
     // The turn that gets the machines only says so; effects come once that is written.
     let news = News::Moving(Box::new(next));
     Ok(Moved::none(true, news, Duration::ZERO))
+}
+
+/// What has been done so far; or what there is to say where records do not answer, which nobody waits for who only wants to be rid of a run.
+fn known(
+    ledger: Result<Ledger>,
+    unwanted: bool,
+) -> Result<std::result::Result<Ledger, (News, Duration)>> {
+    match ledger {
+        Ok(ledger) => Ok(Ok(ledger)),
+        Err(Error::Records(_)) if unwanted => Ok(Err((News::Cancelled, Duration::ZERO))),
+        Err(Error::Records(error)) => {
+            let news = News::without_records(chain(&*error));
+            Ok(Err((news, WAITING)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What comes next by what has been done so far.
+fn next(
+    run: &JobRun,
+    plan: &Plan,
+    ledger: &Ledger,
+    control: &mut Control,
+    now: jiff::Timestamp,
+) -> Next {
+    let (name, namespace) = (run.name_any(), run.namespace().unwrap_or_default());
+    let named = template::Run {
+        name: &name,
+        namespace: &namespace,
+    };
+    let next = decide::run::next(plan, named, ledger, &control.decided, now);
+    if !control.resumes(run) {
+        return next;
+    }
+    // The threshold counts from the failures that stand when somebody resumes.
+    control.decided.forgiven = next.failed_targets;
+    decide::run::next(plan, named, ledger, &control.decided, now)
 }
 
 /// What comes next of a run that has begun.
@@ -306,13 +332,12 @@ async fn held_back(
     kept: &Kept,
     now: jiff::Timestamp,
 ) -> Result<Option<(News, Duration)>> {
-    let waiting = |reason, message| Ok(Some((News::Waiting { reason, message }, WAITING)));
     // Before it gets machines, which it would keep from others while people think.
     let pass = match gate::ask(ctx, run, kept, now).await? {
         Ok(pass) => pass,
         Err(held) => return Ok(Some(held)),
     };
-    match ctx.claims.take(&run.uid().unwrap_or_default()) {
+    match ctx.memory.claims.take(&run.uid().unwrap_or_default()) {
         Taken::Given => {}
         Taken::Waits(other, message) => {
             observe::still_there(ctx, &other).await?;
@@ -332,7 +357,10 @@ async fn held_back(
             let waiting = gate::pass(ctx, run, kept, pass, now).await?;
             Ok(waiting.map(|news| (news, WAITING)))
         }
-        Err(Error::Records(error)) => waiting("WaitingForRecords", crate::error::chain(&*error)),
+        Err(Error::Records(error)) => {
+            let news = News::without_records(chain(&*error));
+            Ok(Some((news, WAITING)))
+        }
         Err(error) => Err(error),
     }
 }
@@ -351,49 +379,9 @@ pub fn claim(run: &JobRun, plan: &Plan, suspended: bool) -> Claim {
         machines: plan.machines(),
         family: part::family(run),
         shared: plan.sharing == Sharing::Shared,
-        held: status.is_some_and(|s| s.started_at.is_some()) && !does_without,
+        held: has_begun(run) && !does_without,
         suspended: suspended || (does_without && thinks),
     }
-}
-
-/// The runs that an approval may let begin or go on.
-pub fn of_approval(
-    approval: DeserializeGuard<Approval>,
-    ctx: &Context,
-) -> Vec<ObjectRef<DeserializeGuard<JobRun>>> {
-    let Some((approval, namespace)) = approval.0.ok().and_then(|a| a.namespace().map(|n| (a, n)))
-    else {
-        return Vec::new();
-    };
-    let waiting = ctx
-        .awaiting
-        .take(Some(&namespace))
-        .into_iter()
-        .map(|(_, name)| name);
-    let subject = &approval.spec.subject;
-    if subject.kind == SubjectKind::Script {
-        ctx.wake_script(&namespace, &subject.name);
-    }
-    if subject.kind == SubjectKind::ChangeTicket {
-        ctx.wake_ticket(&namespace, &subject.name);
-    }
-    if subject.kind == SubjectKind::ChangeSolution {
-        ctx.wake_solution(&namespace, &subject.name);
-    }
-    if subject.kind == SubjectKind::BreakGlass {
-        ctx.wake_glass(&namespace, &subject.name);
-    }
-    let named = (subject.kind == SubjectKind::JobRun).then(|| subject.name.clone());
-    let of = |name: String| ObjectRef::new(&name).within(&namespace);
-    waiting.chain(named).map(of).collect()
-}
-
-/// The run that an action is about.
-pub fn of_action(
-    action: DeserializeGuard<RunAction>,
-) -> Option<ObjectRef<DeserializeGuard<JobRun>>> {
-    let action = action.0.ok()?;
-    Some(ObjectRef::new(&action.spec.run_ref.name).within(&action.namespace()?))
 }
 
 #[cfg(test)]

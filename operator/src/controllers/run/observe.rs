@@ -92,7 +92,7 @@ pub fn plan_name(run: &JobRun) -> String {
 /// The frozen plan, if there is one that belongs to this run and is what its status says.
 pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<Kept>> {
     let (uid, name) = (run.uid().unwrap_or_default(), plan_name(run));
-    if let Some(plan) = ctx.ledgers.plan(&uid) {
+    if let Some(plan) = ctx.memory.ledgers.plan(&uid) {
         let hash = plan.seal().1;
         return Ok(Some(Kept { plan, name, hash }));
     }
@@ -135,15 +135,15 @@ pub fn kept(stored: RawExtension, name: String) -> Result<Kept> {
 /// The ledger of a planned run. It is read back from records the first time.
 pub async fn ledger(ctx: &Context, run: &JobRun, plan: &Arc<Plan>) -> Result<Ledger> {
     let uid = run.uid().unwrap_or_default();
-    if ctx.ledgers.plan(&uid).is_none() {
+    if ctx.memory.ledgers.plan(&uid).is_none() {
         let rows = ctx
             .records
             .rows(&uid)
             .await
             .map_err(|e| Error::Records(Box::new(e)))?;
-        ctx.ledgers.open(&uid, plan.clone(), rows);
+        ctx.memory.ledgers.open(&uid, plan.clone(), rows);
     }
-    Ok(ctx.ledgers.read(&uid))
+    Ok(ctx.memory.ledgers.read(&uid))
 }
 
 /// What workers need to know of the run.
@@ -152,7 +152,8 @@ pub async fn facts(ctx: &Context, run: &JobRun, kept: &Kept) -> Result<RunFacts>
     Ok(RunFacts {
         name: run.name_any(),
         namespace_uid: ctx
-            .namespace_uid(&run.uid().unwrap_or_default(), &namespace)
+            .namespaces
+            .of_run(&run.uid().unwrap_or_default(), &namespace)
             .await?,
         namespace,
         cluster: kept.plan.cluster.as_ref().unwrap_or(&ctx.cluster).clone(),
@@ -184,7 +185,7 @@ pub async fn control(
         fresh: Vec::new(),
     };
     control.decided.cancel |= run.metadata.deletion_timestamp.is_some();
-    control.decided.suspended_above = ctx.claims.is_suspended(&part::family(run));
+    control.decided.suspended_above = ctx.memory.claims.is_suspended(&part::family(run));
     for action in fresh {
         if is_told(run, &action) {
             control.fresh.push((action, Ok(())));

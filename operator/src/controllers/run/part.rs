@@ -22,7 +22,7 @@ pub async fn is_known(ctx: &Context, run: &JobRun) -> Result<bool> {
     let (Some(whole), Some(effect)) = (whole, run.annotations().get(ANNOTATION_EFFECT)) else {
         return Ok(true);
     };
-    let row = ctx.ledgers.row(&whole.uid, effect);
+    let row = ctx.memory.ledgers.row(&whole.uid, effect);
     if row.is_some_and(|row| row.state.is_terminal()) {
         return Ok(true);
     }

@@ -104,7 +104,7 @@ pub async fn machines(
     }
     drop(mem::take(&mut next.start));
     let reason = "WaitingForMachine";
-    match ctx.claims.take(&run.uid().unwrap_or_default()) {
+    match ctx.memory.claims.take(&run.uid().unwrap_or_default()) {
         Taken::Given => {
             next.again = Some(now);
             Ok((false, None))
