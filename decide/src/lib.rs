@@ -36,6 +36,7 @@ pub mod refusal;
 pub mod run;
 pub mod schedule;
 pub mod script;
+pub mod secret;
 pub mod shares;
 pub mod sign_off;
 pub mod solution;
