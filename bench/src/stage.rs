@@ -45,10 +45,12 @@ pub async fn set(client: &Client, namespace: &str, rules: Value) -> Result<()> {
 /// Writes that are under way together.
 const AT_ONCE: usize = 32;
 
-/// Carries all of these out, some together.
-pub async fn all<F: Future<Output = Result<()>>>(writes: impl Iterator<Item = F>) -> Result<()> {
+/// Carries all of these out, some together, and returns what they came to in no order.
+pub async fn all<T, F: Future<Output = Result<T>>>(
+    writes: impl Iterator<Item = F>,
+) -> Result<Vec<T>> {
     let writes = stream::iter(writes).buffer_unordered(AT_ONCE);
-    writes.try_collect::<Vec<()>>().await.map(drop)
+    writes.try_collect().await
 }
 
 /// Creates an object as it is written.
@@ -56,7 +58,14 @@ pub async fn put<K>(api: &Api<K>, object: Value) -> Result<()>
 where
     K: Resource + Clone + Debug + Serialize + DeserializeOwned,
 {
-    api.create(&PostParams::default(), &serde_json::from_value(object)?)
-        .await?;
-    Ok(())
+    created(api, object).await.map(drop)
+}
+
+/// The same, and returns it as the API server has it.
+pub async fn created<K>(api: &Api<K>, object: Value) -> Result<K>
+where
+    K: Resource + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let object = serde_json::from_value(object)?;
+    Ok(api.create(&PostParams::default(), &object).await?)
 }

@@ -13,7 +13,7 @@ use decide::{
     kept::Store,
     parameters::{self, Values},
     plan::{FileSource, Plan, PlannedTarget, SecretSource},
-    template,
+    secret, template,
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -261,7 +261,15 @@ async fn files(
     {
         let source = match (&file.config_map, &file.secret) {
             (Some(place), _) => held::<ConfigMap>(cluster, "ConfigMap", &place.name).await?,
-            (_, Some(place)) => held::<Secret>(cluster, "Secret", &place.name).await?,
+            (_, Some(place)) => {
+                let held = held::<Secret>(cluster, "Secret", &place.name).await?;
+                let uid = held.as_ref().map(|held| held.uid.as_str());
+                if uid.is_some() {
+                    let field = format!("step {step}: file");
+                    secret::is_meant(&field, place, uid).map_err(Error::Refused)?;
+                }
+                held
+            }
             _ => continue,
         };
         if source.is_none() {
@@ -326,10 +334,12 @@ fn source(
             ),
         ));
     }
+    let field = format!("parameter {parameter}");
     let (uid, resource_version) = (
         secret.uid().unwrap_or_default(),
         secret.resource_version().unwrap_or_default(),
     );
+    secret::is_meant(&field, place, Some(&uid)).map_err(Error::Refused)?;
     Ok(SecretSource {
         uid,
         resource_version,

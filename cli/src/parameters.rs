@@ -42,6 +42,7 @@ pub fn secret(typed: &str) -> Result<(String, SecretKeyRef), String> {
         SecretKeyRef {
             name: secret.to_owned(),
             key: key.to_owned(),
+            uid: None,
         },
     ))
 }

@@ -66,6 +66,9 @@ pub struct Execution {
     /// Outputs that the step declares and the target gave.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
+    /// UID of the Secret that holds those that are sensitive. Whoever is handed them takes no other of its name.
+    #[serde(default, rename = "secretUID", skip_serializing_if = "Option::is_none")]
+    pub secret_uid: Option<String>,
     /// By which way the effect was done, which says what its result promises.
     pub via: Via,
 }

@@ -97,6 +97,18 @@ fn numbers_are_whole_and_those_that_people_write_are_bounded() {
     });
 }
 
+/// A status can hold no others; `crds::v1alpha1::whole_second` reads them so.
+#[test]
+fn times_that_people_write_are_whole_seconds() {
+    hold(|field| {
+        let is_time = field.schema.format.as_deref() == Some("date-time");
+        let text = field.schema.description.as_deref().unwrap_or_default();
+        let says = text.contains("Fractions of a second do not count.");
+        (is_time && field.path.starts_with("spec.") && !says)
+            .then_some("is a time of a spec that does not say what becomes of fractions")
+    });
+}
+
 #[test]
 fn nothing_is_open_null_or_undeclared() {
     hold(|field| {

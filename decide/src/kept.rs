@@ -159,6 +159,7 @@ mod tests {
         SecretKeyRef {
             name: "s".into(),
             key: "k".into(),
+            uid: None,
         }
     }
 

@@ -37,6 +37,7 @@ pub mod refusal;
 pub mod run;
 pub mod schedule;
 pub mod script;
+pub mod secret;
 pub mod shares;
 pub mod sign_off;
 pub mod solution;

@@ -220,6 +220,7 @@ mod tests {
             SecretKeyRef {
                 name: "s".into(),
                 key: "k".into(),
+                uid: None,
             },
         )]
         .into();

@@ -7,7 +7,7 @@ use crds::{
     execution::State,
     v1alpha1::{
         Approval, ApprovalOutcome, ApprovalStep, Decision, DecisionTaken, JobRun, JobRunStatus,
-        OnExpiry, Requester, StepApproval, SubjectKind, clip,
+        OnExpiry, Requester, StepApproval, SubjectKind, clip, whole_second,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -354,7 +354,7 @@ impl About<'_> {
 /// is part of them, and that of a later one is not: what was said of the attempt before is no word on this one.
 fn span(awaits: &Awaits, asked: &ApprovalStep) -> (Timestamp, Timestamp) {
     let second = SignedDuration::from_secs(1);
-    let begun = Timestamp::from_second(awaits.since.as_second()).unwrap_or(awaits.since);
+    let begun = whole_second(awaits.since);
     let later = |at: Timestamp, by: SignedDuration| {
         at.saturating_add(by).expect("it is a fixed length of time")
     };

@@ -248,6 +248,7 @@ mod tests {
             output_bytes: 0,
             dropped_bytes: 0,
             outputs: BTreeMap::new(),
+            secret_uid: None,
             via: Via::Journal,
         }
     }

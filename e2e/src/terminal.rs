@@ -3,10 +3,12 @@
 use std::{env, fs, path::PathBuf, process};
 
 use kube::config::Kubeconfig;
+use serde_json::Value;
 use tokio::{process::Command, time};
 
 use crate::{
     cluster::kubeconfig,
+    eventually,
     stage::{PATIENCE, state_folder},
 };
 
@@ -63,6 +65,25 @@ impl Terminal {
     /// `kubectl pilothouse` with these words.
     pub async fn pilothouse(&self, words: &[&str]) -> Said {
         self.kubectl(&[&["pilothouse"], words].concat()).await
+    }
+
+    /// Entries of the audit of the namespace that a field selector chooses, once records answer: right after the store was killed they refuse, which is no empty list.
+    pub async fn audited(&self, chosen: &str) -> Vec<Value> {
+        let words = [
+            "get",
+            "auditentries",
+            "-o",
+            "json",
+            "--field-selector",
+            chosen,
+        ];
+        let told = eventually("records that answer", PATIENCE, || async {
+            let told = self.kubectl(&words).await;
+            (told.code == Some(0)).then_some(told.out)
+        })
+        .await;
+        let list: Value = serde_json::from_str(&told).expect("a list");
+        list["items"].as_array().expect("items").clone()
     }
 
     /// `kubectl` with these words.

@@ -338,6 +338,7 @@ mod tests {
             output_bytes: 0,
             dropped_bytes: 0,
             outputs: std::collections::BTreeMap::new(),
+            secret_uid: None,
             via: Via::Pod,
         }
     }

@@ -215,12 +215,8 @@ impl Resolver {
     ) -> Result<BTreeMap<String, SecretSource>, Gap> {
         let mut found = BTreeMap::new();
         for (parameter, reference) in wanted {
-            let secret = self
-                .secret(
-                    &reference.name,
-                    &format!("spec.secretParameters.{parameter}"),
-                )
-                .await?;
+            let field = format!("spec.secretParameters.{parameter}");
+            let secret = self.meant(reference, &field).await?;
             if !secret
                 .data
                 .as_ref()
@@ -229,7 +225,7 @@ impl Resolver {
                 return Err(missing(
                     "MissingSecretKey",
                     format!(
-                        "spec.secretParameters.{parameter}: Secret {} has no key {}; add it or correct the key",
+                        "{field}: Secret {} has no key {}; add it or correct the key",
                         reference.name, reference.key
                     ),
                 ));
@@ -243,6 +239,14 @@ impl Resolver {
             found.insert(parameter.clone(), source);
         }
         Ok(found)
+    }
+
+    /// The Secret of a reference, read as the account.
+    pub async fn meant(&self, place: &SecretKeyRef, field: &str) -> Result<Secret, Gap> {
+        let secret = self.secret(&place.name, field).await?;
+        let uid = secret.metadata.uid.as_deref();
+        decide::secret::is_meant(field, place, uid).map_err(Gap::Refused)?;
+        Ok(secret)
     }
 
     /// A Secret, read as the account.
@@ -278,11 +282,10 @@ impl Resolver {
         step: &str,
         file: &FileStep,
     ) -> Result<Option<(FileSource, Vec<u8>)>, Gap> {
-        let (kind, key, metadata, content) = if let Some(SecretKeyRef { name, key }) = &file.secret
-        {
+        let (kind, key, metadata, content) = if let Some(place) = &file.secret {
             let field = format!("steps.{step}.file.secret.name");
-            let Secret { metadata, data, .. } = self.secret(name, &field).await?;
-            ("secret", key, metadata, binary(data, key))
+            let Secret { metadata, data, .. } = self.meant(place, &field).await?;
+            ("secret", &place.key, metadata, binary(data, &place.key))
         } else if let Some(ConfigMapKeyRef { name, key }) = &file.config_map {
             let found = self.config_map(step, name).await?;
             let text = found.data.and_then(|mut data| data.remove(key));

@@ -74,6 +74,7 @@ pub fn row(namespace: &str, run: &str, target: &str, state: State) -> Execution 
         output_bytes: 0,
         dropped_bytes: 0,
         outputs: std::collections::BTreeMap::new(),
+        secret_uid: None,
         via: Via::Journal,
     }
 }

@@ -71,6 +71,11 @@ const FIELDS: &[(&str, &str, &str)] = &[
         "object",
         "Values that the step has handed on, by name.",
     ),
+    (
+        "secretUID",
+        "string",
+        "UID of the Secret that holds the sensitive ones.",
+    ),
 ];
 
 /// `/openapi/v2`
@@ -299,6 +304,7 @@ mod tests {
             output_bytes: 1,
             dropped_bytes: 1,
             outputs: [("o".into(), "v".into())].into(),
+            secret_uid: Some("u".into()),
             via: Via::Journal,
         };
         let json = serde_json::to_value(full).expect("json");

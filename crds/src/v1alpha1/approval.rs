@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Requester;
+use super::{Requester, whole};
 
 /// A decision on one content of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -57,8 +57,12 @@ pub struct ApprovalSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub reason: Option<String>,
-    /// expires is the time from which an Approve counts no more for runs that have not begun, or for a step that still waits. Default: never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// expires is the time from which an Approve counts no more for runs that have not begun, or for a step that still waits. Fractions of a second do not count. Default: never.
+    #[serde(
+        default,
+        deserialize_with = "whole::read_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub expires: Option<Time>,
     /// requestedBy is who decided. Stamped by the API server; what is written here is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]

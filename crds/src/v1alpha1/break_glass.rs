@@ -51,7 +51,7 @@ pub struct BreakGlassSpec {
     /// incident is what it is for: a number or an address of an incident, a ticket or a page.
     #[schemars(length(min = 1, max = 256))]
     pub incident: String,
-    /// expiresAfter is how long it lets pass, from its creation: from 1s to 4h. Default 1h.
+    /// expiresAfter is how long it lets pass, from its creation: from 1s to 4h. Fractions of a second do not count. Default 1h.
     #[serde(default = "an_hour")]
     pub expires_after: Duration,
     /// policies that it lets pass, ProtectionPolicies and CommandPolicies by their names, 16 at most. Default: all whose breakGlass names a group of its author's.

@@ -130,7 +130,7 @@ pub struct CalendarEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::moment")]
     pub end: Option<String>,
-    /// duration of the event, or of each occurrence, as it elapses; at most 8784h.
+    /// duration of the event, or of each occurrence, as it elapses; at most 8784h. Fractions of a second do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
     /// rrule repeats the event, as in iCalendar: FREQ=WEEKLY;BYDAY=SA,SU. FREQ is YEARLY, MONTHLY, WEEKLY or DAILY; INTERVAL, COUNT, UNTIL, BYMONTH, BYMONTHDAY, BYDAY, BYHOUR, BYMINUTE, BYSETPOS and WKST are understood.

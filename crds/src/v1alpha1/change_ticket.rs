@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ChangeConflict, ChangePartOf, ChangeRegion, ChangeResult, ChangeRisk, Duration, LocalRef,
     PlannedSolution, ProtectedOperation, RegionStatus, Requester, ScopedObject, SecretKeyRef,
-    SolutionUsed, condition_is_true, job_run::default_runner, schema,
+    SolutionUsed, condition_is_true, job_run::default_runner, schema, whole,
 };
 
 /// A change, who has to agree to it, and when it may be carried out.
@@ -175,14 +175,16 @@ pub struct ChangeScope {
     validation = Rule::new("self.end - self.start > duration(self.reserve)").message("window.reserve leaves no time of the window"),
 )]
 pub struct ChangeWindow {
-    /// start is the first moment at which anything may be done.
+    /// start is the first moment at which anything may be done. Fractions of a second do not count.
+    #[serde(deserialize_with = "whole::read")]
     pub start: Time,
-    /// end is the moment from which nothing may be done any more.
+    /// end is the moment from which nothing may be done any more. Fractions of a second do not count.
+    #[serde(deserialize_with = "whole::read")]
     pub end: Time,
     /// onClose says what becomes of a run that goes on when the window closes, at end less reserve: Finish (default; it goes on to its end), Pause (it is suspended once, and whoever may resumes or cancels it) or Abort (it is cancelled).
     #[serde(default)]
     pub on_close: OnClose,
-    /// reserve is time at the end of the window that is kept for taking the change back: nothing is started in it, and onClose acts when it begins. Default 0s.
+    /// reserve is time at the end of the window that is kept for taking the change back: nothing is started in it, and onClose acts when it begins. Fractions of a second do not count. Default 0s.
     #[serde(default = "no_reserve")]
     pub reserve: Duration,
 }

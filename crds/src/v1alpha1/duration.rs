@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
+use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -23,6 +24,12 @@ impl Duration {
 
     pub const fn get(self) -> std::time::Duration {
         self.0
+    }
+
+    /// Its whole seconds: what is added to a time that a status tells of.
+    pub fn whole(self) -> SignedDuration {
+        let seconds = i64::try_from(self.0.as_secs()).expect("built from u64 milliseconds");
+        SignedDuration::from_secs(seconds)
     }
 }
 
@@ -116,6 +123,7 @@ mod tests {
             let read: Duration = text.parse().expect(text);
             assert_eq!(read.get().as_millis(), milliseconds, "{text}");
             assert_eq!(read.to_string(), printed);
+            assert_eq!(u128::from(read.whole().unsigned_abs().as_secs()), milliseconds / 1000);
         }
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Action, Decision, Duration, JobSpec, LocalRef, ParameterRef, Requester, SecretKeyRef, schema,
     schema::UNSEEN,
+    whole,
 };
 use crate::names::DEFAULT_RUNNER;
 
@@ -150,8 +151,12 @@ pub struct Origin {
     /// uid of the object, since one of the same name may be another tomorrow.
     #[schemars(length(min = 1, max = 64))]
     pub uid: String,
-    /// at is the firing that the run is for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// at is the firing that the run is for. Fractions of a second do not count.
+    #[serde(
+        default,
+        deserialize_with = "whole::read_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub at: Option<Time>,
     /// requestedBy is who wrote the object last before the run was created.
     pub requested_by: Requester,

@@ -27,6 +27,7 @@ mod script;
 mod share;
 mod step;
 mod target;
+mod whole;
 
 pub use action::*;
 pub use approval::*;
@@ -54,6 +55,7 @@ pub use script::*;
 pub use share::*;
 pub use step::*;
 pub use target::*;
+pub use whole::whole_second;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;

@@ -23,6 +23,10 @@ pub struct SecretKeyRef {
     /// key inside the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
+    /// uid of the Secret, where none is meant that was created anew under its name. Default: whichever is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: Option<String>,
 }
 
 /// Who wrote a spec. Stamped by the API server over whatever was written.

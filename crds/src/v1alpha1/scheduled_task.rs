@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Duration, LocalRef, ParameterRef, Requester, SecretKeyRef, job_run::default_runner, schema,
+    Duration, LocalRef, ParameterRef, Requester, SecretKeyRef, job_run::default_runner, schema, whole,
 };
 
 /// A Job and the times at which it runs.
@@ -93,8 +93,12 @@ pub struct ScheduledTaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub max_runs: Option<i32>,
-    /// expires is the time after which nothing fires.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// expires is the time after which nothing fires. Fractions of a second do not count.
+    #[serde(
+        default,
+        deserialize_with = "whole::read_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub expires: Option<Time>,
     /// jitter delays each start by a time below it, other for each task and firing, and always the same for one firing. Default 0s.
     #[serde(default = "nothing")]
@@ -142,18 +146,26 @@ fn nothing() -> Duration {
     validation = Rule::new("!has(self.every) || duration(self.every) >= duration('1s')").message("every is at least 1s"),
 )]
 pub struct Schedule {
-    /// at fires once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// at fires once. Fractions of a second do not count.
+    #[serde(
+        default,
+        deserialize_with = "whole::read_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub at: Option<Time>,
     /// cron has six fields as in Quartz: second, minute, hour, day of month, month, day of week (1 is Sunday; names are better). `L`, `W` and `#` are understood; one of the two days is `?`. Where hour is `*` or `*/n` the task follows elapsed time through changes of summer time, otherwise `dst` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 11, max = 128))]
     pub cron: Option<String>,
-    /// every fires again and again, counted from `from`; whole seconds.
+    /// every fires again and again, counted from `from`. Fractions of a second do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Duration>,
-    /// from is the first firing of every. Default: one interval after the creation of the task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// from is the first firing of every. Fractions of a second do not count. Default: one interval after the creation of the task.
+    #[serde(
+        default,
+        deserialize_with = "whole::read_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub from: Option<Time>,
     /// timeZone is the IANA name of the zone in which cron and calendars are read, such as Europe/Berlin.
     #[serde(default, skip_serializing_if = "Option::is_none")]

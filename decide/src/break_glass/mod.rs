@@ -126,7 +126,7 @@ fn over(status: &BreakGlassStatus) -> Option<Verdict> {
 /// When it ends by itself; it counts from its creation, so that an operator that comes late gives nobody more time.
 fn until(glass: &BreakGlass, now: Timestamp) -> Timestamp {
     let created = glass.metadata.creation_timestamp.as_ref();
-    let length = SignedDuration::try_from(glass.spec.expires_after.get()).unwrap_or_default();
+    let length = glass.spec.expires_after.whole();
     let until = created.map_or(now, |at| at.0).saturating_add(length);
     until.unwrap_or(now)
 }

@@ -61,10 +61,7 @@ fn plain(written: &CalendarEvent, zone: &TimeZone) -> Result<Written, String> {
     };
     let first = start.local(&zone);
     let length = match (end.transpose()?, written.duration) {
-        (None, Some(length)) => {
-            let length = SignedDuration::try_from(length.get());
-            Length::Elapsed(length.unwrap_or(SignedDuration::MAX))
-        }
+        (None, Some(length)) => Length::Elapsed(length.whole()),
         (None, None) if start.is_date() => Length::Local(DAY),
         (Some(end), None) => {
             let last = if end.is_date() {

@@ -178,7 +178,7 @@ fn at_positions(times: &[DateTime], positions: &[i16]) -> Vec<DateTime> {
 mod tests {
     use super::*;
 
-    /// Rules, their starts and the first times of each, or all of those with UNTIL; mostly the examples of RFC 5545, 3.8.5.3.
+    /// Rules, their starts and the first times of each, or all of those with UNTIL; mostly the examples of RFC 5545, 3.8.5.3. The last one would come in 2048, but not within ten years.
     const RULES: &str = "
 FREQ=DAILY 1997-09-02T09:00: 1997-09-02 09:00, 1997-09-03 09:00
 FREQ=DAILY;INTERVAL=10 1997-09-02T09:00: 1997-09-02 09:00, 1997-09-12 09:00, 1997-09-22 09:00
@@ -204,6 +204,7 @@ FREQ=YEARLY;INTERVAL=4;BYMONTH=11;BYDAY=TU;BYMONTHDAY=2,3,4,5,6,7,8 1996-11-05T0
 FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29 2096-01-01T00:00: 2096-02-29 00:00, 2104-02-29 00:00
 FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30 2026-01-01T00:00:
 FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30 2026-01-01T00:00:
+FREQ=DAILY;BYMONTH=2;BYMONTHDAY=29;BYDAY=TH,SA 2025-01-01T00:00:
 ";
 
     /// The first times of a rule.

@@ -25,15 +25,19 @@ impl Default for Known {
 }
 
 impl Known {
+    fn of(event: &Event, at: Timestamp) -> Self {
+        let (end, times) = (event.times.hold(at), &event.times);
+        let begins = || times.begins_after(at).unwrap_or(Timestamp::MAX);
+        Self {
+            holds: end.is_some(),
+            until: end.unwrap_or_else(begins),
+        }
+    }
+
     /// Looks at an event, unless what is known of it is still so.
-    fn at(&mut self, event: &Event, at: Timestamp) -> Self {
+    fn at(&mut self, at: Timestamp, look: impl FnOnce() -> Self) -> Self {
         if self.until <= at {
-            let (end, times) = (event.times.hold(at), &event.times);
-            let begins = || times.begins_after(at).unwrap_or(Timestamp::MAX);
-            *self = Self {
-                holds: end.is_some(),
-                until: end.unwrap_or_else(begins),
-            };
+            *self = look();
         }
         *self
     }
@@ -79,7 +83,7 @@ impl<'a> Walk<'a> {
     fn look(&mut self) -> Standing<'a> {
         let (at, known) = (self.at, &mut self.known);
         self.calendar.standing(|number, event| {
-            let known = known[number].at(event, at);
+            let known = known[number].at(at, || Known::of(event, at));
             known.holds.then_some(known.until)
         })
     }
@@ -100,9 +104,57 @@ impl<'a> Walk<'a> {
 
     /// When the next event begins, where none of this effect holds.
     fn begins(&mut self, effect: CalendarEffect) -> Option<Timestamp> {
-        let all = self.calendar.events.iter().zip(&mut self.known);
+        let (at, all) = (self.at, self.calendar.events.iter().zip(&mut self.known));
         let of = all.filter(|(event, _)| event.effect == effect);
-        let begins = of.map(|(event, known)| known.at(event, self.at).until);
+        let begins = of.map(|(event, known)| known.at(at, || Known::of(event, at)).until);
         begins.min().filter(|at| *at < Timestamp::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::calendar::tests::{at, calendar};
+
+    const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+    fn day(number: usize) -> Timestamp {
+        at("2026-11-01T00:00:00Z") + DAY * i32::try_from(number).expect("few days")
+    }
+
+    /// Each day is a freeze, so each is followed; three more events come once in decades.
+    #[test]
+    fn what_never_flips_is_found_out_in_bounded_work() {
+        let daily = |hour: usize| json!({"effect": "Freeze", "start": "2020-01-01", "rrule": format!("FREQ=DAILY;BYHOUR={hour}")});
+        let rare = json!({"effect": "Freeze", "start": "2020-01-01T00:00", "end": "2020-12-31T00:00", "rrule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=29;BYDAY=TH,SA"});
+        let mut events: Vec<_> = (0..12).map(daily).collect();
+        events.extend(vec![rare; 3]);
+        let calendar = calendar("Open", "Europe/Berlin", Value::Array(events));
+        let state = calendar.at(day(0));
+        assert!(!state.open && state.until.is_none());
+
+        let mut walk = Walk::new(&calendar, day(0));
+        assert!(walk.flip().is_none());
+        assert_eq!(walk.at, day(FOLLOWED), "a day in each step");
+        let untils: Vec<_> = walk.known[12..].iter().map(|known| known.until).collect();
+        assert_eq!(untils, [Timestamp::MAX; 3], "nobody looks at them again");
+    }
+
+    #[test]
+    fn an_event_is_looked_at_again_only_once_it_has_begun_or_ended() {
+        let (mut known, mut looks) = (Known::default(), Vec::new());
+        for now in 0..FOLLOWED {
+            known.at(day(now), || {
+                looks.push(now);
+                Known {
+                    holds: false,
+                    until: day(now + 100),
+                }
+            });
+        }
+        assert_eq!(looks, [0, 100, 200, 300, 400]);
     }
 }

@@ -21,7 +21,7 @@ use crds::v1alpha1::{
     Approval, Asked, ChangeAction, ChangeJob, ChangeStarted, ChangeTicket, ChangeTicketStatus,
     ChangeVerb, JobRun, OnClose, OnConflict,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{Refusal, schedule::Gate};
@@ -226,8 +226,7 @@ impl<'a> Standing<'a> {
     /// When the window closes: nothing is started from then on.
     fn closes(&self) -> Timestamp {
         let window = &self.ticket.spec.window;
-        let reserve = SignedDuration::try_from(window.reserve.get()).unwrap_or(SignedDuration::MAX);
-        let closes = window.end.0.saturating_sub(reserve);
+        let closes = window.end.0.saturating_sub(window.reserve.whole());
         closes.unwrap_or(Timestamp::MIN)
     }
 

@@ -55,6 +55,7 @@ fn frozen_as(
         SecretKeyRef {
             name: "s".into(),
             key: "k".into(),
+            uid: None,
         },
     )]
     .into();

@@ -351,8 +351,8 @@ fn ready(task: &ScheduledTask, moment: &Moment) -> Timestamp {
     moment.at.saturating_add(delay).expect("a fixed length")
 }
 
-/// A part of the jitter that is the same whenever one asks.
-fn delay(task: &ScheduledTask, at: Timestamp) -> SignedDuration {
+/// What a firing is delayed by: a part of the jitter that is the same whenever one asks.
+pub fn delay(task: &ScheduledTask, at: Timestamp) -> SignedDuration {
     let jitter = u64::try_from(task.spec.jitter.get().as_millis()).unwrap_or(u64::MAX);
     if jitter == 0 {
         return SignedDuration::ZERO;

@@ -67,6 +67,31 @@ fn a_firing_that_is_due_starts_once_and_the_next_five_are_foretold() {
     assert_eq!(told(&next), (vec![], vec![]));
 }
 
+/// Whatever Git says, a status can hold whole seconds alone.
+#[test]
+fn a_firing_at_a_fraction_of_a_second_starts_once() {
+    let half = "2026-11-24T10:00:00.5Z";
+    for schedule in [
+        json!({"at": half}),
+        json!({"every": "1h", "from": half}),
+        json!({"every": "1500ms"}),
+    ] {
+        let over = json!({"schedule": schedule, "expires": half, "concurrency": "Allow"});
+        let task = task(over, "2026-11-24T09:59:59Z");
+        let (next, status) = turn(&task, &World::default(), "2026-11-24T10:00:01Z");
+        assert_eq!(next.start, [at("2026-11-24T10:00:00Z")], "{schedule}");
+        let written = serde_json::to_value(&status).expect("JSON");
+        let after = ScheduledTask {
+            status: serde_json::from_value(written).expect("a status"),
+            ..task
+        };
+        for now in ["2026-11-24T10:00:01Z", "2026-11-24T10:00:30Z"] {
+            let (next, _) = turn(&after, &World::default(), now);
+            assert_eq!(told(&next), (vec![], vec![]), "{schedule} at {now}");
+        }
+    }
+}
+
 /// Found at so many seconds past the third of three hourly firings, with a deadline of 90 minutes.
 #[test]
 fn what_was_missed_runs_as_the_policy_says() {

@@ -1,6 +1,6 @@
 //! When a task fires: at, every, and cron in local time, through changes of summer time and closed dates.
 
-use crds::v1alpha1::{Dst, Duration, ScheduledTaskSpec};
+use crds::v1alpha1::{Dst, Duration, ScheduledTaskSpec, whole_second};
 use croner::{
     Cron,
     parser::{CronParser, Seconds, Year},
@@ -141,9 +141,7 @@ impl Timetable {
 
     /// The moments after this one, in their order. Of a stretch of closed time only the first moment is told.
     pub fn after(&self, instant: Timestamp) -> impl Iterator<Item = Moment> {
-        let whole =
-            Timestamp::from_second(instant.as_second()).expect("within the range of the instant");
-        let mut cursor = Some(Cursor::past(whole));
+        let mut cursor = Some(Cursor::past(whole_second(instant)));
         std::iter::from_fn(move || {
             let (moment, rest) = self.next(cursor?)?;
             cursor = rest;
@@ -244,8 +242,7 @@ fn gap(lost: DateTime) -> Cause {
 }
 
 fn every_from(every: Duration, from: Option<Timestamp>, created: Timestamp) -> Times {
-    let interval = SignedDuration::try_from(every.get()).unwrap_or(SignedDuration::MAX);
-    let interval = interval.max(SECOND);
+    let interval = every.whole().max(SECOND);
     let first = from.unwrap_or_else(|| created.saturating_add(interval).expect("a fixed length"));
     Times::Every { first, interval }
 }

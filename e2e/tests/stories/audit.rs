@@ -86,24 +86,10 @@ impl Scene {
         accepted(run.create(&self.ann).await);
     }
 
-    /// Entries about an object, by what was decided, once records answer: right after the store was killed they refuse, which is no empty list.
+    /// Entries about an object, by what was decided.
     async fn entries(&self, subject: &str, decision: &str) -> Vec<Value> {
         let chosen = format!("subject={subject},decision={decision}");
-        let words = [
-            "get",
-            "auditentries",
-            "-o",
-            "json",
-            "--field-selector",
-            &chosen,
-        ];
-        let told = eventually("records that answer", PATIENCE, || async {
-            let told = self.bob.kubectl(&words).await;
-            (told.code == Some(0)).then_some(told.out)
-        })
-        .await;
-        let list: Value = serde_json::from_str(&told).expect("a list");
-        list["items"].as_array().expect("items").clone()
+        self.bob.audited(&chosen).await
     }
 
     /// The one entry about an object that says so: who it names, by which rule, and its place.

@@ -46,7 +46,7 @@ const FULL: [(&str, &str); 31] = [
         r#"{description: d, value: "1", type: Integer, pattern: "[0-9]+", allowed: ["1"], minimum: 1, maximum: 2, versionsKept: 5,
             consistentWith: [{namespace: other, name: p}], requestedBy: {user: a, groups: [b]}}"#,
     ),
-    ("Parameter", r"{secretRef: {name: s, key: k}}"),
+    ("Parameter", r"{secretRef: {name: s, key: k, uid: u}}"),
     (
         "ChangeCalendar",
         r#"{description: d, default: Closed, timeZone: UTC, requestedBy: {user: a, groups: [b]},
@@ -59,7 +59,7 @@ const FULL: [(&str, &str); 31] = [
     ),
     (
         "JobRun",
-        r"{jobRef: {name: j}, jobRevision: 'sha256:0000000000000000000000000000000000000000000000000000000000000000', serviceAccountName: a, startDeadline: 1m, ttlAfterFinished: 1h, onlyFailedOf: {name: r}, ticket: t, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, parameterRefs: {d: {name: p, version: 1}}, requestedBy: {user: a, groups: [b]}}",
+        r"{jobRef: {name: j}, jobRevision: 'sha256:0000000000000000000000000000000000000000000000000000000000000000', serviceAccountName: a, startDeadline: 1m, ttlAfterFinished: 1h, onlyFailedOf: {name: r}, ticket: t, parameters: {a: b}, secretParameters: {c: {name: s, key: k, uid: u}}, parameterRefs: {d: {name: p, version: 1}}, requestedBy: {user: a, groups: [b]}}",
     ),
     (
         "JobRun",
@@ -113,7 +113,7 @@ const FULL: [(&str, &str); 31] = [
         "ChangeTicket",
         r#"{title: t, description: d, type: Urgent, level: A, scope: {hosts: [h], objects: [{group: apps, resource: deployments, name: web}]}, start: Manual, submit: true, calendarRefs: [{name: c}], requestedBy: {user: a, groups: [b]},
             window: {start: "2027-01-01T00:00:00Z", end: "2027-01-01T02:00:00Z", onClose: Abort, reserve: 10m},
-            plan: {job: {jobRef: {name: j}, serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}}},
+            plan: {job: {jobRef: {name: j}, serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k, uid: u}}}},
             implementers: {users: [u], groups: [g]}, review: [{name: l, users: [u], groups: [g], rule: All}],
             regions: [{name: eu, window: {start: "2027-01-01T00:00:00Z", end: "2027-01-01T01:00:00Z", onClose: Pause, reserve: 5m}, implementers: {users: [u], groups: [g]},
                 coordinators: {users: [u], groups: [g]}, hosts: [h], parameters: {a: b}}],
@@ -130,7 +130,7 @@ const FULL: [(&str, &str); 31] = [
     (
         "ChangeSolution",
         r"{title: t, description: d, openParameters: [a], submit: true, requestedBy: {user: a, groups: [b]},
-            plan: {job: {jobRef: {name: j}, serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}}},
+            plan: {job: {jobRef: {name: j}, serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k, uid: u}}}},
             review: [{name: l, users: [u], groups: [g], rule: All}]}",
     ),
     (
@@ -150,7 +150,7 @@ const FULL: [(&str, &str); 31] = [
         "ScheduledTask",
         r#"{description: d, schedule: {cron: "0 0 3 ? * *", timeZone: UTC}, calendars: {exclude: [{from: "2027-01-01", to: "2027-01-02", name: nn}], include: [{from: "2027-01-01", to: "2027-01-02", name: nn}]}, calendarRefs: [{name: c}],
             dst: Skip, misfire: {policy: RunAll, deadline: 1h}, concurrency: Replace, maxRuns: 3, expires: "2027-12-31T00:00:00Z", jitter: 1m, suspend: true, jobRef: {name: j},
-            serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k}}, parameterRefs: {d: {name: p, version: 1}}, history: {succeeded: 1, failed: 1}, requestedBy: {user: a, groups: [b]}}"#,
+            serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k, uid: u}}, parameterRefs: {d: {name: p, version: 1}}, history: {succeeded: 1, failed: 1}, requestedBy: {user: a, groups: [b]}}"#,
     ),
     (
         "ScheduledTask",
@@ -173,7 +173,7 @@ const STEPS: [&str; 26] = [
     "{job: {name: a, parameters: {b: c}}}",
     "{file: {path: /a, content: c, owner: 'a:b', mode: '0600', backups: 1}}",
     "{file: {path: /a, configMap: {name: c, key: k}}}",
-    "{file: {path: /a, secret: {name: s, key: k}}}",
+    "{file: {path: /a, secret: {name: s, key: k, uid: u}}}",
     "{file: {path: /a, oci: {repository: 'a.b/c', sha256: '0000000000000000000000000000000000000000000000000000000000000000', maxBytes: 1, pullSecret: s, plainHTTP: true}}}",
     "{file: {path: /a, url: {from: 'http://a', sha256: '0000000000000000000000000000000000000000000000000000000000000000', maxBytes: 1}}}",
     "{action: {scale: {replicas: 1, wait: false}}}",

@@ -12,7 +12,7 @@ use http::Request;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, api::DeleteParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const GROUP: &str = "testers";
 
@@ -120,18 +120,8 @@ impl Scene {
     async fn audited(&self, name: &str, decision: &str) -> String {
         let auditor = Terminal::of_the_administrator(self.stage.name());
         let chosen = format!("subject={name},decision={decision}");
-        let words = [
-            "get",
-            "auditentries",
-            "-o",
-            "json",
-            "--field-selector",
-            &chosen,
-        ];
         eventually(decision, PATIENCE, || async {
-            let told = auditor.kubectl(&words).await;
-            let list: Value = serde_json::from_str(&told.out).ok()?;
-            let entry = list["items"].as_array()?.first()?["entry"].clone();
+            let entry = auditor.audited(&chosen).await.first()?["entry"].clone();
             assert_eq!(entry["actor"]["user"], "eve");
             Some(entry["reason"].as_str()?.to_owned())
         })

@@ -69,17 +69,8 @@ async fn a_refusal_names_an_entry_of_the_audit() {
     assert_eq!(verified.0, 0, "{}", verified.1);
 }
 
-/// The entries of an ID.
-async fn entries(scene: &Scene, id: &str) -> Vec<Value> {
-    let chosen = format!("id={id}");
-    let words = ["get", "auditentries", "-o", "json", "--field-selector"];
-    let told = scene.bob.kubectl(&[&words[..], &[&chosen]].concat()).await;
-    let list: Value = serde_json::from_str(&told.out).unwrap_or_default();
-    list["items"].as_array().cloned().unwrap_or_default()
-}
-
 async fn of_a_replica_of_the_webhook(scene: &Scene, id: &str) {
-    let found = entries(scene, id).await;
+    let found = scene.bob.audited(&format!("id={id}")).await;
     assert_eq!(found.len(), 1, "{found:#?}");
     let entry = &found[0]["entry"];
     let source = &entry["source"];

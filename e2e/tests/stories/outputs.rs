@@ -2,9 +2,13 @@
 
 use e2e::{
     Manifest, Stage, eventually,
-    stage::{PATIENCE, row, secrets, state},
+    stage::{PATIENCE, refusal, row, secrets, state},
 };
-use kube::{ResourceExt, api::DeleteParams};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
+};
 use serde_json::{Value, json};
 
 /// What the account needs beside its usual rights.
@@ -64,6 +68,14 @@ async fn start(stage: &Stage, name: &str) {
     run.create(&stage.client).await.expect("a run is accepted");
 }
 
+fn api(stage: &Stage) -> Api<Secret> {
+    Api::namespaced(stage.client.clone(), stage.name())
+}
+
+async fn one(stage: &Stage, name: &str) -> Secret {
+    api(stage).get(name).await.expect("it is there")
+}
+
 async fn of_run(stage: &Stage, run: &str) -> Vec<String> {
     let all = secrets(&stage.client, stage.name()).await;
     let names = all.iter().map(ResourceExt::name_any);
@@ -114,6 +126,11 @@ async fn a_sensitive_value_is_handed_on_and_seen_by_nobody() {
     assert!(!everything.expect("JSON").contains("hidden-815"));
     let kept = of_run(&stage, "entitled-make").await;
     assert_eq!(kept.len(), 1, "{kept:?}");
+    let kept = one(&stage, &kept[0]).await.uid();
+    let made = &row(&rows, "make", "vm1")["secretUID"];
+    assert_eq!(made.as_str(), kept.as_deref());
+    let part = stage.runs().get(&part).await.expect("it is there").spec;
+    assert_eq!(part.secret_parameters["token"].uid, kept);
 
     let runs = stage.runs();
     runs.delete("entitled", &DeleteParams::background())
@@ -159,6 +176,72 @@ steps:
         "{made}"
     );
     assert_eq!(rows.len(), 1, "nothing was done with it: {rows:#?}");
+}
+
+/// Whoever takes its place has its name, its owner and what it held.
+async fn replaced(stage: &Stage, name: &str) {
+    let (api, was) = (api(stage), one(stage, name).await);
+    let deleted = api.delete(name, &DeleteParams::default()).await;
+    deleted.expect("an administrator may delete it");
+    let other = Secret {
+        metadata: ObjectMeta {
+            name: was.metadata.name,
+            labels: was.metadata.labels,
+            owner_references: was.metadata.owner_references,
+            ..ObjectMeta::default()
+        },
+        ..was
+    };
+    let created = api.create(&PostParams::default(), &other).await;
+    created.expect("an administrator may create one");
+}
+
+#[tokio::test]
+async fn a_secret_that_took_the_place_of_an_output_is_handed_to_nobody() {
+    let stage = Stage::set("replaced").await;
+    stage.hosts_seen().await;
+    stage.apply(RIGHTS).await;
+    stage.apply(JOBS).await;
+    let job = r#"
+targets: {hosts: {names: [vm1]}}
+steps:
+- {name: make, outputs: [{name: token, sensitive: true}], inline: {content: 'echo "$PILOTHOUSE_OUTPUT token=hidden-0815"'}}
+- {name: hold, needs: [make], inline: {content: 'while test ! -e /var/tmp/NAMESPACE-go; do sleep 0.2; done'}}
+- {name: use, needs: [hold], continueOnFailure: true, inline: {content: 'echo "$TOKEN"', env: {TOKEN: "{{ outputs.token }}"}}}
+- {name: part, needs: [use], job: {name: inner, parameters: {token: "{{ outputs.token }}"}}}"#;
+    stage
+        .run("run", &job.replace("NAMESPACE", stage.name()))
+        .await;
+    let name = eventually("what the step keeps", PATIENCE, || async {
+        let rows = stage.executions("run").await;
+        let held = rows.iter().any(|row| row["step"] == "hold");
+        of_run(&stage, "run-make").await.pop().filter(|_| held)
+    })
+    .await;
+    let kept = one(&stage, &name).await.uid();
+    replaced(&stage, &name).await;
+    e2e::Guest("vm1").sh(&format!("touch /var/tmp/{}-go", stage.name()));
+    stage.ends("run").await;
+    let rows = stage.executions("run").await;
+    for (step, target) in [("use", "vm1"), ("part", "")] {
+        let row = row(&rows, step, target);
+        assert_eq!(
+            (&row["state"], &row["reason"]),
+            (&json!("Undeliverable"), &json!("SecretReplaced")),
+            "{row}"
+        );
+        let message = row["message"].as_str().unwrap_or_default();
+        assert!(message.contains(&name), "{message}");
+    }
+    let parts = stage.runs().list(&ListParams::default()).await;
+    assert_eq!(parts.expect("runs are listed").items.len(), 1, "{rows:#?}");
+
+    let place = json!({"name": name, "key": "token", "uid": kept});
+    let spec = json!({"jobRef": {"name": "inner"}, "secretParameters": {"token": place}});
+    let run = Manifest::of("JobRun", "by-uid", &spec).within(stage.name());
+    run.create(&stage.client).await.expect("a run is accepted");
+    let (reason, _) = refusal(&stage.ends("by-uid").await);
+    assert_eq!(reason, "SecretReplaced");
 }
 
 /// The name that the operator gives to the Secret of an attempt.

@@ -149,17 +149,8 @@ impl Scene {
     /// Reasons of the entries of the audit that say this of a run.
     async fn audited(&self, run: &str, decision: &str) -> String {
         let chosen = format!("subject={run},decision={decision}");
-        let words = [
-            "get",
-            "auditentries",
-            "-o",
-            "json",
-            "--field-selector",
-            &chosen,
-        ];
         eventually(&format!("{decision} {run}"), PATIENCE, || async {
-            let list: Value = serde_json::from_str(&self.bob.kubectl(&words).await.out).ok()?;
-            let last = list["items"].as_array()?.last()?.clone();
+            let last = self.bob.audited(&chosen).await.pop()?;
             last.pointer("/entry/reason")?.as_str().map(str::to_owned)
         })
         .await

@@ -40,7 +40,11 @@ impl Work {
             Err(refusal) => Err(refusal),
         };
         match kept {
-            Ok(outputs) => Outcome { outputs, ..outcome },
+            Ok((outputs, secret_uid)) => Outcome {
+                outputs,
+                secret_uid,
+                ..outcome
+            },
             Err(refusal) => Outcome {
                 state: State::Failed,
                 reason: refusal.reason.to_owned(),
@@ -50,29 +54,31 @@ impl Work {
         }
     }
 
-    /// The plain values; the others are in their Secret then.
+    /// The plain values, and the UID of the Secret that the others are in then.
     async fn kept(
         &self,
         accepted: BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, Refusal> {
+    ) -> Result<(BTreeMap<String, String>, Option<String>), Refusal> {
         let declared = &self.step().outputs;
         let (sensitive, plain): (BTreeMap<_, _>, BTreeMap<_, _>) =
             accepted.into_iter().partition(|(name, _)| {
                 let mut all = declared.iter();
                 all.any(|output| output.sensitive && output.name == *name)
             });
-        if !sensitive.is_empty() {
-            self.keep(sensitive).await?;
-        }
-        Ok(plain)
+        let secret = if sensitive.is_empty() {
+            None
+        } else {
+            Some(self.keep(sensitive).await?)
+        };
+        Ok((plain, secret))
     }
 
-    /// Creates the Secret of this attempt, unless it is there; asked until the API server answers.
-    async fn keep(&self, values: BTreeMap<String, String>) -> Result<(), Refusal> {
+    /// Creates the Secret of this attempt, unless it is there, and returns its UID; asked until the API server answers.
+    async fn keep(&self, values: BTreeMap<String, String>) -> Result<String, Refusal> {
         let (wanted, began) = (self.secret_of_outputs(values), Instant::now());
         loop {
             let why = match self.create(&wanted).await {
-                Ok(()) => return Ok(()),
+                Ok(uid) => return Ok(uid),
                 Err(outcome) => outcome,
             };
             if !why.is_passing(began.elapsed()) {
@@ -88,11 +94,11 @@ impl Work {
         }
     }
 
-    async fn create(&self, wanted: &Secret) -> Result<(), Outcome> {
+    async fn create(&self, wanted: &Secret) -> Result<String, Outcome> {
         let client = self.resolver()?.client;
         let api: Api<Secret> = Api::namespaced(client, &self.run.namespace);
         match api.create(&PostParams::default(), wanted).await {
-            Ok(_) => Ok(()),
+            Ok(created) => Ok(created.uid().unwrap_or_default()),
             Err(kube::Error::Api(status)) => match status.code {
                 409 => self.is_there(wanted).await,
                 429 | 500.. => Err(Outcome::undeliverable(LOOK_UP_FAILED, status.message)),
@@ -102,16 +108,17 @@ impl Work {
         }
     }
 
-    /// An earlier leader created it; one that holds anything else is somebody else's, whomever it names as its owner.
-    async fn is_there(&self, wanted: &Secret) -> Result<(), Outcome> {
+    /// An earlier leader created it; one that holds anything else, or can be made to, is somebody else's, whomever it names as its owner.
+    async fn is_there(&self, wanted: &Secret) -> Result<String, Outcome> {
         let field = format!("steps.{}.outputs", self.step().name);
         let there = self.resolver()?.secret(&wanted.name_any(), &field).await?;
+        let uid = there.uid().unwrap_or_default();
         let held = there.data.unwrap_or_default().into_iter();
         let held: BTreeMap<_, _> = held.map(|(key, bytes)| (key, bytes.0)).collect();
         let values = wanted.string_data.iter().flatten();
         let values = values.map(|(key, text)| (key.clone(), text.clone().into_bytes()));
-        if held == values.collect() {
-            return Ok(());
+        if there.immutable == wanted.immutable && held == values.collect() {
+            return Ok(uid);
         }
         Err(Outcome::undeliverable(
             FORBIDDEN,
@@ -153,7 +160,7 @@ impl Work {
         outputs::object_name(&self.run.name, &key.step, &key.digest())
     }
 
-    /// Where a sensitive output of a step before is, and its value.
+    /// Where a sensitive output of a step before is, and its value. The Secret is the one that was written down with the end of that step.
     pub async fn handed(&self, output: &str) -> Result<(SecretKeyRef, String), Outcome> {
         let (run, step) = (&self.run, &self.step().name);
         let ledger = self.ctx.memory.ledgers.read(&run.uid);
@@ -163,20 +170,19 @@ impl Work {
             let message = format!("{field} was not given: the step that declares it was left out");
             Outcome::undeliverable("MissingOutput", message)
         })?;
-        let name = self.secret_name(task, attempt);
-        let secret = self.resolver()?.secret(&name, &field).await?;
-        let owners = secret.owner_references();
-        if !owners.iter().any(|owner| owner.uid == run.uid) {
-            let message =
-                format!("{field}: Secret {name} is not the run's own; somebody else created it");
-            return Err(Outcome::undeliverable("BadOutput", message));
-        }
+        let row = self.ctx.ledgers.row(&run.uid, &run.key(task, attempt).digest());
+        let uid = row.and_then(|row| row.secret_uid).ok_or_else(|| {
+            let message = format!("{field}: nobody has written down which Secret holds it");
+            Outcome::undeliverable("MissingOutput", message)
+        })?;
+        let place = SecretKeyRef {
+            name: self.secret_name(task, attempt),
+            key: output.to_owned(),
+            uid: Some(uid),
+        };
+        let secret = self.resolver()?.meant(&place, &field).await?;
         let bytes = secret.data.and_then(|mut data| data.remove(output));
         let value = bytes.and_then(|bytes| String::from_utf8(bytes.0).ok());
-        let place = SecretKeyRef {
-            name,
-            key: output.to_owned(),
-        };
         value.map(|value| (place, value)).ok_or_else(|| {
             Outcome::undeliverable("BadOutput", format!("{field} is not in its Secret"))
         })

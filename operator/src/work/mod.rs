@@ -106,6 +106,7 @@ impl RunFacts {
             output_bytes: 0,
             dropped_bytes: 0,
             outputs: BTreeMap::new(),
+            secret_uid: None,
             via: via(step, lane.kind, target),
         }
     }

@@ -30,6 +30,8 @@ pub struct Outcome {
     pub dropped_bytes: u64,
     /// What the step hands on.
     pub outputs: BTreeMap<String, String>,
+    /// The Secret that holds what nobody is to see of it.
+    pub secret_uid: Option<String>,
 }
 
 impl Outcome {
@@ -44,6 +46,7 @@ impl Outcome {
             output_bytes: 0,
             dropped_bytes: 0,
             outputs: BTreeMap::new(),
+            secret_uid: None,
         }
     }
 
@@ -114,6 +117,7 @@ impl Outcome {
             output_bytes: self.output_bytes,
             dropped_bytes: self.dropped_bytes,
             outputs: self.outputs,
+            secret_uid: self.secret_uid,
             ..row
         }
     }

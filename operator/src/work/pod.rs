@@ -33,7 +33,8 @@ async fn prepared(
     let source = |name: &String| {
         let from = match values.places.get(name) {
             None => EnvValue::Plain(values.env[name].clone()),
-            Some(SecretKeyRef { name, key }) => EnvValue::Secret {
+            // Whoever starts the pod knows Secrets by their names alone.
+            Some(SecretKeyRef { name, key, .. }) => EnvValue::Secret {
                 name: name.clone(),
                 key: key.clone(),
             },
@@ -167,6 +168,7 @@ impl From<pod::Outcome> for Outcome {
             output_bytes: of.volume.output_bytes,
             dropped_bytes: of.volume.dropped_bytes,
             outputs: BTreeMap::new(),
+            secret_uid: None,
         }
     }
 }

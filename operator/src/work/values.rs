@@ -126,7 +126,11 @@ impl Work {
         let value = String::from_utf8(bytes).map_err(|_| {
             Outcome::undeliverable("BadSecret", format!("{field}: the value is not text"))
         })?;
-        let (name, key) = (source.name.clone(), source.key.clone());
-        Ok((SecretKeyRef { name, key }, value))
+        let place = SecretKeyRef {
+            name: source.name.clone(),
+            key: source.key.clone(),
+            uid: Some(source.uid.clone()),
+        };
+        Ok((place, value))
     }
 }

@@ -36,7 +36,8 @@ pub async fn gather(client: &Client) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     stage::all((0..NODES).map(|n| written(&nodes, node(n), node_status(n)))).await?;
-    stage::all((0..PODS).map(|n| written(&pods, pod(n), pod_status(n)))).await
+    let pods = (0..PODS).map(|n| written(&pods, pod(n), pod_status(n)));
+    stage::all(pods).await.map(drop)
 }
 
 /// A run over all pods, which are more than one run may have.

@@ -59,5 +59,5 @@ pub async fn fill(client: &Client, like: &JobRun) -> Result<()> {
             .await?;
         Ok(())
     });
-    stage::all(written).await
+    stage::all(written).await.map(drop)
 }

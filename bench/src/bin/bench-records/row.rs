@@ -82,6 +82,7 @@ fn row(producer: usize, run: usize, uid: &str, step: &str, target: usize) -> Exe
         output_bytes: 4096,
         dropped_bytes: 0,
         outputs: std::collections::BTreeMap::new(),
+        secret_uid: None,
         via: Via::Journal,
     }
 }

@@ -102,6 +102,16 @@ fn the_end_of_the_window_does_what_on_close_says_and_does_it_once() {
     }
 }
 
+/// What the status says of it can hold no fraction.
+#[test]
+fn a_window_closes_at_a_whole_second() {
+    let window = json!({"start": at(START).to_string(), "end": at(END).to_string(), "reserve": "20900ms", "onClose": "Abort"});
+    let mut desk = Desk::with(&json!({"window": window})).agreed();
+    desk.turns(START);
+    let started = desk.status().started.as_ref().expect("it has started");
+    assert_eq!(started.closes.0, at(CLOSES));
+}
+
 #[test]
 fn a_window_that_is_widened_in_the_middle_holds_once_it_is_approved() {
     let window = json!({"start": at(START).to_string(), "end": at(END).to_string(), "reserve": "20s", "onClose": "Abort"});
