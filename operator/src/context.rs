@@ -40,6 +40,7 @@ use crate::{
     policies::Policies,
     precedence::Precedence,
     reached::Definitions,
+    scales::Scales,
     scope::{EVERY, Scope},
     sweeps::Sweeps,
     traces::Traces,
@@ -79,6 +80,7 @@ pub struct Context {
     pub bookings: Bookings,
     /// Where there can be any.
     pub protections: Option<Known<ProtectionPolicy>>,
+    pub scales: Scales,
     pub awaiting: Awaiting,
     pub policies: Policies,
     pub doors: Doors,
@@ -94,7 +96,7 @@ pub struct Context {
     pub outbound: Outbound,
     pub toolkit: Arc<reach::host::Toolkit>,
     pub limits: Limits,
-    /// How long runs stay after their end that do not say so themselves.
+    /// How long runs and tickets stay after their end that do not say so themselves.
     pub archive_after: Option<crds::v1alpha1::Duration>,
     /// Who the operator is to the API server.
     pub me: Requester,

@@ -25,7 +25,7 @@ use kube::{
     runtime::{controller::Action, reflector::ObjectRef},
 };
 
-pub use act::{is_done, remove};
+pub use act::is_done;
 use observe::Control;
 pub use observe::{Kept, plan_of};
 
