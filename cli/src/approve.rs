@@ -103,10 +103,13 @@ async fn digest(cluster: &Cluster, asked: &ApproveArgs, decision: Decision) -> R
             digest.ok_or_else(|| undigested("JobRun", name))
         }
         SubjectKind::ChangeTicket => {
-            told::<ChangeTicket>(cluster, ("ChangeTicket", name), |s| {
-                (s.observed_generation, s.digest.clone())
-            })
-            .await
+            let ticket: ChangeTicket = cluster.get("ChangeTicket", name).await?;
+            is_whole(&ticket, decision)?;
+            let told = ticket
+                .status
+                .filter(|s| s.observed_generation == ticket.metadata.generation);
+            let digest = told.and_then(|s| s.digest);
+            digest.ok_or_else(|| undigested("ChangeTicket", name))
         }
         SubjectKind::ChangeSolution => {
             told::<ChangeSolution>(cluster, ("ChangeSolution", name), |s| {
@@ -169,10 +172,7 @@ fn awaited(run: &JobRun, step: Option<&str>, decision: Decision) -> Result<()> {
     if is_awaited {
         return Ok(());
     }
-    let verb = match decision {
-        Decision::Approve => "approve",
-        Decision::Reject => "reject",
-    };
+    let verb = verb(decision);
     let line = |(step, approval): &(&str, &StepApproval)| {
         let rest = format!("{verb} run/{name} --step {step}");
         let typed = command(&run.namespace().unwrap_or_default(), &rest);
@@ -190,6 +190,27 @@ fn awaited(run: &JobRun, step: Option<&str>, decision: Decision) -> Result<()> {
             steps,
         },
     })
+}
+
+/// A part by region is reviewed with its whole, and whoever names it is told that before there is an Approval that counts for nothing.
+fn is_whole(ticket: &ChangeTicket, decision: Decision) -> Result<()> {
+    let Some(of) = &ticket.spec.part_of else {
+        return Ok(());
+    };
+    let rest = format!("{} ticket/{}", verb(decision), of.name);
+    Err(Error::PartOfTicket {
+        part: ticket.name_any(),
+        whole: of.name.clone(),
+        line: command(&ticket.namespace().unwrap_or_default(), &rest),
+    })
+}
+
+/// As it is typed.
+const fn verb(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Approve => "approve",
+        Decision::Reject => "reject",
+    }
 }
 
 fn approval(
@@ -272,6 +293,37 @@ mod tests {
             over.contains("does not wait") && over.contains("--step sign-off"),
             "{over}"
         );
+    }
+
+    #[test]
+    fn nobody_decides_on_a_part_of_a_change_and_the_line_of_the_whole_is_named() {
+        let mut ticket = serde_json::json!({"metadata": {"name": "move-eu-3f2504e0", "namespace": "shop"}, "spec": {"title": "t", "type": "Regular", "level": "C",
+            "plan": {"guide": "g"}, "window": {"start": "2026-12-05T10:00:00Z", "end": "2026-12-05T12:00:00Z"}, "implementers": {"users": ["i"]},
+            "review": [{"name": "l", "users": ["bob"]}]}});
+        let decides = |ticket: &serde_json::Value, decision| {
+            let ticket = serde_json::from_value(ticket.clone()).expect("a ticket");
+            is_whole(&ticket, decision)
+        };
+        assert!(decides(&ticket, Decision::Approve).is_ok());
+        ticket["spec"]["partOf"] =
+            serde_json::json!({"name": "move", "uid": "u", "digest": "d", "region": "eu"});
+        for (decision, line) in [
+            (
+                Decision::Approve,
+                "\n  kubectl pilothouse approve ticket/move -n shop",
+            ),
+            (
+                Decision::Reject,
+                "\n  kubectl pilothouse reject ticket/move -n shop",
+            ),
+        ] {
+            let refused = decides(&ticket, decision).expect_err("a part");
+            let said = crate::error::report(&refused);
+            assert!(
+                said.contains("move-eu-3f2504e0") && said.ends_with(line),
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! Runs that the cluster no longer holds, from the archive in records.
+//! Objects that the cluster no longer holds, from the archive in records.
 
-use crds::v1alpha1::JobRun;
+use crds::v1alpha1::{ChangeTicket, JobRun};
 use jiff::Timestamp;
 use kube::{
     Api,
     api::{ApiResource, DynamicObject, ListParams},
     core::GroupVersionKind,
 };
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
@@ -17,15 +18,31 @@ use crate::{
 /// A run that is there or was: the latest of its name, where the cluster holds none.
 pub async fn run(cluster: &Cluster, name: &str) -> Result<JobRun> {
     let there = cluster.run(name).await;
+    or_kept(cluster, there, "JobRun", name).await
+}
+
+/// A ticket that is there or was, as a run.
+pub async fn ticket(cluster: &Cluster, name: &str) -> Result<ChangeTicket> {
+    let there = cluster.get("ChangeTicket", name).await;
+    or_kept(cluster, there, "ChangeTicket", name).await
+}
+
+/// What is there, or the latest that is kept of its name; as it was found where nothing is.
+async fn or_kept<K: DeserializeOwned>(
+    cluster: &Cluster,
+    there: Result<K>,
+    kind: &str,
+    name: &str,
+) -> Result<K> {
     if !matches!(there, Err(Error::NotFound { .. })) {
         return there;
     }
-    let what = format!("JobRun {name} in the archive");
-    let kind = GroupVersionKind::gvk("records.pilothouse.dev", "v1alpha1", "Archive");
-    let resource = ApiResource::from_gvk_with_plural(&kind, "archives");
+    let what = format!("{kind} {name} in the archive");
+    let resource = GroupVersionKind::gvk("records.pilothouse.dev", "v1alpha1", "Archive");
+    let resource = ApiResource::from_gvk_with_plural(&resource, "archives");
     let api: Api<DynamicObject> =
         Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource);
-    let chosen = ListParams::default().fields(&format!("kind=JobRun,object={name}"));
+    let chosen = ListParams::default().fields(&format!("kind={kind},object={name}"));
     let found = match api.list(&chosen).await {
         Ok(found) => found.items,
         // Who may not look there, or has no such archive, hears what is known without it.

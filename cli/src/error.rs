@@ -68,6 +68,14 @@ pub enum Error {
     NoDigest { kind: &'static str, name: String },
     #[error("--step is a step of a run; write run/NAME")]
     StepOfNoRun,
+    #[error(
+        "ChangeTicket {part} is a region of ChangeTicket {whole}, and nobody decides on it alone; type\n  {line}"
+    )]
+    PartOfTicket {
+        part: String,
+        whole: String,
+        line: String,
+    },
     #[error("JobRun {run} waits at steps that are decided on by their names; type{steps}")]
     StepsWait { run: String, steps: String },
     #[error(

@@ -10,6 +10,7 @@ use kube::{ResourceExt as _, api::PostParams};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    archives,
     args::{CompleteArgs, TicketAct, TicketArgs, TicketCommand},
     caller,
     cluster::Cluster,
@@ -35,7 +36,7 @@ pub async fn ticket(
 }
 
 async fn show(cluster: &Cluster, name: &str, format: Option<Format>) -> Result<u8> {
-    let ticket: ChangeTicket = cluster.get("ChangeTicket", name).await?;
+    let ticket = archives::ticket(cluster, name).await?;
     let named = format!("changeticket.pilothouse.dev/{name}");
     output::result(&ticket, format, &named, |_| page(&ticket))?;
     Ok(0)

@@ -27,6 +27,15 @@ pub struct Archived {
     pub object: Value,
 }
 
+/// Kinds of which something is archived, and their resources: whoever may read these reads what is kept of them.
+pub const KINDS: [(&str, &str); 5] = [
+    ("JobRun", "jobruns"),
+    ("RunAction", "runactions"),
+    ("ChangeTicket", "changetickets"),
+    ("ChangeAction", "changeactions"),
+    ("Approval", "approvals"),
+];
+
 /// Digits of the UID that tell objects of one name apart.
 const DIGITS: usize = 8;
 
@@ -40,5 +49,50 @@ impl Archived {
     /// How the names of all objects begin that had this kind and name.
     pub fn row_prefix(kind: &str, name: &str) -> String {
         format!("{}.{name}.", kind.to_ascii_lowercase())
+    }
+
+    /// The kind and the resource of what is kept under a name, and the name that it had itself.
+    pub fn read_row_name(name: &str) -> Option<(&'static str, &'static str, &str)> {
+        let (prefix, rest) = name.split_once('.')?;
+        let (object, _) = rest.rsplit_once('.')?;
+        let mut kinds = KINDS.into_iter();
+        let (kind, resource) = kinds.find(|(kind, _)| kind.to_ascii_lowercase() == prefix)?;
+        Some((kind, resource, object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_row_says_of_what_it_is() {
+        for (name, expected) in [
+            (
+                "changeticket.move.to.db-8.3f2504e0",
+                Some(("ChangeTicket", "changetickets", "move.to.db-8")),
+            ),
+            (
+                "jobrun.nightly.1111",
+                Some(("JobRun", "jobruns", "nightly")),
+            ),
+            ("secret.key.1111", None),
+            ("jobrun.nightly", None),
+            ("", None),
+        ] {
+            assert_eq!(Archived::read_row_name(name), expected, "{name}");
+        }
+        let kept = Archived {
+            kind: "ChangeAction".to_owned(),
+            name: "a.b".to_owned(),
+            namespace: String::new(),
+            namespace_uid: String::new(),
+            uid: "3f2504e0-4f89".to_owned(),
+            outcome: String::new(),
+            finished_at: Timestamp::UNIX_EPOCH,
+            object: Value::Null,
+        };
+        let expected = Some(("ChangeAction", "changeactions", "a.b"));
+        assert_eq!(Archived::read_row_name(&kept.row_name()), expected);
     }
 }

@@ -18,7 +18,7 @@ pub const LABEL_PARAMETER: &str = "pilothouse.dev/parameter";
 pub const LABEL_SCHEDULE: &str = "pilothouse.dev/schedule";
 /// Keeps a JobRun until what it started has ended.
 pub const FINALIZER_RUN: &str = "pilothouse.dev/run";
-/// Keeps a ChangeTicket while its run goes on, and until its ChangeSolution knows how it ended.
+/// Keeps a ChangeTicket while its run goes on, and until records have it and its ChangeSolution knows how it ended.
 pub const FINALIZER_CHANGE: &str = "pilothouse.dev/change";
 /// Keeps a step pod until its result is acknowledged by records.
 pub const FINALIZER_RESULT: &str = "pilothouse.dev/result";

@@ -30,9 +30,42 @@ pub fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     })
 }
 
+/// A condition as it was compiled, or why it cannot be.
+#[derive(Debug)]
+pub struct Compiled {
+    field: String,
+    text: String,
+    program: Result<Program, Refusal>,
+}
+
+impl Compiled {
+    /// To be called `with_room`.
+    pub fn of(field: &str, text: &str) -> Self {
+        Self {
+            field: field.to_owned(),
+            text: text.to_owned(),
+            program: compile(field, text),
+        }
+    }
+
+    /// Whether the condition holds. To be called `with_room`.
+    pub fn holds(&self, variables: &impl Serialize) -> Result<bool, Refusal> {
+        let program = self.program.as_ref().map_err(Clone::clone)?;
+        let evaluated = catch_unwind(AssertUnwindSafe(|| evaluate(program, variables)));
+        let value = evaluated.unwrap_or_else(|_| Err("it cannot be evaluated".into()));
+        value.map_err(|error| bad(&self.field, &self.text, &error))
+    }
+
+    /// Whether the condition compiles and names no other variables than these. To be called `with_room`.
+    pub fn names_only(&self, known: &[&str]) -> bool {
+        let program = self.program.as_ref();
+        program.is_ok_and(|program| unknown(program.expression(), known, &[]).is_none())
+    }
+}
+
 /// Conditions that were compiled, by their texts.
 #[derive(Default)]
-pub struct Conditions(BTreeMap<String, Result<Program, Refusal>>);
+pub struct Conditions(BTreeMap<String, Compiled>);
 
 impl Conditions {
     /// Whether the condition holds. To be called `with_room`.
@@ -42,23 +75,10 @@ impl Conditions {
         text: &str,
         variables: &impl Serialize,
     ) -> Result<bool, Refusal> {
-        let program = self.compiled(field, text).map_err(Clone::clone)?;
-        let evaluated = catch_unwind(AssertUnwindSafe(|| evaluate(program, variables)));
-        let value = evaluated.unwrap_or_else(|_| Err("it cannot be evaluated".into()));
-        value.map_err(|error| bad(field, text, &error))
-    }
-
-    /// Whether the condition compiles and names no other variables than these. To be called `with_room`.
-    pub fn names_only(&mut self, field: &str, text: &str, known: &[&str]) -> bool {
-        let program = self.compiled(field, text);
-        program.is_ok_and(|program| unknown(program.expression(), known, &[]).is_none())
-    }
-
-    fn compiled(&mut self, field: &str, text: &str) -> Result<&Program, &Refusal> {
         if !self.0.contains_key(text) {
-            self.0.insert(text.to_owned(), compile(field, text));
+            self.0.insert(text.to_owned(), Compiled::of(field, text));
         }
-        self.0[text].as_ref()
+        self.0[text].holds(variables)
     }
 }
 
@@ -259,8 +279,7 @@ mod tests {
             ("run.a == 'b'", false),
             ("params.a ==", false),
         ] {
-            let names_only =
-                || Conditions::default().names_only("when", text, &["params", "object"]);
+            let names_only = || Compiled::of("when", text).names_only(&["params", "object"]);
             assert_eq!(with_room(names_only), Some(expected), "{text}");
         }
     }

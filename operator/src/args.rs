@@ -43,7 +43,7 @@ pub struct Args {
     /// Executions in flight over all runs; a namespace may hold four for each place that is free.
     #[arg(long, env = "PILOTHOUSE_MAX_IN_FLIGHT", default_value_t = 500)]
     pub max_in_flight: usize,
-    /// How long a run stays after its end where it does not say so itself; without this, until somebody deletes it. The archive keeps what goes.
+    /// How long a run or a ticket stays after its end where it does not say so itself; without this, until somebody deletes it. The archive keeps what goes.
     #[arg(long, env = "PILOTHOUSE_ARCHIVE_AFTER")]
     pub archive_after: Option<Duration>,
     /// Ranges of addresses that Hosts may have although they are the cluster's own or the machine's, in CIDR notation.

@@ -2,6 +2,7 @@
 
 mod account;
 mod actions;
+mod archives;
 mod args;
 mod audit;
 mod awaiting;
@@ -37,6 +38,7 @@ mod reached;
 mod report;
 mod resolve;
 mod revisions;
+mod scales;
 mod scope;
 mod sweeps;
 mod traces;

@@ -10,7 +10,8 @@ use crds::v1alpha1::ChangeCalendar;
 
 use crate::{
     awaiting::Awaiting, bursts::Bursts, claims::Claims, entitled::Rights, error::Result,
-    latest::Latest, ledgers::Ledgers, reached::Definitions, sweeps::Sweeps, users::Users,
+    latest::Latest, ledgers::Ledgers, reached::Definitions, scales::Scales, sweeps::Sweeps,
+    users::Users,
 };
 
 /// ChangeCalendars by namespace and name: many tasks that refer to one are due together, and many policies flip with one.
@@ -32,6 +33,7 @@ pub struct Memory {
     pub calendars: Calendars,
     pub definitions: Definitions,
     pub rights: Rights,
+    pub scales: Scales,
 }
 
 /// How often an object's turns failed in a row.

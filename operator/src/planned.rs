@@ -1,9 +1,12 @@
-//! The Job that a change is planned with, as it is now: what it is with all that it names, who wrote it, and whether they may have it run.
+//! What a change is planned with, as it is now: its Job with all that this names, who wrote that, whether they may have it run, and the solution that it is of.
 
 use std::collections::BTreeSet;
 
 use crds::v1alpha1::{ChangeJob, JobSpec};
-use decide::{Refusal, calls, change::JobSeen};
+use decide::{
+    Refusal, calls,
+    change::{JobSeen, SolutionSeen},
+};
 
 use crate::{
     context::Context,
@@ -19,8 +22,30 @@ pub struct Planned {
     pub job: Result<Option<JobSeen>, Refusal>,
     /// Why a run of it would be refused.
     pub barred: Option<Refusal>,
+    /// The solution that the Job or the guide is of, where others have agreed to that.
+    pub solution: Option<SolutionSeen>,
     /// What the Job says, as far as it can be run.
     pub says: Option<JobSpec>,
+}
+
+impl Planned {
+    /// A guide, or what nobody has looked at.
+    pub const GUIDE: Self = Self::as_job(Ok(None));
+
+    const fn as_job(job: Result<Option<JobSeen>, Refusal>) -> Self {
+        Self {
+            job,
+            barred: None,
+            solution: None,
+            says: None,
+        }
+    }
+}
+
+impl From<Refusal> for Planned {
+    fn from(refusal: Refusal) -> Self {
+        Self::as_job(Err(refusal))
+    }
 }
 
 /// Looks at a planned Job; at the rights of its writers and of those who plan it where these are given.
@@ -31,8 +56,7 @@ pub async fn look(
     behind: Option<Vec<Writer>>,
 ) -> Result<Planned> {
     let Some(planned) = planned else {
-        let (job, barred, says) = (Ok(None), None, None);
-        return Ok(Planned { job, barred, says });
+        return Ok(Planned::GUIDE);
     };
     let name = &planned.job_ref.name;
     let asked = async {
@@ -54,15 +78,16 @@ pub async fn look(
             Err(gap) => Err(gap),
         }
     };
-    let (job, says, barred) = match asked.await {
-        Ok((seen, says, barred)) => (Ok(Some(seen)), Some(says), barred),
-        Err(Gap::Refused(refusal)) => (Err(refusal), None, None),
+    Ok(match asked.await {
+        Ok((seen, says, barred)) => Planned {
+            barred,
+            says: Some(says),
+            ..Planned::as_job(Ok(Some(seen)))
+        },
+        Err(Gap::Refused(refusal)) => refusal.into(),
         Err(Gap::Failed { what, source }) => return Err(Error::Observe { what, source }),
-        Err(Gap::Forbidden(why) | Gap::Unseen(_, why)) => {
-            (Err(Refusal::new("Forbidden", why)), None, None)
-        }
-    };
-    Ok(Planned { job, barred, says })
+        Err(Gap::Forbidden(why) | Gap::Unseen(_, why)) => Refusal::new("Forbidden", why).into(),
+    })
 }
 
 fn seen(name: &str, found: &Definition) -> Result<JobSeen, Refusal> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, http::HeaderMap, routing::get};
-use serving::{Attributes, CallerError, FrontProxy, Review};
+use serving::{Attributes, CallerError, FrontProxy, Review, User};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -86,36 +86,43 @@ pub struct Target<'a> {
     pub subresource: Option<&'a str>,
 }
 
+impl Target<'_> {
+    fn asked(&self, verb: &str) -> Attributes {
+        let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
+        Attributes {
+            verb: verb.to_owned(),
+            group: object::GROUP.to_owned(),
+            version: object::VERSION.to_owned(),
+            resource: self.resource.name().to_owned(),
+            subresource: owned(self.subresource),
+            namespace: owned(self.namespace),
+            name: owned(self.name),
+        }
+    }
+}
+
 impl Api {
-    /// Lets the request pass, or says why not. Our own fronts ask, and say for whom.
+    /// Lets the request of somebody pass, or says why not. Our own fronts ask, and say for whom.
     pub async fn admit(
         &self,
         headers: &HeaderMap,
         verb: &str,
         target: Target<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<User, Failure> {
         door::admit(&*self.review, headers, &self.front).await?;
         let user = FrontProxy::ours().user(headers);
         let user = user.ok_or(Failure::Unauthorized(CallerError::NoUser))?;
-        let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
-        let attributes = Attributes {
-            verb: verb.to_owned(),
-            group: object::GROUP.to_owned(),
-            version: object::VERSION.to_owned(),
-            resource: target.resource.name().to_owned(),
-            subresource: owned(target.subresource),
-            namespace: owned(target.namespace),
-            name: owned(target.name),
-        };
-        let decision = self
-            .review
-            .may(&user, &attributes)
-            .await
-            .map_err(Failure::Review)?;
-        if decision.allowed {
+        self.allow(&user, &target.asked(verb)).await?;
+        Ok(user)
+    }
+
+    /// Whether somebody may do this, in the words of a refusal where not.
+    pub async fn allow(&self, user: &User, asked: &Attributes) -> Result<(), Failure> {
+        let decision = self.review.may(user, asked).await;
+        if decision.map_err(Failure::Review)?.allowed {
             return Ok(());
         }
-        Err(Failure::Forbidden(refusal(&user.name, &attributes)))
+        Err(Failure::Forbidden(refusal(&user.name, asked)))
     }
 
     /// Lets a list of what nobody watches pass.
@@ -124,7 +131,7 @@ impl Api {
         headers: &HeaderMap,
         parameters: &Parameters,
         target: Target<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<User, Failure> {
         if list::yes(parameters.watch.as_ref()) {
             return Err(Failure::MethodNotAllowed);
         }

@@ -1,19 +1,25 @@
-//! Objects that have finished, as `Archive`: found under their kind and name after the cluster has let them go. They do not change, so nobody watches them.
+//! Objects that have finished, as `Archive`: found under their kind and name after the cluster has let them go, by those who may read that kind there. They do not change, so nobody watches them.
 
 use axum::{
     Json,
     extract::{Path, Query, State},
     http::HeaderMap,
 };
+use crds::{
+    archive::{Archived, KINDS},
+    names::GROUP,
+};
 use jiff::Timestamp;
 use records::{ArchiveQuery, ArchiveRow};
 use serde_json::{Value, json};
+use serving::{Attributes, User};
 
 use crate::{
     accept,
     api::{Api, Resource, Target},
     failure::Failure,
     list::{self, Continue, Parameters},
+    object::VERSION,
     served::{self, Served, seconds},
     table::{Column, millis, short},
 };
@@ -51,7 +57,9 @@ pub async fn all(
         namespace,
         ..Target::default()
     };
-    api.admit_list(&headers, &parameters, target).await?;
+    let user = api.admit_list(&headers, &parameters, target).await?;
+    let chosen = chosen(&parameters)?;
+    let kinds = readable(&api, &user, namespace, &chosen).await?;
     let from = parameters.continued()?;
     let place = from.as_ref().map(|from| &from.place);
     let (order, after) = list::from_on(list::order(&api, namespace)?, place);
@@ -59,15 +67,60 @@ pub async fn all(
         namespaces: order.iter().map(|(_, uid)| uid.clone()).collect(),
         after,
         limit: parameters.at_most(MAX_PAGE),
-        ..chosen(&parameters)?
+        ..chosen
     };
-    let page = api.slot.store()?.archived(query).await?;
+    let mut page = api.slot.store()?.archived(query).await?;
+    page.rows
+        .retain(|row| kinds.contains(&row.archived.kind.as_str()));
     let mut metadata = json!({"resourceVersion": ""});
     if let Some(ended) = page.next.and_then(|cursor| list::named(&order, cursor)) {
         metadata["continue"] = json!(Continue::after(0, ended)?);
     }
     let shape = accept::shape(&headers, parameters.include_object.as_deref());
     served::list(&page.rows, shape, &metadata).map(Json)
+}
+
+/// The kinds, of those that are asked for, whose objects somebody may list; they are refused where there is none.
+async fn readable(
+    api: &Api,
+    user: &User,
+    namespace: Option<&str>,
+    chosen: &ArchiveQuery,
+) -> Result<Vec<&'static str>, Failure> {
+    let named = chosen.name.as_deref().map(Archived::read_row_name);
+    let named = named.map(|named| named.map(|(kind, ..)| kind));
+    let is_asked = |kind: &str| {
+        chosen.kind.as_deref().is_none_or(|asked| asked == kind)
+            && named.is_none_or(|named| named == Some(kind))
+    };
+    let (mut kinds, mut refused) = (Vec::new(), None);
+    for (kind, resource) in KINDS.into_iter().filter(|(kind, _)| is_asked(kind)) {
+        match api
+            .allow(user, &of_kind("list", resource, namespace, None))
+            .await
+        {
+            Ok(()) => kinds.push(kind),
+            Err(Failure::Forbidden(why)) => refused = refused.or(Some(why)),
+            Err(failure) => return Err(failure),
+        }
+    }
+    match refused.filter(|_| kinds.is_empty()) {
+        Some(why) => Err(Failure::Forbidden(why)),
+        None => Ok(kinds),
+    }
+}
+
+/// What somebody asks for who asks for the objects themselves.
+fn of_kind(verb: &str, resource: &str, namespace: Option<&str>, name: Option<&str>) -> Attributes {
+    Attributes {
+        verb: verb.to_owned(),
+        group: GROUP.to_owned(),
+        version: VERSION.to_owned(),
+        resource: resource.to_owned(),
+        subresource: None,
+        namespace: namespace.map(ToOwned::to_owned),
+        name: name.map(ToOwned::to_owned),
+    }
 }
 
 /// What the selectors of a request choose.
@@ -101,11 +154,14 @@ pub async fn one(
         name: Some(&name),
         ..Target::default()
     };
-    api.admit(&headers, "get", target).await?;
+    let user = api.admit(&headers, "get", target).await?;
     let not_found = || Failure::NotFound {
         what: "archives.records.pilothouse.dev",
         name: name.clone(),
     };
+    let (_, resource, object) = Archived::read_row_name(&name).ok_or_else(not_found)?;
+    let asked = of_kind("get", resource, Some(&namespace), Some(object));
+    api.allow(&user, &asked).await?;
     let query = ArchiveQuery {
         namespaces: vec![api.uid_of(&namespace)?.ok_or_else(not_found)?],
         name: Some(name.clone()),

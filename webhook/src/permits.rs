@@ -11,9 +11,12 @@ use tokio::sync::watch;
 
 use crate::heard::News;
 
-/// Those of live tickets, by namespace and name.
+/// Those of live tickets, by namespace and name. What is known by now and what is told next share the namespaces in which nothing is new.
 #[derive(Clone, Debug, Default)]
-pub struct Permits(BTreeMap<String, BTreeMap<String, Arc<Permit>>>);
+pub struct Permits(BTreeMap<String, Arc<Here>>);
+
+/// Those of one namespace, by name.
+type Here = BTreeMap<String, Arc<Permit>>;
 
 /// As last heard.
 pub type Known = watch::Receiver<Arc<Permits>>;
@@ -56,14 +59,23 @@ impl Permits {
             return self.take(ticket);
         };
         let namespace = ticket.namespace().unwrap_or_default();
-        let here = self.0.entry(namespace).or_default();
+        let here = Arc::make_mut(self.0.entry(namespace).or_default());
         here.insert(ticket.name_any(), Arc::new(permit));
         true
     }
 
     fn take(&mut self, ticket: &DeserializeGuard<ChangeTicket>) -> bool {
-        let here = self.0.get_mut(&ticket.namespace().unwrap_or_default());
-        here.is_some_and(|here| here.remove(&ticket.name_any()).is_some())
+        let (namespace, name) = (ticket.namespace().unwrap_or_default(), ticket.name_any());
+        let here = self.0.get_mut(&namespace);
+        // Most tickets permit nothing, and nothing is copied for these.
+        let Some(here) = here.filter(|here| here.contains_key(&name)) else {
+            return false;
+        };
+        Arc::make_mut(here).remove(&name);
+        if here.is_empty() {
+            self.0.remove(&namespace);
+        }
+        true
     }
 
     /// The first ticket of a namespace under which somebody may do something now, or why one of their own does not let them.
@@ -75,7 +87,7 @@ impl Permits {
         now: Timestamp,
     ) -> Result<String, Option<String>> {
         let here = self.0.get(namespace).into_iter();
-        let here = here.flat_map(BTreeMap::values).map(|permit| &**permit);
+        let here = here.flat_map(|here| here.values()).map(|permit| &**permit);
         Permit::under(here, by, deed, now)
     }
 }
@@ -130,5 +142,30 @@ pub(crate) mod tests {
         permits.take_in(&Event::Apply(ticket(true)));
         permits.take_in(&Event::Init);
         assert!(permits.take_in(&Event::InitDone) && !has(&permits, "shop"));
+    }
+
+    #[test]
+    fn news_of_one_namespace_copy_nothing_of_another() {
+        let within = |namespace: &str, live: bool| {
+            let mut ticket = ticket(live);
+            let known = ticket.0.as_mut().unwrap();
+            known.metadata.namespace = Some(namespace.to_owned());
+            Event::Apply(ticket)
+        };
+        let mut permits = Permits::default();
+        for namespace in ["bank", "shop"] {
+            permits.take_in(&within(namespace, true));
+        }
+        let told = permits.clone();
+        let shared = |permits: &Permits, namespace| {
+            let now = permits.0.get(namespace);
+            now.is_some_and(|now| Arc::ptr_eq(now, &told.0[namespace]))
+        };
+        assert!(permits.take_in(&within("shop", true)));
+        assert!(shared(&permits, "bank") && !shared(&permits, "shop"));
+        assert!(permits.take_in(&within("shop", false)));
+        assert!(!permits.take_in(&within("shop", false)), "no news");
+        assert!(shared(&permits, "bank") && permits.0.len() == 1);
+        assert_eq!(told.0.len(), 2, "what was told stays as it was");
     }
 }

@@ -77,6 +77,7 @@ use super::{
     validation = Rule::new("!has(self.regions) || self.regions.all(r, r.window.start >= self.window.start && r.window.end <= self.window.end)").message("the window of a region is not within window"),
     validation = Rule::new("!has(self.regions) || has(self.plan.job) || !self.regions.exists(r, has(r.parameters))").message("parameters of a region are for a plan with a job"),
     validation = Rule::new("!has(self.regions) || !has(self.partOf)").message("a part of a change has no regions of its own"),
+    validation = Rule::new("has(self.ttlAfterFinished) == has(oldSelf.ttlAfterFinished) && (!has(self.ttlAfterFinished) || self.ttlAfterFinished == oldSelf.ttlAfterFinished)").message("ttlAfterFinished is given when the ticket is created, and stays as it is"),
 )]
 pub struct ChangeTicketSpec {
     /// title in a line, for lists.
@@ -128,6 +129,9 @@ pub struct ChangeTicketSpec {
     /// submit hands the ticket to its reviewers; false is a draft, which does nothing. It is no part of what is approved. Taken back before the start it makes the ticket a draft again; later it has no effect. Default false.
     #[serde(default)]
     pub submit: bool,
+    /// ttlAfterFinished is how long after its end the ticket is deleted, and no sooner than its window is over; the archive keeps it longer. It is given when the ticket is created, and never changed. One that Git has brought back by then does nothing, stays, and is Ready (AlreadyOver). Default: operator.archiveAfter of the installation, or it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_after_finished: Option<Duration>,
     /// requestedBy is who wrote this spec last. Stamped by the API server; what is written here is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<Requester>,
@@ -404,6 +408,9 @@ pub struct ChangeTicketStatus {
     /// finishedAt is when the ticket ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+    /// archivedAt is when records had taken in the ticket as it ended, with its ChangeActions and Approvals; the cluster may let it go from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived_at: Option<Time>,
 }
 
 /// How far a level of review is.

@@ -123,7 +123,10 @@ mod tests {
             let read: Duration = text.parse().expect(text);
             assert_eq!(read.get().as_millis(), milliseconds, "{text}");
             assert_eq!(read.to_string(), printed);
-            assert_eq!(u128::from(read.whole().unsigned_abs().as_secs()), milliseconds / 1000);
+            assert_eq!(
+                u128::from(read.whole().unsigned_abs().as_secs()),
+                milliseconds / 1000
+            );
         }
     }
 

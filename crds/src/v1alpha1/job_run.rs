@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Action, Decision, Duration, JobSpec, LocalRef, ParameterRef, Requester, SecretKeyRef, schema,
-    schema::UNSEEN,
-    whole,
+    schema::UNSEEN, whole,
 };
 use crate::names::DEFAULT_RUNNER;
 

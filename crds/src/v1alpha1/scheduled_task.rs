@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Duration, LocalRef, ParameterRef, Requester, SecretKeyRef, job_run::default_runner, schema, whole,
+    Duration, LocalRef, ParameterRef, Requester, SecretKeyRef, job_run::default_runner, schema,
+    whole,
 };
 
 /// A Job and the times at which it runs.

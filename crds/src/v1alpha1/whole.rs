@@ -45,7 +45,10 @@ mod tests {
     /// What is read again as it is written is what a status says of it.
     #[test]
     fn no_time_of_a_spec_has_a_fraction() {
-        let (half, digest) = ("2026-12-01T10:00:00.5Z", format!("sha256:{}", "0".repeat(64)));
+        let (half, digest) = (
+            "2026-12-01T10:00:00.5Z",
+            format!("sha256:{}", "0".repeat(64)),
+        );
         let task = json!({"schedule": {"at": half, "from": half}, "expires": half, "jobRef": {"name": "j"}});
         let window = json!({"start": half, "end": half});
         let approval = json!({"subject": {"kind": "Job", "name": "j"}, "digest": digest, "decision": "Approve", "expires": half});

@@ -1,6 +1,7 @@
 //! What becomes of a ChangeTicket now: how far its review is, whether it starts, what the end of its window does, and how it ends. What is to have an effect is in the status before.
 
 mod action;
+mod age;
 pub mod conflict;
 mod content;
 mod permit;
@@ -11,9 +12,10 @@ mod stage;
 mod status;
 
 pub use action::answered;
+pub use age::{ALREADY_OVER, closes, expires, is_already_over};
 pub use content::{Content, JobSeen, SolutionSeen};
 pub use permit::{Deed, Permit, covering, is_live, of_run, others, own_ticket};
-pub use review::{Pending, Reviewed, counts, pending};
+pub use review::{Pending, Reviewed, Reviewing, counts, pending};
 pub(crate) use status::{fail, moved_to, tell};
 pub use status::{failed, moved};
 
@@ -225,9 +227,7 @@ impl<'a> Standing<'a> {
 
     /// When the window closes: nothing is started from then on.
     fn closes(&self) -> Timestamp {
-        let window = &self.ticket.spec.window;
-        let closes = window.end.0.saturating_sub(window.reserve.whole());
-        closes.unwrap_or(Timestamp::MIN)
+        closes(&self.ticket.spec)
     }
 
     fn is_approved(&self) -> bool {

@@ -6,7 +6,9 @@ use crds::v1alpha1::{
 };
 
 use super::{
-    Standing, conflict, region,
+    Standing,
+    age::{ALREADY_OVER, is_already_over},
+    conflict, region,
     review::{self, Pending},
 };
 use crate::Refusal;
@@ -253,6 +255,13 @@ impl Standing<'_> {
     }
 
     fn expired(&self) -> End {
+        if is_already_over(self.ticket) {
+            let name = self.name();
+            let message = format!(
+                "nothing is started, since its window was over when it was created; what became of an earlier one of its name says kubectl get archives --field-selector kind=ChangeTicket,object={name}"
+            );
+            return End::new(ALREADY_OVER, message);
+        }
         let message = format!(
             "nothing was started until {:.0}; write another ticket for another window",
             self.closes()

@@ -4,7 +4,7 @@ use crds::v1alpha1::{ChangeConflict, ChangeTicketStatus, Verdict, find_condition
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Stage, Standing, is_changed};
+use super::{ALREADY_OVER, Stage, Standing, is_changed};
 
 impl Standing<'_> {
     /// The status at this stage.
@@ -139,6 +139,7 @@ fn word(stage: &Stage) -> &'static str {
         Stage::Ended(end) if end.is_well() => "Succeeded",
         Stage::Ended(end) => match end.reason {
             reason @ ("Cancelled" | "Expired") => reason,
+            ALREADY_OVER => "Expired",
             _ => "Failed",
         },
     }
@@ -202,7 +203,10 @@ fn ready(stage: &Stage) -> Verdict {
         Stage::Executing(how) => Verdict::unknown("Ready", "Executing", how),
         Stage::Cancelling => Verdict::unknown("Ready", "Cancelling", "its run is being cancelled"),
         Stage::Verifying(left) => Verdict::unknown("Ready", "AwaitingResult", left),
-        Stage::Ended(end) if end.is_well() => Verdict::yes("Ready", end.reason, &end.message),
+        // What Git has brought back is as it should be.
+        Stage::Ended(end) if end.is_well() || end.reason == ALREADY_OVER => {
+            Verdict::yes("Ready", end.reason, &end.message)
+        }
         Stage::Ended(end) => Verdict::no("Ready", end.reason, &end.message),
     }
 }

@@ -111,7 +111,7 @@ const FULL: [(&str, &str); 31] = [
     ),
     (
         "ChangeTicket",
-        r#"{title: t, description: d, type: Urgent, level: A, scope: {hosts: [h], objects: [{group: apps, resource: deployments, name: web}]}, start: Manual, submit: true, calendarRefs: [{name: c}], requestedBy: {user: a, groups: [b]},
+        r#"{title: t, description: d, type: Urgent, level: A, scope: {hosts: [h], objects: [{group: apps, resource: deployments, name: web}]}, start: Manual, submit: true, ttlAfterFinished: 1h, calendarRefs: [{name: c}], requestedBy: {user: a, groups: [b]},
             window: {start: "2027-01-01T00:00:00Z", end: "2027-01-01T02:00:00Z", onClose: Abort, reserve: 10m},
             plan: {job: {jobRef: {name: j}, serviceAccountName: a, parameters: {a: b}, secretParameters: {c: {name: s, key: k, uid: u}}}},
             implementers: {users: [u], groups: [g]}, review: [{name: l, users: [u], groups: [g], rule: All}],

@@ -54,7 +54,9 @@ const OBJECTS: &str = r#"
 ---
 {kind: ChangeTicket, metadata: {name: reviewed}, spec: {TICKET, submit: true, plan: {guide: g}, window: {start: "2026-01-01T00:00:00Z", end: "2099-01-01T00:00:00Z"}}}
 ---
-{kind: ChangeTicket, metadata: {name: late}, spec: {TICKET, submit: true, plan: {guide: g}, window: {start: "2025-01-01T00:00:00Z", end: "2025-01-02T00:00:00Z"}}}
+{kind: ChangeTicket, metadata: {name: late}, spec: {TICKET, submit: true, plan: {guide: g}, window: {start: "2026-01-01T00:00:00Z", end: "EXPIRES"}}}
+---
+{kind: ChangeTicket, metadata: {name: over}, spec: {TICKET, submit: true, plan: {guide: g}, window: {start: "2025-01-01T00:00:00Z", end: "2025-01-02T00:00:00Z"}}}
 ---
 {kind: ChangeTicket, metadata: {name: planless}, spec: {TICKET, submit: true, plan: {job: {jobRef: {name: nobody}}}, window: {start: "2026-01-01T00:00:00Z", end: "2099-01-01T00:00:00Z"}}}
 ---
@@ -130,6 +132,7 @@ Approval      nobodys   Counts=False/NotFound            Failed     Degraded
 ChangeTicket  draft     Ready=True/Draft                 Current    Healthy
 ChangeTicket  reviewed  Ready=Unknown/AwaitingApproval   InProgress Suspended
 ChangeTicket  late      Ready=False/Expired              Failed     Degraded
+ChangeTicket  over      Ready=True/AlreadyOver           Current    Healthy
 ChangeTicket  planless  Ready=False/JobNotFound          Failed     Degraded
 ChangeTicket  withdrawn Ready=False/Cancelled            Failed     Degraded
 ChangeTicket  unsolved  Ready=False/SolutionNotApproved  Failed     Degraded
@@ -288,7 +291,7 @@ async fn each_kind_is_told_of_as_it_is_in_every_state() {
         stage,
         seen: Vec::new(),
     };
-    let expires = Timestamp::now() + SignedDuration::from_secs(10);
+    let expires = Timestamp::now() + SignedDuration::from_secs(20);
     let expires = expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let objects = OBJECTS.replace("TICKET", TICKET);
     told.create(&objects.replace("EXPIRES", &expires)).await;

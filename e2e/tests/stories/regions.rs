@@ -1,7 +1,7 @@
 //! Story: a change of several regions is reviewed once, made in each of them on its hosts and in its window, and nobody gets a part of it past the review.
 
 use crds::v1alpha1::{Approval, ChangeOutcome, ChangeTicketStatus, RegionStatus, find_condition};
-use e2e::{Changes, accepted, eventually, refused, soon, stage::PATIENCE};
+use e2e::{Changes, Manifest, accepted, eventually, refused, soon, stage::PATIENCE, wait_for};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams},
@@ -114,23 +114,28 @@ async fn it_is_reviewed_once_and_made_in_each_region_on_its_hosts() {
 async fn a_part_is_approved_only_as_the_whole_has_it() {
     let scene = Changes::of("parts", WORK).await;
     let (eu, us) = parts(&scene, &ticket("move", 600, 600)).await;
-    scene.ready(&eu.ticket, "WaitingForWindow").await;
+    let stands = scene.ready(&eu.ticket, "WaitingForWindow").await;
 
-    // Nobody decides on a part.
+    // Nobody decides on a part: the plugin says on what, and what is written without it does not count.
     let named = format!("ticket/{}", eu.ticket);
     let said = scene.bob.pilothouse(&["approve", &named]).await;
-    assert_eq!(said.code, Some(0), "{said:#?}");
+    let line = format!("approve ticket/move -n {}", scene.stage.name());
+    assert!(
+        said.code != Some(0) && said.err.contains(&line),
+        "{said:#?}"
+    );
+    let subject = json!({"kind": "ChangeTicket", "name": eu.ticket});
+    let spec = json!({"subject": subject, "digest": stands.digest, "decision": "Approve"});
+    let given = Manifest::of("Approval", "of-a-part", &spec).within(scene.stage.name());
+    let bob = scene.stage.cluster.as_user("bob", &["testers"]);
+    accepted(given.create(&bob).await);
     let approvals: Api<Approval> = Api::namespaced(scene.stage.client.clone(), scene.stage.name());
-    eventually("an answer", PATIENCE, || async {
-        let all = approvals.list(&ListParams::default()).await.ok()?;
-        let mut told = all.items.iter().filter_map(|one| one.status.as_ref());
-        let is_refused = told.any(|status| {
-            let counts = find_condition(&status.conditions, "Counts");
-            counts.is_some_and(|counts| counts.reason == "PartOfTicket")
-        });
-        is_refused.then_some(())
-    })
-    .await;
+    let says = |approval: Option<&Approval>| {
+        let status = approval.and_then(|approval| approval.status.as_ref());
+        let counts = status.and_then(|status| find_condition(&status.conditions, "Counts"));
+        counts.is_some_and(|counts| counts.reason == "PartOfTicket")
+    };
+    wait_for(approvals, "of-a-part", "an answer", PATIENCE, says).await;
 
     // Changed by hand it is approved no more, and changed back it is.
     let mut spec = spec_of(&scene, &eu.ticket).await;

@@ -85,12 +85,13 @@ fn cases() -> Vec<Case> {
 }
 
 /// Rules that look at the old object, too; `what_is_said_once_never_changes` asks them.
-const OF_CHANGES: [&str; 5] = [
+const OF_CHANGES: [&str; 6] = [
     "a JobRun is immutable; create another one, or control it with a RunAction",
     "a RunAction is immutable; create another one",
     "an Approval is immutable; create another one",
     "a ChangeAction is immutable; create another one",
     "a BreakGlass does not change, but for closed, which becomes true by whoever has created it; create another one, or end it by an Approval that rejects it",
+    "ttlAfterFinished is given when the ticket is created, and stays as it is",
 ];
 
 #[tokio::test]
@@ -130,6 +131,7 @@ async fn what_is_said_once_never_changes() {
         ("Approval", json!({"reason": "another"})),
         ("ChangeAction", json!({"reason": "another"})),
         ("BreakGlass", json!({"reason": "another"})),
+        ("ChangeTicket", json!({"ttlAfterFinished": "1h"})),
     ];
     for ((kind, change), message) in changes.into_iter().zip(OF_CHANGES) {
         let kept = Manifest::of(kind, "asked", &least(kind)).within(namespace.name());

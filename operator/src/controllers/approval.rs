@@ -1,17 +1,22 @@
 //! Approval: says whether a decision counts for what its object says now, or for the step that waits for it. Runs ask for themselves.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
 use crds::v1alpha1::{
     Approval, BreakGlass, ChangeSolution, ChangeTicket, Job, JobRun, Script, SubjectKind,
 };
-use decide::{Refusal, approval, audit, break_glass, calls, change as changes, sign_off};
+use decide::{
+    Refusal, approval, audit, break_glass, calls,
+    change::{self as changes, Content, Reviewing},
+    sign_off,
+};
 use jiff::Timestamp;
 use kube::{
-    Api, ResourceExt as _,
-    core::DeserializeGuard,
+    Api, Resource, ResourceExt as _,
+    core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
+use serde::de::DeserializeOwned;
 
 use super::{change, run, solution, valid};
 use crate::{
@@ -134,28 +139,38 @@ async fn counts(
     approval: &Approval,
     now: Timestamp,
 ) -> Result<std::result::Result<(), Refusal>> {
-    let (namespace, subject) = (
-        approval.namespace().unwrap_or_default(),
-        &approval.spec.subject,
-    );
-    let (kind, name) = (subject.kind, subject.name.as_str());
+    let subject = &approval.spec.subject;
     if subject.step.is_some() {
         return of_step(ctx, approval, now).await;
     }
-    let found = match kind {
-        SubjectKind::Script => of_script(ctx, &namespace, name).await?,
-        SubjectKind::Job => of_job(ctx, &namespace, name).await?,
-        SubjectKind::JobRun => of_run(ctx, &namespace, name).await?,
-        SubjectKind::ChangeTicket => return of_ticket(ctx, approval, now).await,
-        SubjectKind::ChangeSolution => return of_solution(ctx, approval, now).await,
+    let found = match subject.kind {
+        SubjectKind::Script => of_script(ctx, approval).await?,
+        SubjectKind::Job => of_job(ctx, approval).await?,
+        SubjectKind::JobRun => of_run(ctx, approval).await?,
+        SubjectKind::ChangeTicket => {
+            let found = named(ctx, approval).await?;
+            let content = match &found {
+                Some(ticket) => change::content(ctx, ticket, now).await?,
+                None => None,
+            };
+            return Ok(of_change(approval, found.as_ref().zip(content), now));
+        }
+        SubjectKind::ChangeSolution => {
+            let found = named(ctx, approval).await?;
+            let content = match &found {
+                Some(solution) => solution::content(ctx, solution).await?,
+                None => None,
+            };
+            return Ok(of_change(approval, found.as_ref().zip(content), now));
+        }
         SubjectKind::BreakGlass => return of_glass(ctx, approval, now).await,
     };
     let Some((digest, writers)) = &found else {
-        return Ok(Err(not_found(&namespace, approval)));
+        return Ok(Err(not_found(approval)));
     };
     let content = approval::Content {
-        kind,
-        name,
+        kind: subject.kind,
+        name: &subject.name,
         step: None,
         digest,
         writers,
@@ -163,7 +178,21 @@ async fn counts(
     Ok(content.counts(approval, now))
 }
 
-fn not_found(namespace: &str, approval: &Approval) -> Refusal {
+/// The object of this kind that a decision is about, where it is there.
+async fn named<K>(ctx: &Context, approval: &Approval) -> Result<Option<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned,
+{
+    let namespace = approval.namespace().unwrap_or_default();
+    let name = &approval.spec.subject.name;
+    let api = Api::<K>::namespaced(ctx.client.clone(), &namespace);
+    let found = api.get_opt(name).await;
+    found.map_err(observing(format!("{} {name}", K::kind(&()))))
+}
+
+fn not_found(approval: &Approval) -> Refusal {
+    let namespace = approval.namespace().unwrap_or_default();
     let (kind, name) = (approval.spec.subject.kind, &approval.spec.subject.name);
     let message =
         format!("there is no {kind:?} {name} that could be decided on in namespace {namespace}");
@@ -176,61 +205,26 @@ async fn of_step(
     approval: &Approval,
     now: Timestamp,
 ) -> Result<std::result::Result<(), Refusal>> {
-    let (namespace, subject) = (
-        approval.namespace().unwrap_or_default(),
-        &approval.spec.subject,
-    );
-    let name = subject.name.as_str();
-    let runs = Api::<JobRun>::namespaced(ctx.client.clone(), &namespace);
-    let found = runs.get_opt(name).await;
-    let found = found.map_err(observing(format!("JobRun {name}")))?;
+    let found = named(ctx, approval).await?;
     let kept = match &found {
         Some(run) => plan_of(ctx, run).await?,
         None => None,
     };
     let Some((run, kept)) = found.zip(kept) else {
-        return Ok(Err(not_found(&namespace, approval)));
+        return Ok(Err(not_found(approval)));
     };
     let planned = (&*kept.plan, kept.hash.as_str());
     Ok(sign_off::counts(approval, &run, planned, now))
 }
 
-/// Who may decide on a ticket stands in the ticket.
-async fn of_ticket(
-    ctx: &Context,
+/// Who may decide on a ticket or a solution stands in what it says itself.
+fn of_change<'a>(
     approval: &Approval,
+    found: Option<(impl Into<Reviewing<'a>>, Content)>,
     now: Timestamp,
-) -> Result<std::result::Result<(), Refusal>> {
-    let namespace = approval.namespace().unwrap_or_default();
-    let name = &approval.spec.subject.name;
-    let tickets = Api::<ChangeTicket>::namespaced(ctx.client.clone(), &namespace);
-    let found = tickets.get_opt(name).await;
-    let Some(ticket) = found.map_err(observing(format!("ChangeTicket {name}")))? else {
-        return Ok(Err(not_found(&namespace, approval)));
-    };
-    let Some(content) = change::content(ctx, &ticket, now).await? else {
-        return Ok(Err(not_found(&namespace, approval)));
-    };
-    Ok(changes::counts(&ticket, &content, approval, now))
-}
-
-/// So it does in a solution.
-async fn of_solution(
-    ctx: &Context,
-    approval: &Approval,
-    now: Timestamp,
-) -> Result<std::result::Result<(), Refusal>> {
-    let namespace = approval.namespace().unwrap_or_default();
-    let name = &approval.spec.subject.name;
-    let solutions = Api::<ChangeSolution>::namespaced(ctx.client.clone(), &namespace);
-    let found = solutions.get_opt(name).await;
-    let Some(found) = found.map_err(observing(format!("ChangeSolution {name}")))? else {
-        return Ok(Err(not_found(&namespace, approval)));
-    };
-    let Some(content) = solution::content(ctx, &found).await? else {
-        return Ok(Err(not_found(&namespace, approval)));
-    };
-    Ok(changes::counts(&found, &content, approval, now))
+) -> std::result::Result<(), Refusal> {
+    let (said, content) = found.ok_or_else(|| not_found(approval))?;
+    changes::counts(said, &content, approval, now)
 }
 
 /// When it ended stands in its status.
@@ -239,21 +233,15 @@ async fn of_glass(
     approval: &Approval,
     now: Timestamp,
 ) -> Result<std::result::Result<(), Refusal>> {
-    let namespace = approval.namespace().unwrap_or_default();
-    let name = &approval.spec.subject.name;
-    let glasses = Api::<BreakGlass>::namespaced(ctx.client.clone(), &namespace);
-    let found = glasses.get_opt(name).await;
-    let found = found.map_err(observing(format!("BreakGlass {name}")))?;
+    let found: Option<BreakGlass> = named(ctx, approval).await?;
     Ok(found.map_or_else(
-        || Err(not_found(&namespace, approval)),
+        || Err(not_found(approval)),
         |glass| break_glass::counts(&glass, approval, now),
     ))
 }
 
-async fn of_script(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Now>> {
-    let scripts = Api::<Script>::namespaced(ctx.client.clone(), namespace);
-    let found = scripts.get_opt(name).await;
-    let found = found.map_err(observing(format!("Script {name}")))?;
+async fn of_script(ctx: &Context, approval: &Approval) -> Result<Option<Now>> {
+    let found: Option<Script> = named(ctx, approval).await?;
     Ok(found.map(|script| {
         let writers = script.spec.requested_by.iter().map(|by| by.user.clone());
         (decide::script::digest(&script.spec), writers.collect())
@@ -261,14 +249,14 @@ async fn of_script(ctx: &Context, namespace: &str, name: &str) -> Result<Option<
 }
 
 /// What a Job is comes from all that it reaches; one that could not be run cannot be decided on.
-async fn of_job(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Now>> {
-    let jobs = Api::<Job>::namespaced(ctx.client.clone(), namespace);
-    let found = jobs.get_opt(name).await;
-    let Some(job) = found.map_err(observing(format!("Job {name}")))? else {
+async fn of_job(ctx: &Context, approval: &Approval) -> Result<Option<Now>> {
+    let Some(job) = named::<Job>(ctx, approval).await? else {
         return Ok(None);
     };
-    let reached = reached::reached(&ctx.client, namespace, &job.spec).await;
+    let namespace = approval.namespace().unwrap_or_default();
+    let reached = reached::reached(&ctx.client, &namespace, &job.spec).await;
     let reached = reached.map_err(observing("what the job names"))?;
+    let name = &approval.spec.subject.name;
     let revisions = calls::revisions(name, &job.spec, &reached.contents());
     let own = job.spec.requested_by.iter().map(|by| by.user.clone());
     let others = reached
@@ -278,10 +266,8 @@ async fn of_job(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Now
     Ok(revisions.ok().map(|revisions| (revisions.own, writers)))
 }
 
-async fn of_run(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Now>> {
-    let runs = Api::<JobRun>::namespaced(ctx.client.clone(), namespace);
-    let found = runs.get_opt(name).await;
-    let Some(run) = found.map_err(observing(format!("JobRun {name}")))? else {
+async fn of_run(ctx: &Context, approval: &Approval) -> Result<Option<Now>> {
+    let Some(run) = named(ctx, approval).await? else {
         return Ok(None);
     };
     let kept = plan_of(ctx, &run).await?;

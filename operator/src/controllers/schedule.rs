@@ -22,9 +22,9 @@ use kube::{
     runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
 
-use super::{run::remove, valid};
+use super::valid;
 use crate::{
-    actions,
+    actions, archives,
     context::Context,
     entitled::{self, Writer},
     error::{Error, Result, acting, chain, observing},
@@ -341,7 +341,7 @@ async fn prune(ctx: &Context, task: &ScheduledTask) -> Result<()> {
     let of =
         |runs: Vec<JobRun>, kept: i32| runs.into_iter().skip(usize::try_from(kept).unwrap_or(0));
     for run in of(well, history.succeeded).chain(of(badly, history.failed)) {
-        remove(ctx, &run).await?;
+        archives::remove(ctx, &run).await?;
     }
     Ok(())
 }

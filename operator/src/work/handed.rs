@@ -170,7 +170,10 @@ impl Work {
             let message = format!("{field} was not given: the step that declares it was left out");
             Outcome::undeliverable("MissingOutput", message)
         })?;
-        let row = self.ctx.ledgers.row(&run.uid, &run.key(task, attempt).digest());
+        let row = self
+            .ctx
+            .ledgers
+            .row(&run.uid, &run.key(task, attempt).digest());
         let uid = row.and_then(|row| row.secret_uid).ok_or_else(|| {
             let message = format!("{field}: nobody has written down which Secret holds it");
             Outcome::undeliverable("MissingOutput", message)

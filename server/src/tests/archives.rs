@@ -5,7 +5,7 @@ use crds::execution::Batch;
 use records::conformance::archived;
 use serde_json::json;
 
-use super::{ADMIN, READER, TABLE, World, body, known, names};
+use super::{ADMIN, READER, TABLE, WATCHER, World, body, known, names};
 
 async fn world() -> World {
     let world = World::new();
@@ -13,6 +13,7 @@ async fn world() -> World {
         archived("a", "JobRun", "nightly", "11111111"),
         archived("a", "RunAction", "nightly-cancel", "22222222"),
         archived("b", "JobRun", "nightly", "33333333"),
+        archived("b", "ChangeTicket", "move.db-8", "44444444"),
     ];
     let batch = Batch {
         archived,
@@ -29,6 +30,7 @@ async fn a_finished_object_is_listed_and_read_whole() {
     let found = [
         "jobrun.nightly.11111111",
         "runaction.nightly-cancel.22222222",
+        "changeticket.move.db-8.44444444",
         "jobrun.nightly.33333333",
     ];
     assert_eq!(names(&all), found);
@@ -68,7 +70,7 @@ async fn pages_follow_each_other_over_namespaces() {
         };
         path = format!("/archives?limit=1&continue={next}");
     }
-    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found.len(), 4, "{found:?}");
 }
 
 #[tokio::test]
@@ -91,6 +93,35 @@ async fn only_those_who_may_and_only_of_the_namespace_that_is_there_now() {
     assert_eq!(names(&world.get("/archives").await), [""; 0]);
     world
         .refused(mine, &ADMIN, StatusCode::NOT_FOUND, "NotFound")
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_kind_is_read_by_those_who_may_read_the_kind() {
+    let world = world().await;
+    let all = body(world.ask("/namespaces/b/archives", &WATCHER).await).await;
+    assert_eq!(names(&all), ["jobrun.nightly.33333333"], "and no ticket");
+    let ticket = "/namespaces/b/archives/changeticket.move.db-8.44444444";
+    assert_eq!(world.ask(ticket, &ADMIN).await.status(), StatusCode::OK);
+    for path in [
+        ticket,
+        "/namespaces/b/archives/changeticket.never.44444444",
+        "/archives?fieldSelector=kind%3DChangeTicket",
+        "/namespaces/b/archives?fieldSelector=metadata.name%3Dchangeticket.move.db-8.44444444",
+    ] {
+        world
+            .refused(path, &WATCHER, StatusCode::FORBIDDEN, "Forbidden")
+            .await;
+    }
+    let nothing = "/namespaces/b/archives?fieldSelector=kind%3DSecret";
+    assert_eq!(names(&world.get(nothing).await), [""; 0]);
+    world
+        .refused(
+            "/namespaces/b/archives/secret.key.44444444",
+            &ADMIN,
+            StatusCode::NOT_FOUND,
+            "NotFound",
+        )
         .await;
 }
 

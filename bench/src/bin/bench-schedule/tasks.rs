@@ -61,7 +61,8 @@ pub fn lateness(due: Timestamp, seen: Timestamp) -> Result<Duration> {
 /// How long ahead of their firing all tasks have to be written, so that the operator has looked at each by then.
 pub async fn ahead(client: &Client) -> Result<SignedDuration> {
     let began = Instant::now();
-    let spec = |_| Ok(json!({"schedule": {"every": "24h"}, "suspend": true, "jobRef": {"name": "job"}}));
+    let spec =
+        |_| Ok(json!({"schedule": {"every": "24h"}, "suspend": true, "jobRef": {"name": "job"}}));
     settled(client, "few", FEW, spec).await?;
     let took = began.elapsed();
     let ahead = took * u32::try_from(TASKS / FEW * MARGIN)?;

@@ -1,4 +1,4 @@
--- A ChangeTicket is healthy as a draft and when it has ended well. Only one that waits for a person is suspended.
+-- A ChangeTicket is healthy as a draft, when it has ended well, and when Git has brought back one whose window was over. Only one that waits for a person is suspended.
 local health = { status = "Progressing", message = "the operator has not looked at it yet" }
 if obj.status == nil or obj.status.observedGeneration ~= obj.metadata.generation then
   return health

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Applied, Around, Booking, Found, Graph, applied, conflicts_of_all, is_about};
 use crate::{
     calendar::{Calendar, Closed},
-    change::risk::{self, Facts, Past, Weighed},
+    change::risk::{self, Facts, Past, Scale, Weighed},
 };
 
 type Named<T> = BTreeMap<String, T>;
@@ -19,7 +19,14 @@ pub struct Diary {
     tickets: Named<Named<Vec<Booking>>>,
     past: Named<Named<Past>>,
     calendars: Named<Named<Arc<Calendar>>>,
-    policies: Named<ProtectionPolicy>,
+    policies: Named<Ruling>,
+}
+
+/// A policy, and how it weighs where it does.
+#[derive(Debug)]
+struct Ruling {
+    policy: ProtectionPolicy,
+    scale: Option<Scale>,
 }
 
 /// Something of which a diary is kept.
@@ -62,8 +69,8 @@ impl Diary {
     /// How risky a ticket is that conflicts with these, but for rules that ask for its Job or its namespace, and for policies that choose namespaces by labels: what these say is known once it is handed in.
     pub fn risk(&self, ticket: &ChangeTicket, conflicts: &[Found], now: Timestamp) -> Weighed {
         let namespace = ticket.metadata.namespace.as_deref().unwrap_or_default();
-        let hours = risk::calendars(self.about(namespace)).into_iter();
-        let hours = hours.filter_map(|of| {
+        let scales = || self.about(namespace).filter_map(|one| one.scale.as_ref());
+        let hours = scales().filter_map(Scale::hours).filter_map(|of| {
             let calendar = self.calendars.get(&of.namespace)?.get(&of.name)?;
             Some((of.clone(), calendar.clone()))
         });
@@ -76,17 +83,17 @@ impl Diary {
             past: &past,
             calendars: &hours.collect(),
         };
-        risk::weigh(ticket, self.about(namespace), &facts, now)
+        risk::weigh(ticket, scales(), &facts, now)
     }
 
     /// Policies about a namespace, as far as they name it.
-    fn about(&self, namespace: &str) -> impl Iterator<Item = &ProtectionPolicy> {
-        let policies = self.policies.values();
-        policies.filter(move |policy| is_about(policy, namespace, None))
+    fn about(&self, namespace: &str) -> impl Iterator<Item = &Ruling> {
+        let all = self.policies.values();
+        all.filter(move |one| is_about(&one.policy, namespace, None))
     }
 
     fn calendars(&self, own: &Booking) -> Vec<Applied> {
-        let about = self.about(&own.namespace);
+        let about = self.about(&own.namespace).map(|one| &one.policy);
         let of_policies = applied(about)
             .into_iter()
             .map(|(of, rules)| (&of.namespace, &of.name, Some(rules.to_vec())));
@@ -178,7 +185,13 @@ impl Kept for ProtectionPolicy {
 
     fn keep(&self, diary: &mut Diary) {
         let name = self.metadata.name.clone().unwrap_or_default();
+        let known = diary.policies.get(&name);
+        if known.is_some_and(|known| known.policy.spec == self.spec) {
+            // That it has opened or closed is no news here, and its rules are compiled.
+            return;
+        }
         let policy = ProtectionPolicy::new(&name, self.spec.clone());
-        diary.policies.insert(name, policy);
+        let scale = Scale::of(&policy);
+        diary.policies.insert(name, Ruling { policy, scale });
     }
 }

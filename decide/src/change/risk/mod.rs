@@ -5,24 +5,20 @@ mod past;
 mod personnel;
 mod rules;
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use crds::v1alpha1::{
-    CalendarRef, ChangeRisk, ChangeTicket, JobSpec, PolicyMode, ProtectionPolicy, RiskReason,
-    RiskScale, clip,
+    CalendarRef, ChangeOutcome, ChangeRisk, ChangeTicket, JobSpec, PolicyMode, ProtectionPolicy,
+    RiskReason, RiskScale, clip,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use past::Past;
 pub use rules::check;
 
 use super::conflict::Found;
 use crate::{Refusal, calendar::Calendar};
-use rules::Given;
+use rules::{Given, Rules};
 
 /// The highest score.
 const MOST: i32 = 100;
@@ -56,61 +52,83 @@ pub struct Weighed {
     pub told: Option<String>,
 }
 
+/// How a policy weighs, with its rules compiled once for all tickets.
+#[derive(Debug)]
+pub struct Scale {
+    policy: String,
+    is_enforced: bool,
+    says: RiskScale,
+    rules: Rules,
+}
+
+impl Scale {
+    /// None of a policy that does not weigh.
+    pub fn of(policy: &ProtectionPolicy) -> Option<Self> {
+        let says = says(policy)?;
+        Some(Self {
+            policy: policy.metadata.name.clone().unwrap_or_default(),
+            is_enforced: policy.spec.mode == PolicyMode::Enforce,
+            says: says.clone(),
+            rules: Rules::of(&says.rules),
+        })
+    }
+
+    /// The calendar that tells the hours of work.
+    pub fn hours(&self) -> Option<&CalendarRef> {
+        let personnel = self.says.personnel.as_ref();
+        let hours = personnel.and_then(|personnel| personnel.out_of_hours.as_ref());
+        hours.map(|hours| &hours.calendar)
+    }
+
+    /// Until when a change that has failed counts against those who had a part in it.
+    pub fn remembers(&self, past: &Past) -> Option<Timestamp> {
+        let personnel = self.says.personnel.as_ref()?;
+        let of = personnel.recent_failures.as_ref()?;
+        let within = SignedDuration::try_from(of.within.get()).unwrap_or(SignedDuration::MAX);
+        let until = past.ended.saturating_add(within).unwrap_or(Timestamp::MAX);
+        (past.outcome == ChangeOutcome::Failed).then_some(until)
+    }
+}
+
+fn says(policy: &ProtectionPolicy) -> Option<&RiskScale> {
+    let asked = Some(policy).filter(|policy| policy.spec.mode != PolicyMode::Disabled);
+    asked?.spec.require.ticket.as_ref()?.risk.as_ref()
+}
+
 /// Weighs a ticket by the policies about its namespace.
 pub fn weigh<'a>(
     ticket: &ChangeTicket,
-    policies: impl IntoIterator<Item = &'a ProtectionPolicy>,
+    scales: impl IntoIterator<Item = &'a Scale>,
     facts: &Facts<'_>,
     now: Timestamp,
 ) -> Weighed {
-    let scales: Vec<_> = scales(policies).collect();
-    if scales.is_empty() {
+    let mut scales = scales.into_iter().peekable();
+    if scales.peek().is_none() {
         return Weighed::default();
     }
     let given = Given::of(ticket, facts);
-    let opinion = |(policy, scale): (&'a ProtectionPolicy, &'a RiskScale)| {
-        let mut reasons = rules::holding(&scale.rules, &given);
-        if let Some(personnel) = &scale.personnel {
+    let opinion = |scale: &'a Scale| {
+        let mut reasons = scale.rules.holding(&given);
+        if let Some(personnel) = &scale.says.personnel {
             reasons.extend(personnel::counted(ticket, personnel, facts, now));
         }
-        Opinion::of(policy, scale, reasons)
+        Opinion::of(scale, reasons)
     };
-    let mut opinions: Vec<_> = scales.into_iter().map(opinion).collect();
-    opinions.sort_by_key(|one| (Reverse(one.score), one.policy));
+    let mut opinions: Vec<_> = scales.map(opinion).collect();
+    opinions.sort_by_key(|one| (Reverse(one.score), &one.of.policy));
     summed(&opinions, levels::apart(&ticket.spec.review))
-}
-
-/// Calendars that tell the hours of work.
-pub fn calendars<'a>(
-    policies: impl IntoIterator<Item = &'a ProtectionPolicy>,
-) -> BTreeSet<&'a CalendarRef> {
-    let personnel = scales(policies).filter_map(|(_, scale)| scale.personnel.as_ref());
-    let hours = personnel.filter_map(|personnel| personnel.out_of_hours.as_ref());
-    hours.map(|hours| &hours.calendar).collect()
-}
-
-/// Policies that weigh at all.
-pub fn scales<'a>(
-    policies: impl IntoIterator<Item = &'a ProtectionPolicy>,
-) -> impl Iterator<Item = (&'a ProtectionPolicy, &'a RiskScale)> {
-    let asked = policies.into_iter();
-    let asked = asked.filter(|policy| policy.spec.mode != PolicyMode::Disabled);
-    asked.filter_map(|policy| {
-        let ticketed = policy.spec.require.ticket.as_ref()?;
-        Some((policy, ticketed.risk.as_ref()?))
-    })
 }
 
 /// What all policies come to, the highest score first.
 fn summed(opinions: &[Opinion<'_>], levels: i32) -> Weighed {
-    let enforced = || opinions.iter().filter(|one| one.is_enforced);
+    let enforced = || opinions.iter().filter(|one| one.of.is_enforced);
     let refusal = strictest(enforced(), levels);
     let lacks = refusal
         .clone()
         .or_else(|| strictest(opinions.iter(), levels));
     let risk = opinions.first().map(|highest| ChangeRisk {
         score: highest.score,
-        policy: highest.policy.to_owned(),
+        policy: highest.of.policy.clone(),
         review_levels: enforced().filter_map(Opinion::levels).max(),
         lacks: lacks.as_ref().map(|lacks| clip(&lacks.message, SAID)),
         reasons: highest.reasons.clone(),
@@ -134,39 +152,30 @@ fn strictest<'a>(opinions: impl Iterator<Item = &'a Opinion<'a>>, levels: i32) -
 
 /// How much of the highest score a policy gives, and for what.
 struct Opinion<'a> {
-    policy: &'a str,
-    scale: &'a RiskScale,
-    is_enforced: bool,
+    of: &'a Scale,
     score: i32,
     reasons: Vec<RiskReason>,
 }
 
 impl<'a> Opinion<'a> {
-    fn of(
-        policy: &'a ProtectionPolicy,
-        scale: &'a RiskScale,
-        mut reasons: Vec<RiskReason>,
-    ) -> Self {
+    fn of(of: &'a Scale, mut reasons: Vec<RiskReason>) -> Self {
         reasons.sort_by_key(|reason| Reverse(reason.score));
         let sum: i32 = reasons.iter().map(|reason| reason.score).sum();
-        Self {
-            policy: policy.metadata.name.as_deref().unwrap_or_default(),
-            scale,
-            is_enforced: policy.spec.mode == PolicyMode::Enforce,
-            score: sum.min(MOST),
-            reasons,
-        }
+        let score = sum.min(MOST);
+        Self { of, score, reasons }
     }
 
     /// Levels of review that it asks for.
     fn levels(&self) -> Option<i32> {
-        let reached = self.scale.review.iter().filter(|of| self.score >= of.score);
+        let asked = self.of.says.review.iter();
+        let reached = asked.filter(|of| self.score >= of.score);
         reached.map(|of| of.levels).max()
     }
 
     /// What it asks for that is not there, and how much that is.
     fn lacking(&self, levels: i32) -> Option<(i32, Refusal)> {
-        if let Some(most) = self.scale.block_at.filter(|most| self.score >= *most) {
+        let block_at = self.of.says.block_at;
+        if let Some(most) = block_at.filter(|most| self.score >= *most) {
             let message = format!(
                 "{}, which lets through no change of {most} or more; make it less risky (status.risk.reasons)",
                 self.said()
@@ -194,7 +203,7 @@ impl<'a> Opinion<'a> {
             "the risk is {} of {MOST} ({}{more}) by ProtectionPolicy {}",
             self.score,
             named.join(", "),
-            self.policy
+            self.of.policy
         )
     }
 }

@@ -1,4 +1,4 @@
-//! Rules that users write: conditions over what is known of a change.
+//! Rules that users write: conditions over what is known of a change, compiled once for all of them.
 
 use crds::v1alpha1::{ChangeTicket, RiskReason, RiskRule, RiskScale, clip};
 use serde_json::{Value, json};
@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 use super::{Facts, SAID};
 use crate::{
     Refusal,
-    condition::{self, Conditions},
+    condition::{self, Compiled},
 };
 
 /// What conditions can name.
 const VARIABLES: [&str; 4] = ["ticket", "namespaceObject", "job", "conflicts"];
+/// What is said of a rule of which nobody knows what is wrong with it.
+const UNTRIED: &str = "it cannot be evaluated";
 
 /// What conditions are asked of.
 pub(super) struct Given {
@@ -53,32 +55,44 @@ impl Given {
     }
 }
 
-/// The rules that hold of a ticket, and those that cannot be judged.
-pub(super) fn holding(rules: &[RiskRule], given: &Given) -> Vec<RiskReason> {
-    if rules.is_empty() {
-        return Vec::new();
+/// Rules of a policy as they were compiled; of those that cannot even be tried, none is.
+#[derive(Debug)]
+pub(super) struct Rules(Vec<(RiskRule, Option<Compiled>)>);
+
+impl Rules {
+    pub(super) fn of(rules: &[RiskRule]) -> Self {
+        if rules.is_empty() {
+            return Self(Vec::new());
+        }
+        let compile = |rule: &RiskRule| Some(Compiled::of("when", &rule.when));
+        let compiled = condition::with_room(|| rules.iter().map(compile).collect::<Vec<_>>());
+        let compiled = compiled.unwrap_or_else(|| rules.iter().map(|_| None).collect());
+        Self(rules.iter().cloned().zip(compiled).collect())
     }
-    let judged = condition::with_room(|| {
-        let mut conditions = Conditions::default();
-        let judged = rules
-            .iter()
-            .filter_map(|rule| judge(rule, given, &mut conditions));
-        judged.collect()
-    });
-    let unjudged = || {
-        rules
-            .iter()
-            .map(|rule| unjudged(rule, "it cannot be evaluated"))
-    };
-    judged.unwrap_or_else(|| unjudged().collect())
+
+    /// Those that hold of a ticket, and those that cannot be judged.
+    pub(super) fn holding(&self, given: &Given) -> Vec<RiskReason> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let judged = condition::with_room(|| {
+            let all = self.0.iter();
+            let judged = all.filter_map(|(rule, when)| judge(rule, when.as_ref(), given));
+            judged.collect()
+        });
+        let unjudged = || self.0.iter().map(|(rule, _)| unjudged(rule, UNTRIED));
+        judged.unwrap_or_else(|| unjudged().collect())
+    }
 }
 
-fn judge(rule: &RiskRule, given: &Given, conditions: &mut Conditions) -> Option<RiskReason> {
-    let mut names_only = |names: &[&str]| conditions.names_only("when", &rule.when, names);
-    if names_only(&VARIABLES) && !names_only(&given.known) {
+fn judge(rule: &RiskRule, when: Option<&Compiled>, given: &Given) -> Option<RiskReason> {
+    let Some(when) = when else {
+        return Some(unjudged(rule, UNTRIED));
+    };
+    if when.names_only(&VARIABLES) && !when.names_only(&given.known) {
         return None;
     }
-    match conditions.holds("when", &rule.when, &given.variables) {
+    match when.holds(&given.variables) {
         Ok(holds) => holds.then(|| counted(rule, &rule.why)),
         Err(refusal) => Some(unjudged(rule, &refusal.message)),
     }

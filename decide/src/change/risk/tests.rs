@@ -81,7 +81,8 @@ impl Around {
     }
 
     fn weighed(&self, ticket: &ChangeTicket, policies: &[ProtectionPolicy]) -> Weighed {
-        weigh(ticket, policies, &self.facts(), early())
+        let scales: Vec<_> = policies.iter().filter_map(Scale::of).collect();
+        weigh(ticket, &scales, &self.facts(), early())
     }
 }
 
@@ -164,7 +165,12 @@ fn what_cannot_be_judged_says_so_and_what_is_not_known_is_left_out() {
     let around = Around::default();
     let why = |when: &str, facts: &Facts<'_>, ticket: &ChangeTicket| {
         let scale = json!({"rules": [rule("one", 30, when)]});
-        let weighed = weigh(ticket, &[policy("p", "Warn", &scale)], facts, early());
+        let weighed = weigh(
+            ticket,
+            &Scale::of(&policy("p", "Warn", &scale)),
+            facts,
+            early(),
+        );
         let reasons = weighed.risk.expect("it was weighed").reasons;
         reasons.first().map(|reason| reason.why.clone())
     };
@@ -333,6 +339,21 @@ fn failures_count_once_while_they_are_recent() {
 }
 
 #[test]
+fn a_failure_is_remembered_for_as_long_as_it_counts() {
+    let scale = |personnel: &Value| {
+        let scale = json!({"personnel": personnel});
+        Scale::of(&policy("p", "Warn", &scale)).expect("it weighs")
+    };
+    let counts = scale(&json!({"recentFailures": {"score": 40, "within": "48h"}}));
+    let past = |outcome| ended("a", &of("ivan"), outcome, "2026-11-30T12:00:00Z");
+    let until = at("2026-12-02T12:00:00Z");
+    assert_eq!(counts.remembers(&past("Failed")), Some(until));
+    assert_eq!(counts.remembers(&past("Success")), None);
+    let other = scale(&json!({"firstTime": 5}));
+    assert_eq!(other.remembers(&past("Failed")), None);
+}
+
+#[test]
 fn a_window_is_out_of_hours_unless_its_calendar_is_open_all_through_it() {
     let hours: CalendarRef = read(json!({"namespace": "ops", "name": "hours"}));
     let opened = |start: &str, duration: &str| {
@@ -372,16 +393,49 @@ fn a_window_is_out_of_hours_unless_its_calendar_is_open_all_through_it() {
             "{why:?}"
         );
     }
-    let named = calendars(
-        [policy(
-            "p",
-            "Warn",
-            &json!({"personnel": {"outOfHours": {"score": 10, "calendar": hours}}}),
-        )]
-        .iter(),
-    )
-    .len();
-    assert_eq!(named, 1);
+    let scale = json!({"personnel": {"outOfHours": {"score": 10, "calendar": hours}}});
+    let scale = Scale::of(&policy("p", "Warn", &scale)).expect("it weighs");
+    assert_eq!(scale.hours(), Some(&hours));
+}
+
+#[test]
+fn rules_are_compiled_once_for_all_tickets_and_one_that_cannot_be_used_counts_in_full_for_each() {
+    let deep = format!("{}true", "!".repeat(17));
+    let rules = [
+        rule("cut-off", 40, "ticket.spec.level =="),
+        rule("too-deep", 30, &deep),
+        rule("elsewhere", 20, "secrets.a == 'b'"),
+        rule("urgent", 5, "ticket.spec.type == 'Urgent'"),
+    ];
+    let policies = [policy("p", "Enforce", &json!({"rules": rules}))];
+    let scale = Scale::of(&policies[0]).expect("it weighs");
+    let around = Around::default();
+    for (own, expected) in [
+        (
+            json!({}),
+            &["cut-off", "too-deep", "elsewhere", "urgent"][..],
+        ),
+        (
+            json!({"type": "Regular"}),
+            &["cut-off", "too-deep", "elsewhere"],
+        ),
+    ] {
+        let own = ticket(&own);
+        let weighed = weigh(&own, [&scale], &around.facts(), early());
+        let counts: Vec<_> = counted(&weighed)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(counts, expected);
+        let reasons = &weighed.risk.as_ref().expect("it was weighed").reasons;
+        let unjudged = |reason: &&RiskReason| reason.why.contains("counts in full: ");
+        assert_eq!(reasons.iter().filter(unjudged).count(), 3, "{reasons:?}");
+        assert_eq!(
+            weighed,
+            around.weighed(&own, &policies),
+            "as if compiled anew"
+        );
+    }
 }
 
 #[test]

@@ -61,6 +61,25 @@ fn whoever_has_agreed_does_not_carry_it_out_even_if_they_joined_the_crew_later()
 }
 
 #[test]
+fn what_is_created_after_its_window_does_nothing_and_is_as_it_should_be() {
+    let mut desk = Desk::with(&json!({})).agreed();
+    desk.ticket.metadata.creation_timestamp = Some(Time(at(CLOSES)));
+    desk.turns(CLOSES);
+    let told = &desk.status().conditions;
+    assert_eq!((desk.reason(), desk.created), ("AlreadyOver", 0));
+    assert!(condition_is_true(told, "Ready") && condition_is_true(told, "Failed"));
+    assert!(find_condition(told, "Stalled").is_none());
+    assert_eq!(desk.status().summary.as_deref(), Some("Expired"));
+    desk.does("ivan", "Start", None);
+    assert_eq!(desk.turns(CLOSES + 1), [Err("TicketEnded")]);
+
+    let mut draft = Desk::with(&json!({"submit": false}));
+    draft.ticket.metadata.creation_timestamp = Some(Time(at(CLOSES)));
+    draft.turns(CLOSES);
+    assert_eq!(draft.reason(), "Draft");
+}
+
+#[test]
 fn what_was_not_started_expires_when_only_the_reserve_is_left() {
     for over in [json!({}), json!({"start": "Manual"})] {
         let mut desk = Desk::with(&over);

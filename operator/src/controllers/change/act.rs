@@ -5,8 +5,8 @@ use std::time::Duration;
 use crds::{
     names::{FINALIZER_CHANGE, FINALIZER_RUN},
     v1alpha1::{
-        Action as RunVerb, ChangeLevel, ChangeSolution, ChangeTicket, JobRun, JobRunSpec, Origin,
-        condition_is_true,
+        Action as RunVerb, ChangeLevel, ChangeSolution, ChangeTicket, ChangeTicketStatus, JobRun,
+        JobRunSpec, Origin, condition_is_true,
     },
 };
 use decide::{
@@ -20,7 +20,7 @@ use kube::{
     runtime::controller::Action,
 };
 
-use super::{Turn, observe::Seen};
+use super::{Turn, archive, observe::Seen};
 use crate::{
     actions,
     context::Context,
@@ -35,18 +35,20 @@ const SOON: Duration = Duration::from_secs(15);
 /// The shortest wait, so that the watch tells of what was just written.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// Keeps the ticket while there is a run to guard, or its solution has to be told how it ended, or its whole has not seen it, and lets it go after that: the ticket as it is then, none where it went.
+/// Keeps the ticket while there is a run to guard, or its solution has to be told how it ended, or its whole has not seen it, or records have not taken it in as it ends, and lets it go after that: the ticket as it is then, none where it went.
 pub async fn hold(
     ctx: &Context,
     ticket: &ChangeTicket,
     seen: &Seen,
+    decided: &ChangeTicketStatus,
 ) -> Result<Option<ChangeTicket>> {
     let is_held = ticket.finalizers().iter().any(|f| f == FINALIZER_CHANGE);
     let leaves = ticket.metadata.deletion_timestamp.is_some();
     let goes_on = guards(ticket, seen.run.as_ref());
     let whole = seen.whole.as_ref();
     let unseen = whole.is_some_and(|whole| !change::region::knows(whole, ticket));
-    let guards = goes_on || unseen || owes(ticket, seen.run.as_ref());
+    let unkept = decided.finished_at.is_some() && decided.archived_at.is_none();
+    let guards = goes_on || unseen || unkept || owes(ticket, seen.run.as_ref());
     if leaves && goes_on && is_held {
         let note = "its run goes on, and the ticket stays until that has ended; cancel the ticket or the run to end it sooner";
         let about = ticket.object_ref(&());
@@ -209,20 +211,23 @@ pub async fn answer(ctx: &Context, turn: &Turn, now: Timestamp) -> Result<()> {
 }
 
 /// When to look again.
-pub fn again(decided: &change::Turn, now: Timestamp) -> Action {
-    let status = &decided.status;
+pub async fn again(ctx: &Context, turn: &Turn, now: Timestamp) -> Result<Action> {
+    let (decided, status) = (&turn.decided, &turn.decided.status);
     let is_draft = !condition_is_true(&status.conditions, "Submitted");
     let owes = status.solution.as_ref().is_some_and(|used| !used.told);
     if owes && status.started.is_some() && status.finished_at.is_some() {
-        return Action::requeue(SOON);
+        return Ok(Action::requeue(SOON));
     }
-    if status.finished_at.is_some() || is_draft && decided.again.is_none() {
-        return Action::await_change();
+    if status.finished_at.is_some() {
+        return archive::rest(ctx, turn, now).await;
+    }
+    if is_draft && decided.again.is_none() {
+        return Ok(Action::await_change());
     }
     let waits = condition_is_true(&status.conditions, "Stalled")
         || condition_is_true(&status.conditions, "Executing");
     let calm = if waits { SOON } else { CALM };
     let next = decided.again.map(|at| at.duration_since(now));
     let next = next.and_then(|wait| Duration::try_from(wait).ok());
-    Action::requeue(next.unwrap_or(CALM).clamp(MOMENT, calm))
+    Ok(Action::requeue(next.unwrap_or(CALM).clamp(MOMENT, calm)))
 }

@@ -1,6 +1,7 @@
 //! ChangeTicket: reviewed, started within its window, closed with a result. Its run is created in the turn after the one that has written down that it starts, under a name that comes from the ticket.
 
 mod act;
+mod archive;
 mod bound;
 mod conflicts;
 mod observe;
@@ -14,6 +15,7 @@ use crds::v1alpha1::{
 };
 use decide::change;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Resource as _, ResourceExt as _,
     core::DeserializeGuard,
@@ -119,9 +121,10 @@ pub async fn reconcile(
         return Ok(Action::await_change());
     };
     act::answer(&ctx, &turn, now).await?;
+    let again = act::again(&ctx, &turn, now).await?;
     turn.made?;
     ctx.succeeded(ticket);
-    Ok(act::again(&turn.decided, now))
+    Ok(again)
 }
 
 fn told(ticket: &ChangeTicket) -> ChangeTicketStatus {
@@ -139,10 +142,13 @@ struct Turn {
 
 async fn turn(ticket: &ChangeTicket, ctx: &Context, now: Timestamp) -> Result<Option<Turn>> {
     let seen = observe::look(ctx, ticket, now).await?;
-    let Some(ticket) = act::hold(ctx, ticket, &seen).await? else {
+    let mut decided = change::turn(ticket, &seen.world(), now);
+    if archive::takes_in(ctx, ticket).await? {
+        decided.status.archived_at = Some(Time(now));
+    }
+    let Some(ticket) = act::hold(ctx, ticket, &seen, &decided.status).await? else {
         return Ok(None);
     };
-    let mut decided = change::turn(&ticket, &seen.world(), now);
     if let Some(effect) = decided.effect {
         act::carry_out(ctx, &ticket, &decided, effect, &seen).await?;
     }

@@ -1,12 +1,12 @@
 //! What a ticket's turn sees: its Job or its solution and who wrote that, what people have said, its calendars, and its run.
 
 use crds::v1alpha1::{
-    Approval, ChangeAction, ChangeSolution, ChangeTicket, JobRun, JobSpec, PlannedSolution,
-    Requester, SubjectKind, find_condition,
+    Approval, ChangeAction, ChangeSolution, ChangeTicket, JobRun, PlannedSolution, Requester,
+    SubjectKind, find_condition,
 };
 use decide::{
     Refusal,
-    change::{self, Content, JobSeen, SolutionSeen, World, risk::Weighed},
+    change::{self, Content, SolutionSeen, World, risk::Weighed},
     schedule::Gate,
     solution,
 };
@@ -28,7 +28,7 @@ use crate::{
 
 /// Everything that there is besides the ticket.
 pub struct Seen {
-    plan: Plan,
+    plan: Planned,
     told: bool,
     approvals: Vec<Approval>,
     calendars: Gate,
@@ -71,53 +71,9 @@ impl Seen {
     }
 }
 
-/// What is planned: its Job, none for a guide, or why it cannot be done; and the solution that it is of.
-struct Plan {
-    job: Result<Option<JobSeen>, Refusal>,
-    barred: Option<Refusal>,
-    solution: Option<SolutionSeen>,
-    /// What the Job says.
-    says: Option<JobSpec>,
-}
-
-impl Plan {
-    /// Whether the ticket says something else than what was started.
-    fn changes(&self, ticket: &ChangeTicket) -> bool {
-        let job = self.job.as_ref().ok().and_then(Option::as_ref);
-        change::is_changed(ticket, &Content::of(ticket, job, self.solution.as_ref()))
-    }
-}
-
-impl From<Planned> for Plan {
-    fn from(found: Planned) -> Self {
-        Self {
-            job: found.job,
-            barred: found.barred,
-            solution: None,
-            says: found.says,
-        }
-    }
-}
-
-impl From<Refusal> for Plan {
-    fn from(refusal: Refusal) -> Self {
-        Self {
-            job: Err(refusal),
-            barred: None,
-            solution: None,
-            says: None,
-        }
-    }
-}
-
 pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Result<Seen> {
     let mut seen = Seen {
-        plan: Plan {
-            job: Ok(None),
-            barred: None,
-            solution: None,
-            says: None,
-        },
+        plan: Planned::GUIDE,
         told: told(ctx, ticket).await?,
         approvals: Vec::new(),
         calendars: Gate::default(),
@@ -143,7 +99,7 @@ pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Resul
         seen.calendars = schedule::gate(ctx, &namespace, &ticket.spec.calendar_refs).await?;
     }
     // What is made of a ticket after its start is as risky as if it had said so before.
-    if !started || seen.plan.changes(ticket) {
+    if !started || changes(&seen.plan, ticket) {
         let (bound, whole) = (Bound::look(ctx, &namespace).await?, seen.whole.as_ref());
         seen.conflicts = conflicts::look(ctx, ticket, (&bound, whole), now).await?;
         let found = (seen.plan.says.as_ref(), &seen.conflicts.found[..]);
@@ -151,6 +107,12 @@ pub async fn look(ctx: &Context, ticket: &ChangeTicket, now: Timestamp) -> Resul
         seen.risk = risk::look(ctx, whole.unwrap_or(ticket), &bound, found, now).await?;
     }
     Ok(seen)
+}
+
+/// Whether the ticket says something else than what was started.
+fn changes(plan: &Planned, ticket: &ChangeTicket) -> bool {
+    let job = plan.job.as_ref().ok().and_then(Option::as_ref);
+    change::is_changed(ticket, &Content::of(ticket, job, plan.solution.as_ref()))
 }
 
 /// Those about a ticket that nobody has answered, in the order in which they were written.
@@ -189,14 +151,14 @@ async fn plan(
     ticket: &ChangeTicket,
     writer: Option<Writer>,
     now: Timestamp,
-) -> Result<Plan> {
+) -> Result<Planned> {
     let behind = writer.map(|writer| vec![writer]);
     let namespace = ticket.namespace().unwrap_or_default();
     if let Some(planned) = &ticket.spec.plan.solution {
         return of_solution(ctx, &namespace, planned, behind, now).await;
     }
     let job = ticket.spec.plan.job.as_ref();
-    Ok(planned::look(ctx, &namespace, job, behind).await?.into())
+    planned::look(ctx, &namespace, job, behind).await
 }
 
 /// A solution as a ticket uses it. Its writers have to be entitled as the ticket's are.
@@ -206,7 +168,7 @@ async fn of_solution(
     planned: &PlannedSolution,
     mut behind: Option<Vec<Writer>>,
     now: Timestamp,
-) -> Result<Plan> {
+) -> Result<Planned> {
     let name = &planned.name;
     let Some(solution) = named(ctx, namespace, name).await? else {
         let message = format!(
@@ -228,9 +190,9 @@ async fn of_solution(
     let usable =
         usable.and_then(|job| solution::usable(&solution, job.as_ref(), &approvals, planned, now));
     Ok(match usable {
-        Ok(seen) => Plan {
+        Ok(seen) => Planned {
             solution: Some(seen),
-            ..found.into()
+            ..found
         },
         Err(refusal) => refusal.into(),
     })

@@ -1,11 +1,11 @@
 //! How risky a ticket is, by the policies about its namespace. It is read with the rights of the operator, and a ticket is told no more of it than names of its own namespace, and what the policies say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::v1alpha1::{ChangeTicket, JobSpec};
 use decide::change::{
     conflict::Found,
-    risk::{self, Facts, Weighed},
+    risk::{self, Facts, Scale, Weighed},
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -20,12 +20,13 @@ pub async fn look(
     (job, conflicts): (Option<&JobSpec>, &[Found]),
     now: Timestamp,
 ) -> Result<Weighed> {
-    let policies = bound.policies();
-    if risk::scales(policies.iter().copied()).next().is_none() {
+    let scales = bound.scales();
+    if scales.is_empty() {
         return Ok(Weighed::default());
     }
     let mut calendars = BTreeMap::new();
-    for of in risk::calendars(policies.iter().copied()) {
+    let hours = scales.iter().copied().filter_map(Scale::hours);
+    for of in hours.collect::<BTreeSet<_>>() {
         let found = conflicts::calendar(ctx, of).await?;
         calendars.extend(found.map(|calendar| (of.clone(), calendar)));
     }
@@ -37,5 +38,5 @@ pub async fn look(
         past: &ctx.bookings.past(&namespace).await?,
         calendars: &calendars,
     };
-    Ok(risk::weigh(ticket, policies, &facts, now))
+    Ok(risk::weigh(ticket, scales, &facts, now))
 }

@@ -17,11 +17,7 @@ use decide::{
     trace::Ended,
 };
 use jiff::Timestamp;
-use kube::{
-    Api, Resource as _, ResourceExt as _,
-    api::{DeleteParams, Preconditions},
-    runtime::controller::Action,
-};
+use kube::{Api, Resource as _, ResourceExt as _, runtime::controller::Action};
 
 use super::{
     super::{change, schedule},
@@ -30,17 +26,14 @@ use super::{
     part, sign_off,
 };
 use crate::{
-    actions,
+    actions, archives,
     context::Context,
-    error::{Error, Result, acting, chain, observing},
+    error::{Error, Result, chain, observing},
     finalizers,
     metrics::RunEnded,
     report,
     work::{self, RunFacts},
 };
-
-/// Objects that are archived at once. So many of the largest that etcd takes fit one batch: nobody keeps a run out of the archive by what they say about it.
-const PORTION: usize = 8;
 
 /// Puts the finalizer on before there can be any effect to end; the run as it is then, where it had none.
 pub async fn hold(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Option<JobRun>> {
@@ -339,48 +332,20 @@ pub async fn tidy(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Action>
     {
         return Ok(Action::requeue(left));
     }
-    remove(ctx, run).await?;
+    archives::remove(ctx, run).await?;
     Ok(Action::await_change())
 }
 
-/// Whether records keep the run as it has ended. They hold up nothing that somebody wants gone.
+/// Whether the run may go as far as the archive is concerned.
 async fn is_archived(ctx: &Context, run: &JobRun, namespace_uid: &str) -> Result<bool> {
     let (name, namespace) = (run.name_any(), run.namespace().unwrap_or_default());
     // What is held of a run that has ended is not all of it.
     let runs = Api::<JobRun>::namespaced(ctx.client.clone(), &namespace);
     let whole = runs.get(&name).await;
     let whole = whole.map_err(observing(format!("JobRun {name}")))?;
-    let goes = whole.metadata.deletion_timestamp.is_some();
     let actions = actions::about(&ctx.actions, &whole).await?;
-    let Some(all) = archive::of(&whole, &actions, namespace_uid) else {
-        return Ok(false);
-    };
-    for portion in all.chunks(PORTION) {
-        match ctx.records.archive(portion.to_vec()).await {
-            Ok(()) => {}
-            Err(error) if error.is_retryable() && !goes => {
-                tracing::warn!(error = %chain(&error), run = name, "records did not take a run that has ended; trying again");
-                return Ok(false);
-            }
-            Err(error) => {
-                tracing::error!(error = %chain(&error), run = name, "something of a run goes without a place in the archive");
-            }
-        }
-    }
-    Ok(true)
-}
-
-/// Deletes a run that has ended, and what it owns.
-pub async fn remove(ctx: &Context, run: &JobRun) -> Result<()> {
-    let runs = Api::<JobRun>::namespaced(ctx.client.clone(), &run.namespace().unwrap_or_default());
-    let this = DeleteParams::background().preconditions(Preconditions {
-        uid: run.uid(),
-        resource_version: None,
-    });
-    match runs.delete(&run.name_any(), &this).await {
-        Ok(_) => Ok(()),
-        // It is gone, or another has its name.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(error) => Err(acting(format!("JobRun {}", run.name_any()))(error)),
+    match archive::of_run(&whole, &actions, namespace_uid) {
+        Some(all) => Ok(archives::take_in(ctx, &whole, &all).await),
+        None => Ok(false),
     }
 }

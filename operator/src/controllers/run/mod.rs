@@ -23,7 +23,7 @@ use decide::{
 };
 use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 
-pub use act::{is_done, remove};
+pub use act::is_done;
 use observe::Control;
 pub use observe::{Kept, plan_of};
 pub use said::{of_action, of_approval};
