@@ -65,7 +65,6 @@ mod tests {
             let request = Request {
                 object,
                 before: before.map(String::as_str),
-                ..Request::default()
             };
             let now = now.parse().expect("a time");
             let told = warnings(&request, &Diary::default(), now).expect("a ticket");

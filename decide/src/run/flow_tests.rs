@@ -213,6 +213,7 @@ fn row(value: &str) -> Execution {
         reason: None,
         message: None,
         exit_code: Some(0),
+        secret_uid: None,
         started_at: Some(at(0)),
         finished_at: Some(at(1)),
         output_bytes: 0,

@@ -172,6 +172,7 @@ impl Work {
         })?;
         let row = self
             .ctx
+            .memory
             .ledgers
             .row(&run.uid, &run.key(task, attempt).digest());
         let uid = row.and_then(|row| row.secret_uid).ok_or_else(|| {

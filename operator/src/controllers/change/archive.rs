@@ -45,7 +45,7 @@ pub async fn rest(ctx: &Context, turn: &Turn, now: Timestamp) -> Result<Action> 
     if turn.decided.status.archived_at.is_none() {
         return Ok(Action::requeue(WAITING));
     }
-    let Some(expires) = change::expires(ticket, ctx.archive_after) else {
+    let Some(expires) = change::expires(ticket, ctx.args.archive_after) else {
         return Ok(Action::await_change());
     };
     if let Some(left) = left(expires, now) {
