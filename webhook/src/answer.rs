@@ -62,7 +62,7 @@ pub enum Failure {
     NoPolicy(String),
     #[error("{0}")]
     Unusable(String),
-    #[error("not an AdmissionReview of admission.k8s.io/v1")]
+    #[error("not an AdmissionReview of admission.k8s.io/v1 about what this door judges")]
     NoReview(#[source] serde_json::Error),
     #[error("not what was announced")]
     Unreadable(#[from] Unreadable),

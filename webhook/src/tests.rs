@@ -451,7 +451,7 @@ async fn what_cannot_be_judged_is_an_error_and_never_a_yes() {
             "/commands/p/exec",
             &strange,
             StatusCode::BAD_REQUEST,
-            "PodExecOptions",
+            "about what this door judges: invalid type: integer `1`",
         ),
     ] {
         let (found, body) = asked(doors.clone(), path, body).await;
