@@ -63,6 +63,15 @@ pub const GUESTS: [Guest; 4] = [
     },
 ];
 
+/// What guests are made of.
+pub struct Made {
+    /// User-Mode Linux.
+    pub uml: PathBuf,
+    /// What it is given before its own library.
+    pub xstate: PathBuf,
+    pub disk: PathBuf,
+}
+
 pub fn names() -> Vec<&'static str> {
     GUESTS.iter().map(|guest| guest.name).collect()
 }
@@ -89,8 +98,7 @@ impl<'a> Guests<'a> {
         log: &Log,
         daemons: &Daemons,
         pki: &Pki,
-        uml: &Path,
-        disk: &Path,
+        made: &Made,
     ) -> Result<((), Outcome)> {
         fs::create_dir_all(&self.folder).about("create", &self.folder)?;
         fs::create_dir_all(self.checkout.memory()).about("create", self.checkout.memory())?;
@@ -100,7 +108,7 @@ impl<'a> Guests<'a> {
         }
         let mut outcome = Outcome::Cached;
         for guest in &GUESTS {
-            if self.start_one(log, daemons, guest, pki, uml, disk)? {
+            if self.start_one(log, daemons, guest, pki, made)? {
                 outcome = Outcome::Done;
             }
         }
@@ -114,8 +122,7 @@ impl<'a> Guests<'a> {
         daemons: &Daemons,
         guest: &Guest,
         pki: &Pki,
-        uml: &Path,
-        disk: &Path,
+        made: &Made,
     ) -> Result<bool> {
         let daemon = daemon(guest);
         if daemons.alive(&daemon) {
@@ -123,16 +130,22 @@ impl<'a> Guests<'a> {
         }
         let seed = self.seed(log, guest, pki)?;
         // What a guest has written only fits the image that it started from.
-        let image = disk
+        let image = made
+            .disk
             .parent()
             .and_then(Path::file_name)
             .expect("images have a folder of their own")
             .to_string_lossy();
         let written = self.folder.join(format!("{}-{image}.cow", guest.name));
-        let mut command = self.network.command(uml.join("usr/bin/linux.uml"));
+        let mut command = self.network.command(made.uml.join("usr/bin/linux.uml"));
         command.env("TMPDIR", self.checkout.memory());
+        command.env("LD_PRELOAD", &made.xstate);
         command
-            .arg(format!("ubd0={},{}", written.display(), disk.display()))
+            .arg(format!(
+                "ubd0={},{}",
+                written.display(),
+                made.disk.display()
+            ))
             .arg(format!("ubd1r={}", seed.display()));
         command.args([
             "root=/dev/ubda",

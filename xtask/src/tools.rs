@@ -261,6 +261,21 @@ pub fn user_mode_linux(steps: &Steps) -> Result<PathBuf> {
     unpacked(steps, "user-mode-linux")
 }
 
+/// What User-Mode Linux needs on processors that have more registers than it knows.
+pub fn xstate(checkout: &Checkout, steps: &Steps) -> Result<PathBuf> {
+    let cache = Checkout::cache()?;
+    let source = checkout.recipe().join("xstate.c");
+    steps.step("tool xstate", |log| {
+        let key = Key::default().with_file(&source)?.name();
+        let (folder, outcome) = cached::folder(&cache.join("tools"), "xstate", &key, |folder| {
+            let mut cc = Command::new("cc");
+            cc.args(["-shared", "-fPIC", "-O2", "-o"]);
+            log.run(cc.arg(folder.join("xstate.so")).arg(&source))
+        })?;
+        Ok((folder.join("xstate.so"), outcome))
+    })
+}
+
 /// A registry of OCI artifacts, for stories.
 pub fn registry(steps: &Steps) -> Result<PathBuf> {
     Ok(unpacked(steps, "docker-registry")?.join("usr/bin/docker-registry"))

@@ -1,6 +1,6 @@
 //! `up`: from nothing, or from wherever the last one stopped, to a cluster with Pilothouse in it and its first run done.
 
-use std::{path::PathBuf, thread};
+use std::thread;
 
 use crate::{
     checkout::Checkout,
@@ -9,7 +9,7 @@ use crate::{
     delivery,
     error::{Error, Result},
     first_run, guest_image,
-    guests::{GUESTS, Guests, Kind, names},
+    guests::{GUESTS, Guests, Kind, Made, names},
     install::{At, Cluster},
     network::Network,
     packages,
@@ -104,13 +104,11 @@ pub fn up_existing(
 
 /// The control plane and all guests running; the nodes may not be ready yet.
 fn boot(checkout: &Checkout, steps: &Steps, network: &Network, guests: &Guests) -> Result<Tools> {
-    let (tools, uml, disk) = ingredients(checkout, steps)?;
+    let (tools, made) = ingredients(checkout, steps)?;
     let daemons = Daemons::new(checkout.local().join("run"), checkout.logs());
     let uplink = steps.step("network", |log| network.up(checkout, log, &names()))?;
     let pki = steps.step("certificates", |_| Pki::of(&checkout.local(), uplink))?;
-    steps.step("guests", |log| {
-        guests.start(log, &daemons, &pki, &uml, &disk)
-    })?;
+    steps.step("guests", |log| guests.start(log, &daemons, &pki, &made))?;
     let control_plane = ControlPlane {
         folder: checkout.local(),
         durable: false,
@@ -133,7 +131,7 @@ fn boot(checkout: &Checkout, steps: &Steps, network: &Network, guests: &Guests) 
 }
 
 /// What takes minutes the first time: Debian is fetched while Go compiles.
-fn ingredients(checkout: &Checkout, steps: &Steps) -> Result<(Tools, PathBuf, PathBuf)> {
+fn ingredients(checkout: &Checkout, steps: &Steps) -> Result<(Tools, Made)> {
     let (tools, debian) = thread::scope(|scope| {
         let debian = scope.spawn(|| guest_image::debian(steps));
         let tools = Tools::cluster(checkout, steps);
@@ -142,7 +140,8 @@ fn ingredients(checkout: &Checkout, steps: &Steps) -> Result<(Tools, PathBuf, Pa
     let (tools, debian) = (tools?, debian?);
     let uml = tools::user_mode_linux(steps)?;
     let disk = guest_image::disk(checkout, steps, &tools, &uml, &debian)?;
-    Ok((tools, uml, disk))
+    let xstate = tools::xstate(checkout, steps)?;
+    Ok((tools, Made { uml, xstate, disk }))
 }
 
 fn ready(log: &Log, cluster: &Cluster) -> Result<()> {
