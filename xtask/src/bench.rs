@@ -30,10 +30,13 @@ enum Ground {
     Audited,
 }
 
+/// The bench whose peers are packages of the system.
+const FANOUT: &str = "fanout";
+
 const BENCHES: [(&str, Ground); 7] = [
     ("admission", Ground::Asked),
     ("commands", Ground::Bare),
-    ("fanout", Ground::Operator),
+    (FANOUT, Ground::Operator),
     ("memory", Ground::Command),
     ("records", Ground::Store),
     ("runs", Ground::Audited),
@@ -78,6 +81,9 @@ fn on_plane(
     let peer = (ground == Ground::Asked && arguments == PEER)
         .then(|| Kyverno::build(checkout, steps))
         .transpose()?;
+    if name == FANOUT {
+        steps.step("peers of fanout", packages::fanout)?;
+    }
     let program = format!("bench-{name}");
     let programs = [&program, "operator", "server", "toolkit", "webhook"];
     let program = steps.run("release build", |log| {

@@ -25,6 +25,8 @@ pub struct Door {
 pub struct Caller {
     client: Client,
     url: String,
+    /// What stands in an answer as it should be.
+    wanted: &'static str,
 }
 
 /// One connection each, once what has to be refused is refused there.
@@ -36,6 +38,7 @@ pub async fn callers(door: &Door, forbidden: &str) -> Result<Vec<Caller>> {
         Ok(Caller {
             client: builder.resolve(HOST, address).build()?,
             url: door.url.clone(),
+            wanted: "\"allowed\":true",
         })
     };
     let callers: Vec<Caller> = (0..CALLERS).map(|_| caller()).collect::<Result<_>>()?;
@@ -47,6 +50,16 @@ pub async fn callers(door: &Door, forbidden: &str) -> Result<Vec<Caller>> {
     };
     timeout(PATIENCE, refuses).await?;
     Ok(callers)
+}
+
+/// The same, who ask a policy that nobody wrote: what connection, machine and scheduler take where nothing is judged.
+pub fn unjudged(callers: &[Caller], door: &Door) -> Vec<Caller> {
+    let nowhere = |caller: &Caller| Caller {
+        client: caller.client.clone(),
+        url: door.url.replacen("/commands/", "/commands/no-", 1),
+        wanted: "is not known here",
+    };
+    callers.iter().map(nowhere).collect()
 }
 
 /// Milliseconds from when a request was due to its answer; from when it was sent, where it was the timer alone that was late.
@@ -131,7 +144,7 @@ async fn warm(callers: &[Caller], body: &str) -> Result<()> {
 impl Caller {
     async fn ask(&self, body: String) -> Result<()> {
         let answer = self.answer(body).await?;
-        if answer.contains("\"allowed\":true") {
+        if answer.contains(self.wanted) {
             Ok(())
         } else {
             Err(format!("refused: {answer}").into())
@@ -142,6 +155,6 @@ impl Caller {
         let request = self.client.post(&self.url);
         let request = request.header("content-type", "application/json");
         let answer = request.body(body).send().await?;
-        Ok(answer.error_for_status()?.text().await?)
+        Ok(answer.text().await?)
     }
 }

@@ -42,7 +42,14 @@ async fn main() -> Result<()> {
         let review = door::review(size);
         let times = load::paced(&callers, |_| review.clone(), RATE).await?;
         println!("{size} KiB: {times}");
-        report.push(Row::at_most(metric, "ms", times.p99, 2.0));
+        let unjudged = load::unjudged(&callers, &door);
+        let bare = load::paced(&unjudged, |_| review.clone(), RATE).await?;
+        println!("{size} KiB, unjudged: {bare}");
+        report.push(Row {
+            peer: Some("unjudged".to_owned()),
+            peer_value: Some(bare.p99),
+            ..Row::at_most(metric, "ms", times.p99, 2.0)
+        });
     }
     let callers = load::callers(&door, &forbidden).await?;
     let review = door::review(4);

@@ -22,6 +22,8 @@ pub async fn start(command: &[String]) -> Result<Child> {
     let kubeconfig = std::env::var("PILOTHOUSE_BENCH_WEBHOOK_KUBECONFIG")?;
     let mut webhook = Command::new(program);
     webhook.args(arguments).env("KUBECONFIG", kubeconfig);
+    // Each request that is not judged is a warning.
+    webhook.env("RUST_LOG", "error");
     let child = webhook.kill_on_drop(true).spawn()?;
     let listens = async {
         while TcpStream::connect(ADDRESS).await.is_err() {

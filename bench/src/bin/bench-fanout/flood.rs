@@ -32,6 +32,7 @@ async fn tries(team: &Team, name: &str) -> Result<Vec<Duration>> {
     for n in 0..TRIES {
         took.push(operated::once(team, &format!("{name}-{n}"), 1).await?);
     }
+    println!("  {name}: {took:.2?}");
     took.sort();
     Ok(took)
 }
