@@ -30,13 +30,10 @@ enum Ground {
     Audited,
 }
 
-/// The bench whose peers are packages of the system.
-const FANOUT: &str = "fanout";
-
 const BENCHES: [(&str, Ground); 7] = [
     ("admission", Ground::Asked),
     ("commands", Ground::Bare),
-    (FANOUT, Ground::Operator),
+    ("fanout", Ground::Operator),
     ("memory", Ground::Command),
     ("records", Ground::Store),
     ("runs", Ground::Audited),
@@ -72,6 +69,18 @@ pub fn bench(checkout: &Checkout, steps: &Steps, name: &str, arguments: &[String
     }
 }
 
+/// What the machine has to have so that a bench finds what it compares with, which is fetched outside the network that it runs in.
+fn peers(bench: &str) -> &'static [(&'static str, &'static str)] {
+    match bench {
+        "fanout" => &[
+            ("parallel-ssh", "pssh"),
+            ("ansible", "ansible-core"),
+            ("sshd", "openssh-server"),
+        ],
+        _ => &[],
+    }
+}
+
 fn on_plane(
     checkout: &Checkout,
     steps: &Steps,
@@ -81,9 +90,7 @@ fn on_plane(
     let peer = (ground == Ground::Asked && arguments == PEER)
         .then(|| Kyverno::build(checkout, steps))
         .transpose()?;
-    if name == FANOUT {
-        steps.step("peers of fanout", packages::fanout)?;
-    }
+    steps.step("peers", |log| packages::install(log, peers(name)))?;
     let program = format!("bench-{name}");
     let programs = [&program, "operator", "server", "toolkit", "webhook"];
     let program = steps.run("release build", |log| {

@@ -51,18 +51,6 @@ pub fn postgres(log: &Log) -> Result<((), Outcome)> {
     get(log, &["postgresql"])
 }
 
-/// What reaches many hosts elsewhere, and the server of SSH that all reach.
-const FANOUT: [(&str, &str); 3] = [
-    ("parallel-ssh", "pssh"),
-    ("ansible", "ansible-core"),
-    ("sshd", "openssh-server"),
-];
-
-/// The peers of the bench of fan-out. They come from outside the network that it runs in.
-pub fn fanout(log: &Log) -> Result<((), Outcome)> {
-    install(log, &FANOUT)
-}
-
 /// Installs the packages of the programs that are missing.
 pub fn install(log: &Log, needed: &[(&str, &str)]) -> Result<((), Outcome)> {
     let missing: Vec<&str> = needed
