@@ -53,6 +53,9 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lane {
     pub kind: TargetKind,
+    /// The label selector that found all of them, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
     pub targets: Vec<PlannedTarget>,
 }
 

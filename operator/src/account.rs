@@ -11,6 +11,7 @@ use reach::Fence;
 use crate::{
     error::Result,
     fenced,
+    listed::Listed,
     precedence::Precedence,
     resolve::{Lanes, Resolver, Secrets},
 };
@@ -23,6 +24,7 @@ pub struct Accounts {
     clients: Mutex<HashMap<String, Client>>,
     secrets: Arc<Secrets>,
     lanes: Arc<Lanes>,
+    listed: Arc<Listed>,
 }
 
 impl Accounts {
@@ -34,6 +36,7 @@ impl Accounts {
             clients: Mutex::default(),
             secrets: Arc::default(),
             lanes: Arc::default(),
+            listed: Arc::default(),
         }
     }
 
@@ -45,6 +48,7 @@ impl Accounts {
             account: account.to_owned(),
             secrets: self.secrets.clone(),
             lanes: self.lanes.clone(),
+            listed: self.listed.clone(),
         })
     }
 

@@ -23,12 +23,18 @@ impl<K, V> Default for Bursts<K, V> {
 impl<K: Clone + Eq + Hash, V: Clone> Bursts<K, V> {
     /// What `read` says, or what it said to another meanwhile; so nobody waits for more than two reads, however many ask and whatever fails.
     pub async fn ask(&self, question: K, read: impl AsyncFnOnce() -> V) -> V {
+        self.ask_among(question, async |_| read().await).await
+    }
+
+    /// The same, where it depends on how many ask what is worth reading.
+    pub async fn ask_among(&self, question: K, read: impl AsyncFnOnce(usize) -> V) -> V {
         let asked = Instant::now();
         let seat = Seat {
             answer: self.answers().entry(question.clone()).or_default().clone(),
             question,
             of: self,
         };
+        seat.gathered().await;
         let mut last = seat.answer.lock().await;
         if let Some((begun, value)) = &*last
             && *begun >= asked
@@ -36,7 +42,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Bursts<K, V> {
             return value.clone();
         }
         let begun = Instant::now();
-        let value = read().await;
+        let value = read(seat.shared_by()).await;
         *last = Some((begun, value.clone()));
         value
     }
@@ -53,11 +59,26 @@ struct Seat<'a, K: Eq + Hash, V> {
     of: &'a Bursts<K, V>,
 }
 
+impl<K: Eq + Hash, V> Seat<'_, K, V> {
+    /// How many wait, this one among them; the map has one as well.
+    fn shared_by(&self) -> usize {
+        Arc::strong_count(&self.answer) - 1
+    }
+
+    /// Lets those come first who are ready to ask the same, as long as more of them do.
+    async fn gathered(&self) {
+        let mut before = 0;
+        while self.shared_by() > before {
+            before = self.shared_by();
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 impl<K: Eq + Hash, V> Drop for Seat<'_, K, V> {
     fn drop(&mut self) {
         let mut answers = self.of.0.lock().expect("no holder panics");
-        // The map has one, and this seat the other.
-        if Arc::strong_count(&self.answer) == 2 {
+        if self.shared_by() == 1 {
             answers.remove(&self.question);
         }
     }
@@ -73,22 +94,28 @@ mod tests {
     use super::Bursts;
 
     #[tokio::test]
-    async fn those_who_ask_while_one_reads_share_the_next_answer() {
+    async fn those_who_ask_together_share_an_answer_and_those_who_come_meanwhile_the_next() {
         let (bursts, reads) = (Bursts::default(), Cell::new(0));
         let ask = || {
-            bursts.ask("secret", async || {
+            bursts.ask_among("secret", async |askers| {
                 sleep(Duration::from_millis(1)).await;
                 reads.set(reads.get() + 1);
-                reads.get()
+                (reads.get(), askers)
             })
         };
-        let told: Vec<_> = join_all((0..100).map(|_| ask())).await;
-        assert_eq!(told[0], 1);
-        assert!(told[1..].iter().all(|told| *told == 2));
+        let late = async || {
+            // By then the others are read for, which takes longer.
+            sleep(Duration::from_micros(1)).await;
+            ask().await
+        };
+        let early = join_all((0..100).map(|_| ask()));
+        let (early, late) = tokio::join!(early, join_all((0..9).map(|_| late())));
+        assert!(early.iter().all(|told| *told == (1, 100)), "{early:?}");
+        assert!(late.iter().all(|(read, _)| *read == 2), "{late:?}");
         assert!(bursts.answers().is_empty(), "nothing is kept of a secret");
         assert_eq!(
             ask().await,
-            3,
+            (3, 1),
             "what was read before it was asked is no answer"
         );
     }

@@ -18,6 +18,8 @@ pub struct Ledgers(Mutex<HashMap<String, Entry>>);
 
 struct Entry {
     plan: Arc<Plan>,
+    /// Of the plan as it is stored: an operator of another version may have written there what this one does not know.
+    hash: String,
     rows: HashMap<String, Execution>,
     in_flight: HashMap<Task, CancellationToken>,
     /// Pods may be held for results that are known.
@@ -25,13 +27,10 @@ struct Entry {
 }
 
 impl Ledgers {
-    /// The plan of a run whose ledger is open.
-    pub fn plan(&self, run: &str) -> Option<Arc<Plan>> {
-        self.0
-            .lock()
-            .expect("no holder panics")
-            .get(run)
-            .map(|e| e.plan.clone())
+    /// The plan of a run whose ledger is open, and its hash.
+    pub fn plan(&self, run: &str) -> Option<(Arc<Plan>, String)> {
+        let all = self.0.lock().expect("no holder panics");
+        all.get(run).map(|e| (e.plan.clone(), e.hash.clone()))
     }
 
     /// Notes that a pod could not be let go.
@@ -48,7 +47,7 @@ impl Ledgers {
     }
 
     /// Opens a ledger from what records hold.
-    pub fn open(&self, run: &str, plan: Arc<Plan>, rows: Vec<Execution>) {
+    pub fn open(&self, run: &str, (plan, hash): (Arc<Plan>, String), rows: Vec<Execution>) {
         let rows: HashMap<String, Execution> = rows
             .into_iter()
             .map(|row| (row.key.digest(), row))
@@ -56,6 +55,7 @@ impl Ledgers {
         let entry = Entry {
             pods_left: rows.values().any(|row| row.via == Via::Pod),
             plan,
+            hash,
             rows,
             in_flight: HashMap::new(),
         };
@@ -80,7 +80,7 @@ impl Ledgers {
 
     /// What the steps before a task have handed on to it.
     pub fn outputs(&self, run: &str, task: Task) -> BTreeMap<String, String> {
-        let plan = self.plan(run);
+        let plan = self.plan(run).map(|(plan, _)| plan);
         let hands_on = plan.filter(|plan| plan.steps.iter().any(|step| !step.outputs.is_empty()));
         hands_on.map_or_else(BTreeMap::new, |plan| self.read(run).outputs(&plan, task))
     }

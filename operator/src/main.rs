@@ -25,6 +25,7 @@ mod latest;
 mod leader;
 mod lease;
 mod ledgers;
+mod listed;
 mod memory;
 mod metrics;
 mod namespaces;

@@ -25,7 +25,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::bursts::Bursts;
+use crate::{bursts::Bursts, listed::Listed};
 
 /// Pods that are read at once.
 const PAGE: u32 = 500;
@@ -80,6 +80,7 @@ pub struct Resolver {
     pub account: String,
     pub secrets: Arc<Secrets>,
     pub lanes: Arc<Lanes>,
+    pub listed: Arc<Listed>,
 }
 
 impl Resolver {

@@ -19,6 +19,8 @@ use crate::{
 
 /// First light: what it wrote must be read by every version after it.
 const COMMIT: &str = "a697ed5";
+/// What was in its image.
+const PROGRAMS: [&str; 4] = ["kubectl-pilothouse", "operator", "server", "toolkit"];
 /// What its image is called.
 const IMAGE: &str = "pilothouse/pilothouse:0.1.0";
 const ARCHIVE: &str = "pilothouse-0.1.0.tar";
@@ -92,7 +94,7 @@ fn make(checkout: &Checkout, log: &Log, folder: &Path) -> Result<()> {
     unpack(checkout, log, &tree.root)?;
     compile_as_ours(checkout, &tree)?;
     let image = folder.join("image");
-    product::build(&tree, log, false, &image, Tag::Version)?;
+    product::build(&tree, log, false, &PROGRAMS, (&image, Tag::Version))?;
     let keep = |from: PathBuf, name: &str| {
         let to = folder.join(name);
         fs::rename(&from, &to).about("move", from)

@@ -172,7 +172,13 @@ fn run(command: Command) -> Result<()> {
 
 fn image(checkout: &Checkout, steps: &Steps, release: bool, out: &Path) -> Result<()> {
     let product = steps.run("product image", |log| {
-        product::build(checkout, log, release, out, Tag::Version)
+        product::build(
+            checkout,
+            log,
+            release,
+            &product::PROGRAMS,
+            (out, Tag::Version),
+        )
     })?;
     println!("{} in {}", product.name(), product.archive.display());
     Ok(())

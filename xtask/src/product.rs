@@ -18,7 +18,7 @@ use crate::{
 
 const REPOSITORY: &str = "pilothouse/pilothouse";
 /// What is in the image.
-const PROGRAMS: [&str; 5] = [
+pub const PROGRAMS: [&str; 5] = [
     "kubectl-pilothouse",
     "operator",
     "server",
@@ -47,19 +47,19 @@ impl Product {
     }
 }
 
-/// Builds the binaries and writes the image into `out`.
+/// Builds the binaries of these programs and writes the image into `out`.
 pub fn build(
     checkout: &Checkout,
     log: &Log,
     release: bool,
-    out: &Path,
-    tag: Tag,
+    programs: &[&str],
+    (out, tag): (&Path, Tag),
 ) -> Result<Product> {
     let binaries = out.join("bin");
     fs::create_dir_all(&binaries).about("create", &binaries)?;
     let mut layer = Layer::default();
     let mut content = Sha256::new();
-    for built in compile(checkout, log, release, &PROGRAMS)? {
+    for built in compile(checkout, log, release, programs)? {
         let name = built
             .file_name()
             .expect("cargo names files")

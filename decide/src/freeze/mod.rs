@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
     execution::TargetKind,
-    v1alpha1::{DeclaredParameter, JobSpec, Step, WorkloadKind},
+    v1alpha1::{DeclaredParameter, JobSpec, Selector, Step, WorkloadKind},
 };
 use jiff::Timestamp;
 
@@ -320,8 +320,17 @@ fn lane(spec: &graph::LaneSpec, targets: &[PlannedTarget]) -> Lane {
     };
     Lane {
         kind,
+        selector: selector(spec),
         targets: targets.to_vec(),
     }
+}
+
+/// Hosts alone are read again before they are worked on.
+fn selector(spec: &graph::LaneSpec) -> Option<String> {
+    let graph::LaneSpec::Hosts(wanted) = spec else {
+        return None;
+    };
+    wanted.selector.as_ref().map(Selector::query)
 }
 
 fn planned(

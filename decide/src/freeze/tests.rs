@@ -98,6 +98,19 @@ fn reason(extra: &str) -> &'static str {
 }
 
 #[test]
+fn a_plan_keeps_the_selector_that_found_its_hosts_and_none_where_they_are_named() {
+    let selector = |targets: &str| {
+        let mut job = job("");
+        job.targets = serde_json::from_str(targets).expect("valid");
+        let plan = frozen_with(&job, 2, "web").expect("sound");
+        plan.lanes[0].selector.clone()
+    };
+    let selected = selector(r#"{"hosts":{"selector":{"matchLabels":{"app":"web"}}}}"#);
+    assert_eq!(selected.as_deref(), Some("app=web"));
+    assert_eq!(selector(r#"{"hosts":{"names":["h0","h1"]}}"#), None);
+}
+
+#[test]
 fn a_sound_job_freezes_to_the_same_plan_each_time() {
     let plan = frozen_with(&job(""), 200, "web").expect("sound");
     assert_eq!(

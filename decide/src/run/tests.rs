@@ -75,6 +75,7 @@ pub fn plan(targets: &[usize], mut steps: Vec<PlannedStep>, strategy: Rolling) -
             .enumerate()
             .map(|(l, &n)| Lane {
                 kind: TargetKind::Host,
+                selector: None,
                 targets: (0..n).map(|i| target(l, i)).collect(),
             })
             .collect(),

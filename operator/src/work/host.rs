@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crds::{
     execution::{State, Via},
     journal::{self, End, EndReason, KeyRequest, Program, Request},
-    v1alpha1::Interpreter,
+    v1alpha1::{Host, Interpreter},
 };
 use decide::plan::ScriptBody;
 use kube::ResourceExt as _;
@@ -98,8 +98,19 @@ fn request(work: &Work, ready: Ready) -> Request {
 pub async fn machine(work: &Work) -> Result<Target, Outcome> {
     let resolver = work.resolver()?;
     let planned = work.target();
+    let is_same = |host: &Host| {
+        host.uid().as_deref() == Some(&planned.uid) && host.spec.address == planned.address
+    };
+    let lane = work.run.plan.lane(work.task.step);
+    let listed = resolver.listed.host(&resolver, lane, &planned.name).await;
+    // Whatever does not fit may only be old.
+    if let Some(listed) = listed.filter(is_same)
+        && let Ok(target) = target::of(&resolver, &listed, false).await
+    {
+        return Ok(target);
+    }
     let found = resolver.host(&planned.name, "targets").await?;
-    if found.uid().as_deref() != Some(&planned.uid) || found.spec.address != planned.address {
+    if !is_same(&found) {
         return Err(Outcome::undeliverable(
             "HostChanged",
             format!(

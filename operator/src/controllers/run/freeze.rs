@@ -96,7 +96,11 @@ async fn look_up(ctx: &Context, run: &JobRun, now: Timestamp) -> Result<Plan, Ga
         revision: run.spec.job_revision.as_deref(),
         targets,
     };
-    let plan = freeze(&found, &ctx.args.limits(), now).map_err(Gap::Refused)?;
+    let mut plan = freeze(&found, &ctx.args.limits(), now).map_err(Gap::Refused)?;
+    if run.spec.only_failed_of.is_some() {
+        // What a selector finds may be many times what is left of it.
+        plan.lanes.iter_mut().for_each(|lane| lane.selector = None);
+    }
     let cluster = Some(ctx.cluster.clone());
     Ok(Plan {
         cluster,

@@ -149,7 +149,7 @@ async fn turn(run: &JobRun, ctx: &Arc<Context>, now: jiff::Timestamp) -> Result<
         Ok(kept) => kept,
         Err(unplanned) => return Ok(unplanned),
     };
-    let ledger = observe::ledger(ctx, run, &kept.plan).await;
+    let ledger = observe::ledger(ctx, run, &kept).await;
     let read = ledger.as_ref().ok();
     let mut control = observe::control(ctx, run, Some(&*kept.plan), read).await?;
     ctx.register(&claim(run, &kept.plan, control.decided.is_suspended()));

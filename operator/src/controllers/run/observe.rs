@@ -92,8 +92,7 @@ pub fn plan_name(run: &JobRun) -> String {
 /// The frozen plan, if there is one that belongs to this run and is what its status says.
 pub async fn plan_of(ctx: &Context, run: &JobRun) -> Result<Option<Kept>> {
     let (uid, name) = (run.uid().unwrap_or_default(), plan_name(run));
-    if let Some(plan) = ctx.memory.ledgers.plan(&uid) {
-        let hash = plan.seal().1;
+    if let Some((plan, hash)) = ctx.memory.ledgers.plan(&uid) {
         return Ok(Some(Kept { plan, name, hash }));
     }
     let Some(expected) = run.status.as_ref().and_then(|s| s.plan_hash.as_ref()) else {
@@ -133,7 +132,7 @@ pub fn kept(stored: RawExtension, name: String) -> Result<Kept> {
 }
 
 /// The ledger of a planned run. It is read back from records the first time.
-pub async fn ledger(ctx: &Context, run: &JobRun, plan: &Arc<Plan>) -> Result<Ledger> {
+pub async fn ledger(ctx: &Context, run: &JobRun, kept: &Kept) -> Result<Ledger> {
     let uid = run.uid().unwrap_or_default();
     if ctx.memory.ledgers.plan(&uid).is_none() {
         let rows = ctx
@@ -141,7 +140,8 @@ pub async fn ledger(ctx: &Context, run: &JobRun, plan: &Arc<Plan>) -> Result<Led
             .rows(&uid)
             .await
             .map_err(|e| Error::Records(Box::new(e)))?;
-        ctx.memory.ledgers.open(&uid, plan.clone(), rows);
+        let sealed = (kept.plan.clone(), kept.hash.clone());
+        ctx.memory.ledgers.open(&uid, sealed, rows);
     }
     Ok(ctx.memory.ledgers.read(&uid))
 }
