@@ -95,7 +95,8 @@ pub fn due(task: &ScheduledTask, table: &Timetable, now: Timestamp) -> Due {
         shut: table.shut(now),
         ..Due::default()
     };
-    for moment in table.after(settled.max(cut)) {
+    let told = task.status.as_ref().and_then(|s| s.suppressed.first());
+    for moment in table.after_told(settled.max(cut), told) {
         let ready = ready(task, &moment);
         if ready > now {
             due.again = Some(ready);

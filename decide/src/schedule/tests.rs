@@ -67,6 +67,46 @@ fn a_firing_that_is_due_starts_once_and_the_next_five_are_foretold() {
     assert_eq!(told(&next), (vec![], vec![]));
 }
 
+/// As often as one looks, also where it is long.
+#[test]
+fn of_a_stretch_of_closed_dates_is_told_once_and_nobody_looks_again_before_it_opens() {
+    for (calendars, reason, opens) in [
+        (
+            json!({"include": [{"from": "2026-12-24"}]}),
+            "NotIncludedDate",
+            Some(at("2026-12-24T00:00:00Z")),
+        ),
+        (
+            json!({"exclude": [{"from": "2026-11-24", "to": "2026-11-30"}]}),
+            "ExcludedDate",
+            Some(at("2026-12-01T00:00:00Z")),
+        ),
+        (
+            json!({"exclude": [{"from": "2026-11-24", "to": "9999-12-31"}]}),
+            "ExcludedDate",
+            None,
+        ),
+    ] {
+        let schedule = json!({"every": "5s", "from": "2026-11-20T00:00:00Z"});
+        let over = json!({"schedule": schedule, "calendars": calendars, "jitter": "89s"});
+        let mut task = task(over, "2026-11-24T09:59:58Z");
+        let (next, status) = turn(&task, &World::default(), "2026-11-24T10:00:03Z");
+        let first = ("2026-11-24T10:00:00Z".to_owned(), reason);
+        assert_eq!(told(&next), (vec![], vec![first]));
+        task.status = Some(status.clone());
+        for now in ["24T10:00:03Z", "24T10:20:00Z", "26T10:00:00Z"] {
+            let (next, after) = turn(&task, &World::default(), &format!("2026-11-{now}"));
+            assert_eq!(told(&next), (vec![], vec![]), "{now}");
+            let again = next
+                .again
+                .map(|at| at.duration_since(opens.expect("it opens")));
+            assert_eq!(again.is_some(), opens.is_some());
+            assert!(again.is_none_or(|late| late < SignedDuration::from_secs(89)));
+            assert_eq!(after, status, "nothing is written at {now}");
+        }
+    }
+}
+
 /// Whatever Git says, a status can hold whole seconds alone.
 #[test]
 fn a_firing_at_a_fraction_of_a_second_starts_once() {

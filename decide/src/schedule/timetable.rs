@@ -1,6 +1,6 @@
 //! When a task fires: at, every, and cron in local time, through changes of summer time and closed dates.
 
-use crds::v1alpha1::{Dst, Duration, ScheduledTaskSpec, whole_second};
+use crds::v1alpha1::{Dst, Duration, ScheduledTaskSpec, Suppressed, clip, whole_second};
 use croner::{
     Cron,
     parser::{CronParser, Seconds, Year},
@@ -59,6 +59,13 @@ pub struct Moment {
 pub struct Cause {
     pub reason: &'static str,
     pub message: String,
+}
+
+impl Cause {
+    /// The message as a status has room for it.
+    pub fn told(&self) -> String {
+        clip(&self.message, 512)
+    }
 }
 
 /// Where to go on.
@@ -141,7 +148,36 @@ impl Timetable {
 
     /// The moments after this one, in their order. Of a stretch of closed time only the first moment is told.
     pub fn after(&self, instant: Timestamp) -> impl Iterator<Item = Moment> {
-        let mut cursor = Some(Cursor::past(whole_second(instant)));
+        self.along(Some(Cursor::past(whole_second(instant))))
+    }
+
+    /// The same, without the rest of a stretch of closed time that this has told of.
+    pub fn after_told(
+        &self,
+        instant: Timestamp,
+        told: Option<&Suppressed>,
+    ) -> impl Iterator<Item = Moment> {
+        let past = Some(Cursor::past(whole_second(instant)));
+        self.along(match told {
+            Some(told) if self.is_of_the_same(told, instant) => {
+                let closed = self.closed(&self.met(instant));
+                closed.and_then(|(_, opens)| opens.map(Cursor::on))
+            }
+            _ => past,
+        })
+    }
+
+    /// Whether this has told of the stretch of closed time that an instant lies in.
+    fn is_of_the_same(&self, told: &Suppressed, instant: Timestamp) -> bool {
+        let closed = |at| self.closed(&self.met(at));
+        let (Some((cause, opens)), Some((_, also))) = (closed(told.at.0), closed(instant)) else {
+            return false;
+        };
+        let is_told = told.reason == cause.reason && told.message == cause.told();
+        is_told && told.at.0 <= instant && opens == also
+    }
+
+    fn along(&self, mut cursor: Option<Cursor>) -> impl Iterator<Item = Moment> {
         std::iter::from_fn(move || {
             let (moment, rest) = self.next(cursor?)?;
             cursor = rest;

@@ -198,7 +198,8 @@ async fn begun(stage: &Stage, run: &str, last: &str) {
         HALF - 1
     );
     stage.run(run, &(steps(run, 0..HALF) + &part + last)).await;
-    eventually("the first effect", PATIENCE, || async {
+    // Before it there may be all that the schedule has started for the same host while the run before was under fire.
+    eventually("the first effect", LONG, || async {
         (!stage.executions(run).await.is_empty()).then_some(())
     })
     .await;
