@@ -94,7 +94,7 @@ fn make(checkout: &Checkout, log: &Log, folder: &Path) -> Result<()> {
     unpack(checkout, log, &tree.root)?;
     compile_as_ours(checkout, &tree)?;
     let image = folder.join("image");
-    product::build(&tree, log, false, &PROGRAMS, (&image, Tag::Version))?;
+    product::build(&tree, log, false, &PROGRAMS, &image, Tag::Version)?;
     let keep = |from: PathBuf, name: &str| {
         let to = folder.join(name);
         fs::rename(&from, &to).about("move", from)

@@ -177,7 +177,8 @@ fn image(checkout: &Checkout, steps: &Steps, release: bool, out: &Path) -> Resul
             log,
             release,
             &product::PROGRAMS,
-            (out, Tag::Version),
+            out,
+            Tag::Version,
         )
     })?;
     println!("{} in {}", product.name(), product.archive.display());

@@ -53,7 +53,8 @@ pub fn build(
     log: &Log,
     release: bool,
     programs: &[&str],
-    (out, tag): (&Path, Tag),
+    out: &Path,
+    tag: Tag,
 ) -> Result<Product> {
     let binaries = out.join("bin");
     fs::create_dir_all(&binaries).about("create", &binaries)?;

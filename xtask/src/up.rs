@@ -42,13 +42,7 @@ pub fn up(checkout: &Checkout, steps: &Steps, extent: Extent) -> Result<()> {
     let (tools, product) = thread::scope(|scope| {
         let image = scope.spawn(|| {
             steps.run("product image", |log| {
-                product::build(
-                    checkout,
-                    log,
-                    false,
-                    &product::PROGRAMS,
-                    (&out, Tag::Content),
-                )
+                product::build(checkout, log, false, &product::PROGRAMS, &out, Tag::Content)
             })
         });
         let tools = boot(checkout, steps, &network, &guests);

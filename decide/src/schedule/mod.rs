@@ -28,6 +28,8 @@ const CAUGHT_UP: usize = 100;
 const FORETOLD: usize = 5;
 /// Moments that are looked at for them; closed times may stand between.
 const LOOKED_AT: usize = 500;
+/// Characters of why a firing is suppressed.
+const MESSAGE: usize = 512;
 
 /// What is said of firings meanwhile.
 const SUSPENDED: &str = "spec.suspend was true";
@@ -162,7 +164,7 @@ impl Sorted {
         self.suppressed.push(Suppressed {
             at: Time(at),
             reason: reason.to_owned(),
-            message: crds::v1alpha1::clip(&message.into(), 512),
+            message: crds::v1alpha1::clip(&message.into(), MESSAGE),
         });
     }
 

@@ -12,6 +12,7 @@ use jiff::{
 };
 
 use super::{
+    MESSAGE,
     calendar::{Calendar, Closed},
     gate::Gate,
 };
@@ -64,7 +65,7 @@ pub struct Cause {
 impl Cause {
     /// The message as a status has room for it.
     pub fn told(&self) -> String {
-        clip(&self.message, 512)
+        clip(&self.message, MESSAGE)
     }
 }
 
@@ -157,24 +158,21 @@ impl Timetable {
         instant: Timestamp,
         told: Option<&Suppressed>,
     ) -> impl Iterator<Item = Moment> {
-        let past = Some(Cursor::past(whole_second(instant)));
-        self.along(match told {
-            Some(told) if self.is_of_the_same(told, instant) => {
-                let closed = self.closed(&self.met(instant));
-                closed.and_then(|(_, opens)| opens.map(Cursor::on))
+        self.along(match self.closed(&self.met(instant)) {
+            Some((_, opens)) if told.is_some_and(|t| self.told_until(t, instant, opens)) => {
+                opens.map(Cursor::on)
             }
-            _ => past,
+            _ => Some(Cursor::past(whole_second(instant))),
         })
     }
 
-    /// Whether this has told of the stretch of closed time that an instant lies in.
-    fn is_of_the_same(&self, told: &Suppressed, instant: Timestamp) -> bool {
-        let closed = |at| self.closed(&self.met(at));
-        let (Some((cause, opens)), Some((_, also))) = (closed(told.at.0), closed(instant)) else {
-            return false;
-        };
-        let is_told = told.reason == cause.reason && told.message == cause.told();
-        is_told && told.at.0 <= instant && opens == also
+    /// Whether this has told of a stretch of closed time that an instant lies in and that opens then.
+    fn told_until(&self, told: &Suppressed, instant: Timestamp, opens: Option<Timestamp>) -> bool {
+        let closed = self.closed(&self.met(told.at.0));
+        told.at.0 <= instant
+            && closed.is_some_and(|(cause, also)| {
+                told.reason == cause.reason && told.message == cause.told() && opens == also
+            })
     }
 
     fn along(&self, mut cursor: Option<Cursor>) -> impl Iterator<Item = Moment> {
